@@ -1,0 +1,3 @@
+"""AiAdmin backend."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,268 @@
+"""What a backend implements.
+
+A backend opens models. What it opens is one of two levels:
+
+- an `Engine` takes messages and gives events. The server sees nothing else, and a simple backend writes nothing else.
+- a `TokenEngine` takes prompt segments and gives tokens. `assemble.assemble` makes an `Engine` of it: chat template,
+  tokens, detokenising, stop strings, reasoning, tool calls and constraints are core's, the same on every backend.
+
+Tokenise, embed, score and adapters are optional protocols: an engine that implements one names it in
+`Capabilities.protocols`.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from .specs.capabilities import Capabilities
+from .specs.content import Message
+from .specs.events import Event
+from .specs.model import EngineOptions, EngineStats, ModelFacts, ModelFormat, ModelSpec
+from .specs.prompt import Prompt
+from .specs.request import Adapter, GenerateRequest
+from .specs.sampling import SamplingParams
+
+API_VERSION = 1
+"""Of the hooks and of these protocols. A plugin states the one it was written for as `aiadmin_api_version`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """What a file header tells without loading the model; "" and 0 mean unknown."""
+
+    format: ModelFormat
+    architecture: str = ""
+    n_params: int = 0
+    n_ctx_train: int = 0
+    n_embd: int = 0
+    quantization: str = ""
+    chat_template: str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """A backend's word on itself, for `aiadmin doctor`."""
+
+    ok: bool
+    summary: str
+    """One line: library, version, devices."""
+    hint: str = ""
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Opens models of some formats. Made in every process by its plugin's hook: import no native library before
+    `open_engine`."""
+
+    name: str
+    """Short, `llamacpp`: the prefix that picks this backend in `llamacpp/smollm2`."""
+
+    def suitability(self, model: ModelSpec) -> int | None:
+        """How well this backend serves `model` on this machine; None if it cannot. The highest number wins, so that
+        the better backend for the machine is chosen: 50 is ordinary, 100 native to the machine (Metal for MLX)."""
+
+    def inspect(self, path: Path) -> ModelInfo | None:
+        """Read a model's header, or None if the file or folder is of no format this backend knows.
+
+        Raises `errors.BadRequest` where it is of a known format and broken.
+        """
+
+    def build_id(self) -> str:
+        """Identifies the native library's build without loading it; "" without one. What is learnt about crashes
+        is remembered per build and processor."""
+
+    def health(self) -> Health:
+        """Whether this backend can work here. May be slow; may start a process; loads nothing into this one."""
+
+    def open_engine(self, model: ModelSpec, options: EngineOptions) -> "Engine | TokenEngine":
+        """Load `model`, and prove that it decodes: one step of warm-up before returning.
+
+        Called once, in the runner. Raises `errors.ModelLoadFailed`.
+        """
+
+
+class Engine(Protocol):
+    """Messages in, events out. Used from one asyncio event loop."""
+
+    capabilities: Capabilities
+    facts: ModelFacts
+
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+        """Answer `request`. Closing the generator cancels it and frees its place within one step.
+
+        What goes wrong before the first event is raised as an `errors.AiAdminError`; afterwards it is a `Failed`.
+        """
+
+    def stats(self) -> EngineStats:
+        """Counters as they stand. Cheap; any thread."""
+
+    async def close(self) -> None:
+        """End every request and free the model."""
+
+
+# Optional protocols of an Engine.
+
+
+class SupportsTokenize(Protocol):
+    """`"tokenize"`: count and inspect tokens."""
+
+    async def tokenize(self, input: str | tuple[Message, ...], *, special: bool = False) -> list[int]:
+        """The tokens of a text (`special`: control tokens are recognised in it), or of a rendered conversation."""
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text of `tokens`; bytes that are no UTF-8 become U+FFFD."""
+
+
+class SupportsEmbed(Protocol):
+    """`"embed"`: vectors for texts."""
+
+    async def embed(self, inputs: Sequence[str | tuple[int, ...]]) -> list[list[float]]:
+        """One L2-normalised vector of `n_embd` floats for each input."""
+
+
+class SupportsScore(Protocol):
+    """`"score"`: how well documents answer a query."""
+
+    async def score(self, query: str, documents: Sequence[str]) -> list[float]:
+        """One relevance for each document, higher is better."""
+
+
+class SupportsAdapters(Protocol):
+    """`"adapters"`: LoRA adapters that requests may name."""
+
+    async def load_adapter(self, digest: str, path: Path) -> None:
+        """Make the adapter in `path` available to requests under `digest`."""
+
+
+# The lower level: tokens.
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back. Thread-safe; never touches the engine's context."""
+
+    n_vocab: int
+    bos: int | None
+    add_bos: bool
+    """Whether a prompt starts with `bos` where its template has not put one."""
+    end_tokens: frozenset[int]
+    """Tokens that end a generation (EOS, EOT, ...)."""
+    control_tokens: Mapping[str, int]
+    """Text of every token that only a template may write. User text that spells one stays text."""
+    chat_template: str | None
+    """Jinja source from the model's files."""
+
+    def encode(self, text: str, *, special: bool) -> list[int]:
+        """Token ids of `text`, nothing added in front; `special`: control tokens are recognised."""
+
+    def piece(self, token: int) -> bytes:
+        """The bytes `token` stands for; b"" for control tokens. Not always whole characters."""
+
+    def constraint_vocabulary(self) -> Any:
+        """An `llguidance.LLTokenizer` of this vocabulary. Made on first use, kept by the caller."""
+
+
+class Matcher(Protocol):
+    """One choice's constraint: which tokens may come next. Called by the engine thread, once a step."""
+
+    def mask(self) -> Any:
+        """Allowed tokens as an int32 bitmask of ceil(n_vocab / 32) words (bit i of word i // 32 is token i), a numpy
+        array owned by the matcher and valid until `commit`; None allows every token. May wait for a worker thread
+        that has been computing it while the model decoded."""
+
+    def commit(self, token: int) -> None:
+        """`token` was sampled under the mask. Starts to compute the next mask elsewhere and returns at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenRequest:
+    """One request as a TokenEngine sees it. Stays in the runner."""
+
+    id: int
+    prompt: Prompt
+    sampling: SamplingParams
+    """`stop` is core's business; everything else is the engine's."""
+    max_tokens: int
+    """Resolved by core: never more than the context has room for."""
+    n: int = 1
+    matchers: tuple[Matcher | None, ...] = (None,)
+    """One for each choice."""
+    end_tokens: frozenset[int] = frozenset()
+    """Tokens that end a choice; empty with `ignore_eos`."""
+    adapters: tuple[Adapter, ...] = ()
+    priority: int = 0
+    cache_salt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefilled:
+    """The request's prompt is in the context."""
+
+    request_id: int
+    n_prompt: int
+    n_cached: int
+    queue_s: float
+    prefill_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A new token of one choice. End tokens are not reported: `Ended` follows instead."""
+
+    request_id: int
+    choice: int
+    token: int
+    logprob: float = 0.0
+    top: tuple[tuple[int, float], ...] = ()
+    """(token, log-probability), most likely first; filled where `sampling.logprobs` asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A choice is complete: an end token, or `max_tokens` reached."""
+
+    request_id: int
+    choice: int
+    reason: Literal["stop", "length"]
+    decode_s: float
+    n_tokens: int
+    """Tokens sampled for this choice, the end token included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The request cannot go on."""
+
+    request_id: int
+    error: Exception
+    """An `errors.AiAdminError` where it was foreseen."""
+
+
+StepEvent = Prefilled | Sampled | Ended | Broken
+
+
+class TokenEngine(Protocol):
+    """Prompt segments in, tokens out; one thread of its own decodes."""
+
+    capabilities: Capabilities
+    """Of the engine alone; `assemble` adds what core adds (chat, constraints, stop, tools)."""
+    facts: ModelFacts
+    tokenizer: Tokenizer
+
+    def start(self, sink: Callable[[Sequence[StepEvent]], None]) -> None:
+        """Start the engine thread. `sink` is called on it, once a step, with everything that step gave: it returns
+        at once."""
+
+    def submit(self, request: TokenRequest) -> None:
+        """Queue `request`. Any thread; never blocks."""
+
+    def cancel(self, request_id: int, choice: int | None = None) -> None:
+        """Free the place of a request (or one of its choices) within one step. Unknown ids are ignored, and events
+        already on their way may still arrive. Any thread; never blocks."""
+
+    def stats(self) -> EngineStats:
+        """Counters as they stand. Any thread."""
+
+    def close(self) -> None:
+        """Stop decoding, join the engine thread, free the model."""

@@ -1,0 +1,139 @@
+"""Every deliberate error.
+
+    AiAdminError
+      BadRequest                400  the request cannot be served as it is; `param` names the field
+        UnsupportedParameter    400  understood, and refused by name: this engine does not have it
+        ContextLengthExceeded   400  prompt (and answer) do not fit; both numbers are given
+        InvalidName             400  not a model name
+      NotAuthenticated          401  no API key, or one nobody knows
+      ModelNotFound             404  neither a model nor an alias
+      NoBackend                 501  the model is there, the package that can serve it is not
+      Overloaded                503  the queue is full; `retry_after_s` says when to come back
+      ModelLoadFailed           503  the engine could not open the model
+      RunnerDied                502  the process that held the model ended under the request
+      StoreError                500  the model store cannot be read or written
+        PullFailed              502  a source could not deliver
+      PluginError               500  a plugin broke its contract
+
+Each says what happened (`message`) and what to do next (`hint`). The API that was called wraps them in its own
+envelope; the command line prints both as sentences.
+"""
+
+
+class AiAdminError(Exception):
+    """What happened, then what to do next."""
+
+    code = "internal_error"
+    status = 500
+
+    def __init__(self, message: str, *, hint: str = "", param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.param = param
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class BadRequest(AiAdminError):
+    """The request cannot be served as it is."""
+
+    code, status = "invalid_value", 400
+
+
+class UnsupportedParameter(BadRequest):
+    """A field that is understood but that this engine does not have."""
+
+    code = "unsupported_parameter"
+
+    def __init__(self, param: str, *, why: str = "", hint: str = "") -> None:
+        super().__init__(
+            f"Unsupported parameter: '{param}'" + (f": {why}" if why else " is not supported by this model."),
+            param=param,
+            hint=hint,
+        )
+
+
+class ContextLengthExceeded(BadRequest):
+    """Prompt, or prompt and answer, do not fit the context."""
+
+    code = "context_length_exceeded"
+
+    def __init__(self, *, n_prompt: int, n_ctx: int, param: str = "messages") -> None:
+        super().__init__(
+            f"The prompt has {n_prompt} tokens; this model's context holds {n_ctx}, the answer included.",
+            hint="Shorten the prompt, or serve the model with a larger context.",
+            param=param,
+        )
+        self.n_prompt = n_prompt
+        self.n_ctx = n_ctx
+
+
+class InvalidName(BadRequest):
+    """Not a model name."""
+
+    code = "invalid_model_name"
+
+
+class NotAuthenticated(AiAdminError):
+    """No API key, or one nobody knows."""
+
+    code, status = "invalid_api_key", 401
+
+
+class ModelNotFound(AiAdminError):
+    """The name is neither a model in the store nor an alias."""
+
+    code, status = "model_not_found", 404
+
+    def __init__(self, name: str, *, nearest: str | None = None, hint: str | None = None) -> None:
+        if hint is None:
+            hint = f"Did you mean '{nearest}'?" if nearest else f"Run `aiadmin pull {name}` to fetch it."
+        super().__init__(f"The model '{name}' was not found.", hint=hint, param="model")
+
+
+class NoBackend(AiAdminError):
+    """No installed backend can serve the model."""
+
+    code, status = "no_backend", 501
+
+
+class Overloaded(AiAdminError):
+    """Too many requests are waiting."""
+
+    code, status = "overloaded", 503
+
+    def __init__(self, message: str, *, hint: str = "Try again in a moment.", retry_after_s: int = 1) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class ModelLoadFailed(AiAdminError):
+    """The engine could not open the model."""
+
+    code, status = "model_load_failed", 503
+
+
+class RunnerDied(AiAdminError):
+    """The process that held the model ended; its signal or exit status and last words are in the message."""
+
+    code, status = "runner_died", 502
+
+
+class StoreError(AiAdminError):
+    """The model store cannot be read or written."""
+
+    code = "store_error"
+
+
+class PullFailed(StoreError):
+    """A source could not deliver the model."""
+
+    code, status = "pull_failed", 502
+
+
+class PluginError(AiAdminError):
+    """A plugin broke its contract."""
+
+    code = "plugin_error"

@@ -1,0 +1,116 @@
+"""What the server and a runner say to each other.
+
+The runner connects as soon as it starts. Its first frame, sent when the model is loaded, is `Hello` (or `LoadFailed`);
+nothing is sent to it before. Fields that a peer does not know are ignored, fields that it misses have defaults, so
+either side may be the newer one as long as `PROTOCOL_VERSION` agrees.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+
+from ..specs.capabilities import Capabilities
+from ..specs.events import Event
+from ..specs.model import EngineOptions, EngineStats, ModelFacts, ModelSpec
+from ..specs.request import GenerateRequest
+
+PROTOCOL_VERSION = 1
+
+
+class Launch(Struct, frozen=True, kw_only=True):
+    """How a runner is started: JSON on its standard input."""
+
+    address: str
+    """Where to connect, as `transport` writes it."""
+    secret: str
+    plugin: str
+    """Entry point of the plugin that offers the backend."""
+    backend: str
+    model: ModelSpec
+    options: EngineOptions
+
+
+# Runner to server.
+
+
+class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag="hello"):
+    """The model is loaded and has decoded."""
+
+    version: int = PROTOCOL_VERSION
+    software: str = ""
+    """Version of aiadmin-core in the runner."""
+    backend: str = ""
+    pid: int = 0
+    capabilities: Capabilities = Capabilities()
+    facts: ModelFacts = ModelFacts()
+
+
+class LoadFailed(Struct, frozen=True, kw_only=True, array_like=True, tag="load_failed"):
+    """The model cannot be opened; the runner ends."""
+
+    message: str
+    hint: str = ""
+    code: str = "model_load_failed"
+    status: int = 503
+
+
+class Events(Struct, frozen=True, tag="events", array_like=True):
+    """Everything one step gave, of all sequences."""
+
+    events: tuple[Event, ...]
+
+
+class Closed(Struct, frozen=True, tag="closed", array_like=True):
+    """The engine is done with a request and has freed its place; no event of it follows."""
+
+    request_id: int
+
+
+class Answer(Struct, frozen=True, kw_only=True, array_like=True, tag="answer"):
+    """The result of a `Call`."""
+
+    call_id: int
+    result: Any = None
+    error: str | None = None
+    code: str = "internal_error"
+    status: int = 500
+    hint: str = ""
+
+
+class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True, tag="heartbeat"):
+    """The event loop turns; sent every few seconds with the engine's counters."""
+
+    stats: EngineStats = EngineStats()
+
+
+Reply = Hello | LoadFailed | Events | Closed | Answer | Heartbeat
+
+
+# Server to runner.
+
+
+class Generate(Struct, frozen=True, tag="generate", array_like=True):
+    """Start a request."""
+
+    request: GenerateRequest
+
+
+class Cancel(Struct, frozen=True, tag="cancel", array_like=True):
+    """Close a request."""
+
+    request_id: int
+
+
+class Call(Struct, frozen=True, kw_only=True, array_like=True, tag="call"):
+    """Call a method of an optional protocol: tokenize, detokenize, embed, score, load_adapter."""
+
+    call_id: int
+    method: str
+    arguments: dict[str, Any] = {}
+
+
+class Shutdown(Struct, frozen=True, array_like=True, tag="shutdown"):
+    """Close the engine and end."""
+
+
+Command = Generate | Cancel | Call | Shutdown

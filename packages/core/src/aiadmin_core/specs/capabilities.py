@@ -1,0 +1,34 @@
+"""What an engine can do. What is not named here is refused by name before it reaches the engine."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Modality = Literal["text", "image", "audio"]
+ConstraintKind = Literal["json_object", "json_schema", "regex", "choice", "lark"]
+InputKind = Literal["chat", "text", "tokens"]
+OptionalProtocol = Literal["tokenize", "embed", "score", "adapters"]
+
+
+class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The table a backend publishes. The defaults are the least a backend can offer: text chat, nothing to tune."""
+
+    inputs: frozenset[InputKind] = frozenset({"chat"})
+    modalities: frozenset[Modality] = frozenset({"text"})
+    """Of the input; output is text."""
+    sampling: frozenset[str] = frozenset()
+    """Fields of `SamplingParams` that are honoured beyond `max_tokens` and `stop`."""
+    constraints: frozenset[ConstraintKind] = frozenset()
+    max_choices: int = 1
+    """Largest `n`."""
+    max_logprobs: int | None = None
+    """Most alternatives per token; None where log-probabilities are not reported."""
+    tools: bool = False
+    reasoning: bool = False
+    suffix: bool = False
+    protocols: frozenset[OptionalProtocol] = frozenset()
+    """Optional protocols of `aiadmin_core.backend` the engine implements."""
+    cached_tokens: bool = False
+    """Whether `Usage.cached_tokens` is reported."""
+    forwards_unknown: bool = False
+    """Whether request fields AiAdmin does not know are passed on instead of refused."""

@@ -1,0 +1,106 @@
+"""What an engine gives back while it works.
+
+The order of one choice's events: `Started`, any number of deltas, then one `Finished` or `Failed`. A `Failed` with
+`choice` None ends the whole request.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+class Alternative(Struct, frozen=True, array_like=True):
+    """A token that could have stood there."""
+
+    token: int
+    bytes: bytes
+    logprob: float
+
+
+class TokenLogprob(Struct, frozen=True, array_like=True):
+    """A generated token with its natural-log probability before sampling changed the distribution."""
+
+    token: int
+    bytes: bytes
+    logprob: float
+    top: tuple[Alternative, ...] = ()
+
+
+class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one choice cost. Durations are wall-clock seconds."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    """Tokens generated for this choice, reasoning included."""
+    cached_tokens: int | None = None
+    """Prompt tokens found in the prefix cache; None where the engine does not know."""
+    reasoning_tokens: int = 0
+    queue_s: float = 0.0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+
+
+class Started(Struct, frozen=True, tag="started", array_like=True):
+    """The prompt is in the context; the first token comes next."""
+
+    request_id: int
+    prompt_tokens: int
+    cached_tokens: int | None = None
+
+
+class TextDelta(Struct, frozen=True, tag="text", array_like=True):
+    """More of the answer. Always whole characters."""
+
+    request_id: int
+    text: str
+    choice: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """Of the tokens behind `text`, where they were asked for."""
+
+
+class ReasoningDelta(Struct, frozen=True, tag="reasoning", array_like=True):
+    """More of what the model thinks before it answers."""
+
+    request_id: int
+    text: str
+    choice: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+class ToolCallDelta(Struct, frozen=True, tag="tool_call", array_like=True):
+    """More of a tool call: `id` and `name` come with the first delta of an `index`, `arguments` piece by piece."""
+
+    request_id: int
+    index: int
+    choice: int = 0
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+class Finished(Struct, frozen=True, tag="finished", array_like=True):
+    """The choice is complete."""
+
+    request_id: int
+    reason: FinishReason
+    usage: Usage = Usage()
+    choice: int = 0
+    stop: str | None = None
+    """The stop string that ended it, where one did."""
+
+
+class Failed(Struct, frozen=True, tag="failed", array_like=True):
+    """The request (or the one choice) cannot go on; `code` and `status` as in `errors.AiAdminError`."""
+
+    request_id: int
+    message: str
+    code: str = "internal_error"
+    status: int = 500
+    hint: str = ""
+    choice: int | None = None
+    param: str | None = None
+
+
+Event = Started | TextDelta | ReasoningDelta | ToolCallDelta | Finished | Failed

@@ -1,0 +1,99 @@
+"""What a model is made of on disk, and what an engine learnt about it when it loaded."""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+FileRole = Literal["model", "projector", "adapter", "draft", "tokenizer", "config", "template"]
+ModelFormat = Literal["gguf", "safetensors", "remote", "other"]
+
+
+class ModelFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One file of a model, where it can be opened."""
+
+    role: FileRole
+    path: str
+    """Absolute."""
+    name: str = ""
+    """What the file is called inside its model (`config.json`), where that matters."""
+    size: int = 0
+    digest: str = ""
+    """`sha256:<hex>`; empty where it was never hashed."""
+
+
+class ModelSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A model as a backend is asked to open it."""
+
+    name: str
+    """Display name, `smollm2:latest`."""
+    digest: str
+    """Of the weights: names that share it share a runner."""
+    format: ModelFormat
+    files: tuple[ModelFile, ...]
+    template: str | None = None
+    """A chat template that replaces the one in the files."""
+    system: str | None = None
+    """A system message for conversations that have none."""
+    parameters: dict[str, Any] = {}
+    """The model's own defaults (temperature, stop, num_ctx, ...)."""
+
+    def file(self, role: FileRole) -> ModelFile | None:
+        """The first file that plays `role`."""
+        return next((file for file in self.files if file.role == role), None)
+
+
+class EngineOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How to open a model. None leaves the choice to the backend."""
+
+    n_ctx: int | None = None
+    """Tokens of context shared by all sequences."""
+    n_batch: int | None = None
+    """Most tokens in one decode step."""
+    n_parallel: int | None = None
+    """Most sequences decoded together."""
+    n_threads: int | None = None
+    n_gpu_layers: int | None = None
+    safe_mode: bool = False
+    """Avoid every optional fast path that is known to crash on some machines."""
+    extra: dict[str, Any] = {}
+    """Settings only one backend knows."""
+
+
+class ModelFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the engine found out when it opened the model. 0 and "" mean unknown."""
+
+    architecture: str = ""
+    n_params: int = 0
+    n_ctx: int = 0
+    """Context it was opened with: a prompt and its answer must fit."""
+    n_ctx_train: int = 0
+    n_vocab: int = 0
+    n_embd: int = 0
+    size_bytes: int = 0
+    quantization: str = ""
+    device: str = "cpu"
+    notes: tuple[str, ...] = ()
+    """What an administrator should know: "safe mode: ...", "no chat template, ..."."""
+
+
+class EngineStats(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Counters and gauges of one engine, read now and then for `/metrics` and `ps`."""
+
+    n_running: int = 0
+    """Sequences being prefilled or decoded."""
+    n_waiting: int = 0
+    n_steps: int = 0
+    """Decode steps since the engine opened."""
+    n_sequences_decoded: int = 0
+    """Sequences that got a token, summed over all steps: divided by `n_steps`, the mean batch size."""
+    max_batch: int = 0
+    """Most sequences that got a token in one step."""
+    n_prompt_tokens: int = 0
+    n_cached_tokens: int = 0
+    n_completion_tokens: int = 0
+    kv_used: int = 0
+    """Cells of the KV cache in use, cached prefixes included."""
+    kv_total: int = 0
+    n_cancelled: int = 0
+    memory_bytes: int = 0
+    """Resident memory of the engine's process, 0 where unknown."""

@@ -1,0 +1,77 @@
+"""What an engine is asked to do, whichever endpoint or API it was asked through."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from .constraint import Constraint
+from .content import Message, Tool
+from .sampling import SamplingParams
+
+
+class ChatInput(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="chat"):
+    """A conversation, to be rendered with the model's chat template."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    template_options: dict[str, Any] = {}
+    """Extra variables for the template (`enable_thinking`, ...)."""
+
+
+class TextInput(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="text"):
+    """Text to continue as it is, without a template."""
+
+    text: str
+    suffix: str | None = None
+    """Text that follows the gap to be filled, on models that can fill one."""
+
+
+class TokensInput(Struct, frozen=True, kw_only=True, tag="tokens"):
+    """Token ids of the model's own vocabulary, to continue as they are."""
+
+    tokens: tuple[int, ...]
+
+
+Input = ChatInput | TextInput | TokensInput
+
+
+class ToolChoice(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which tools the answer may, or must, call."""
+
+    mode: Literal["auto", "none", "required"] = "auto"
+    names: tuple[str, ...] = ()
+    """The allowed tools; empty allows all. With "required" and one name, that tool is called."""
+    parallel: bool = True
+
+
+class Adapter(Struct, frozen=True, kw_only=True):
+    """A LoRA adapter to apply, by the digest of its file."""
+
+    digest: str
+    scale: float = 1.0
+
+
+class GenerateRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One request for one or more answers to one input."""
+
+    id: int
+    """Unique among the requests an engine is working on; every event carries it."""
+    input: Input
+    sampling: SamplingParams = SamplingParams()
+    n: Annotated[int, Meta(ge=1, le=128)] = 1
+    """Answers (choices) to generate from one prefill of the prompt."""
+    constraint: Constraint | None = None
+    tool_choice: ToolChoice = ToolChoice()
+    reasoning_effort: str | None = None
+    adapters: tuple[Adapter, ...] = ()
+    priority: int = 0
+    """Higher is admitted first; equal priorities in the order they came."""
+    cache_salt: str = ""
+    """Only requests with the same salt share a cached prefix."""
+    extra: dict[str, Any] = {}
+    """Fields AiAdmin does not know, for engines whose capabilities say `forwards_unknown`."""
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The conversation, or nothing where the input is text or tokens."""
+        return self.input.messages if isinstance(self.input, ChatInput) else ()

@@ -1,0 +1,168 @@
+"""Settings of the server and the command line: `AIADMIN_*` variables, read once at the edge.
+
+`FIELDS` is the reference: `docs/reference/settings.md` is checked against it. Values are trimmed of spaces and
+quotes, names are matched without regard to case (so `AiAdmin_HOST` works).
+"""
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from aiadmin_core.errors import BadRequest
+from msgspec import Struct
+
+DEFAULT_PORT = 11434
+FOREVER = float("inf")
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """One process's settings. Durations are seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    models: Path = Path()
+    """The model store."""
+    state: Path = Path()
+    """Logs, chat history, what was learnt about this machine. Nothing in it is needed to start."""
+    keep_alive_s: float = 300.0
+    """How long an idle model stays loaded; `FOREVER` never unloads."""
+    load_timeout_s: float = 300.0
+    """How long a model may take to load without a sign of life."""
+    max_loaded: int = 3
+    max_queue: int = 512
+    """Requests waiting per model before new ones are refused with 503."""
+    n_ctx: int | None = None
+    n_parallel: int | None = None
+    in_process: bool = False
+    """Open engines in the server's own process: for debugging, and for backends with nothing native."""
+    ignore_unknown_fields: bool = False
+    """Drop request fields that nobody knows, naming them in a header, instead of refusing them."""
+    debug: bool = False
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches the server."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+FIELDS: dict[str, str] = {
+    "AIADMIN_HOST": "Address to serve on, or to reach the server at: `host`, `host:port` or `http://host:port`. "
+    "Default `127.0.0.1:11434`.",
+    "AIADMIN_MODELS": "Folder of the model store. Default `~/.aiadmin/models`.",
+    "AIADMIN_STATE": "Folder for logs and history. Default `~/.aiadmin`.",
+    "AIADMIN_KEEP_ALIVE": "How long an idle model stays loaded: seconds or a duration (`10m`, `1h30m`); negative is "
+    "forever, 0 unloads at once. Default `5m`.",
+    "AIADMIN_LOAD_TIMEOUT": "How long loading a model may take. Default `5m`.",
+    "AIADMIN_MAX_LOADED_MODELS": "Most models loaded at once. Default 3.",
+    "AIADMIN_MAX_QUEUE": "Most requests waiting for one model before new ones get 503. Default 512.",
+    "AIADMIN_CONTEXT_LENGTH": "Tokens of context a model is opened with. Default: what the model was trained for, as "
+    "far as the backend finds sensible.",
+    "AIADMIN_NUM_PARALLEL": "Most sequences decoded together by one model. Default: the backend's.",
+    "AIADMIN_IN_PROCESS": "`1` opens models in the server's own process instead of one each. For debugging.",
+    "AIADMIN_UNKNOWN_FIELDS": "`refuse` (default) answers 400 to request fields nobody knows; `ignore` drops them and "
+    "names them in the header `x-ignored-params`.",
+    "AIADMIN_PLUGINS": "Which plugins to load: `echo,mlx` only those, in this order; `-mlx` all but that one.",
+    "AIADMIN_DEBUG": "`1` logs more and shows tracebacks.",
+}
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this environment.
+
+    Raises `BadRequest` naming the variable that cannot be read.
+    """
+    source = os.environ if environ is None else environ
+    values = {key.upper(): value.strip().strip("\"'").strip() for key, value in source.items()}
+
+    def get(name: str) -> str:
+        return values.get(name, "")
+
+    home = Path(get("AIADMIN_STATE") or Path.home() / ".aiadmin").expanduser()
+    host, port = _address(get("AIADMIN_HOST"))
+    return Settings(
+        host=host,
+        port=port,
+        models=Path(get("AIADMIN_MODELS") or home / "models").expanduser(),
+        state=home,
+        keep_alive_s=_duration("AIADMIN_KEEP_ALIVE", get("AIADMIN_KEEP_ALIVE") or "5m"),
+        load_timeout_s=_duration("AIADMIN_LOAD_TIMEOUT", get("AIADMIN_LOAD_TIMEOUT") or "5m"),
+        max_loaded=_count("AIADMIN_MAX_LOADED_MODELS", get("AIADMIN_MAX_LOADED_MODELS")) or 3,
+        max_queue=_count("AIADMIN_MAX_QUEUE", get("AIADMIN_MAX_QUEUE")) or 512,
+        n_ctx=_count("AIADMIN_CONTEXT_LENGTH", get("AIADMIN_CONTEXT_LENGTH")) or None,
+        n_parallel=_count("AIADMIN_NUM_PARALLEL", get("AIADMIN_NUM_PARALLEL")) or None,
+        in_process=_switch(get("AIADMIN_IN_PROCESS")),
+        ignore_unknown_fields=get("AIADMIN_UNKNOWN_FIELDS").lower() == "ignore",
+        debug=_switch(get("AIADMIN_DEBUG")),
+    )
+
+
+def parse_duration(value: str | float) -> float:
+    """Seconds of a `keep_alive`: a number of seconds, or text such as `300`, `10m`, `1h30m`, `-1`.
+
+    Negative is `FOREVER`. Raises `ValueError`.
+    """
+    if isinstance(value, bool):
+        raise ValueError("a duration is a number or a text such as '10m'")
+    if isinstance(value, int | float):
+        seconds = float(value)
+    elif re.fullmatch(r"[+-]?\d+(\.\d+)?", value):
+        seconds = float(value)
+    else:
+        match = re.fullmatch(r"([+-]?)((?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+)", value)
+        if not match:
+            raise ValueError(f"'{value}' is no duration: write seconds, or a text such as '10m' or '1h30m'")
+        units = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+        parts = re.findall(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)", match[2])
+        seconds = sum(float(number) * units[unit] for number, unit in parts)
+        seconds = -seconds if match[1] == "-" else seconds
+    if seconds != seconds:  # NaN
+        raise ValueError("a duration is a number")
+    return FOREVER if seconds < 0 else seconds
+
+
+def _duration(name: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise BadRequest(f"{name}: {error}.", hint="Unset it, or correct it.") from None
+
+
+def _count(name: str, text: str) -> int:
+    if not text:
+        return 0
+    if not text.isdecimal():
+        raise BadRequest(f"{name} must be a whole number, not '{text}'.", hint="Unset it, or correct it.")
+    return int(text)
+
+
+def _switch(text: str) -> bool:
+    return text.lower() not in ("", "0", "false", "no", "off")
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Host and port of `[scheme://]host[:port][/...]`; a missing or bad port is the scheme's, else the default."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "", text
+    rest = rest.partition("/")[0]
+    default = {"http": 80, "https": 443}.get(scheme.lower(), DEFAULT_PORT)
+    if rest.startswith("["):
+        host, _, tail = rest[1:].partition("]")
+        port = tail.removeprefix(":")
+    elif rest.count(":") > 1 and _is_ipv6(rest):
+        host, port = rest, ""
+    else:
+        host, _, port = rest.rpartition(":") if ":" in rest else (rest, "", "")
+    valid = port.isdecimal() and int(port) < 65536
+    return host or "127.0.0.1", int(port) if valid else default
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET6, text)
+    except OSError:
+        return False
+    return True
