@@ -10,8 +10,9 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from aiadmin_core.errors import BadRequest
 from msgspec import Struct
+
+from aiadmin_core.errors import BadRequest
 
 DEFAULT_PORT = 11434
 FOREVER = float("inf")
@@ -106,9 +107,7 @@ def parse_duration(value: str | float) -> float:
     """
     if isinstance(value, bool):
         raise ValueError("a duration is a number or a text such as '10m'")
-    if isinstance(value, int | float):
-        seconds = float(value)
-    elif re.fullmatch(r"[+-]?\d+(\.\d+)?", value):
+    if isinstance(value, int | float) or re.fullmatch(r"[+-]?\d+(\.\d+)?", value):
         seconds = float(value)
     else:
         match = re.fullmatch(r"([+-]?)((?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+)", value)
