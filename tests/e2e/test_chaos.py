@@ -1,0 +1,175 @@
+"""What goes wrong in real life costs nobody else anything."""
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+pytestmark = [pytest.mark.real_model, pytest.mark.xdist_group("chaos")]
+ASK = [{"role": "user", "content": "Say this is a test"}]
+ENDLESS = {
+    "model": "smollm2",
+    "messages": [{"role": "user", "content": "Count to a thousand."}],
+    "max_tokens": 4000,
+    "stream": True,
+    "extra_body": {"ignore_eos": True},
+}
+
+
+@pytest.fixture(scope="module")
+def server(product: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A server of our own: these tests kill what others lean on."""
+    with product.clone(tmp_path_factory.mktemp("chaos") / "state").serve() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Any) -> Any:
+    with openai.OpenAI(base_url=server.base_url, api_key="x", max_retries=0, timeout=60) as client:
+        yield client
+
+
+def answers(client: Any) -> bool:
+    return bool(client.chat.completions.create(model="smollm2", messages=ASK, max_tokens=4).choices[0].message.content)
+
+
+def until(condition: Any, *, timeout_s: float = 20) -> None:
+    """Wait for something that happens in another process and has no event to wait for."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+
+
+def test_a_runner_killed_in_mid_stream_ends_its_stream_with_an_error_and_the_next_request_is_served(
+    server: Any, client: Any
+) -> None:
+    stream = client.chat.completions.create(**ENDLESS)
+    for _ in range(4):
+        next(stream)
+    pid = int(server.ps()[0]["pid"])
+
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(openai.APIError) as caught:
+        for _ in stream:
+            pass
+
+    assert "SIGKILL" in str(caught.value)
+    assert answers(client)
+    assert int(server.ps()[0]["pid"]) != pid
+
+
+def test_a_runner_that_segfaults_before_the_first_byte_is_a_502_that_names_the_signal(server: Any, client: Any) -> None:
+    assert answers(client)
+    pid = int(server.ps()[0]["pid"])
+    os.kill(pid, signal.SIGSTOP)  # so that the request is surely waiting when it dies
+    failures: list[Any] = []
+
+    def ask() -> None:
+        try:
+            client.chat.completions.create(model="smollm2", messages=ASK, max_tokens=4)
+        except openai.APIStatusError as error:
+            failures.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    until(lambda: int(server.ps()[0]["n_active"]) == 1)
+    os.kill(pid, signal.SIGSEGV)
+    os.kill(pid, signal.SIGCONT)
+    asking.join(30)
+
+    assert failures
+    assert failures[0].status_code in (502, 503)
+    assert "SIGSEGV" in failures[0].message
+    assert answers(client)
+
+
+def test_a_client_that_vanishes_in_mid_stream_frees_its_place(server: Any, client: Any) -> None:
+    stream = client.chat.completions.create(**ENDLESS)
+    next(stream)
+    next(stream)
+    stream.close()
+
+    until(lambda: all(model["n_active"] == 0 for model in server.ps()))
+    assert answers(client)
+
+
+def test_a_client_that_vanishes_while_it_waits_for_a_whole_answer_frees_its_place(server: Any, client: Any) -> None:
+    body = {key: value for key, value in ENDLESS.items() if key not in ("stream", "extra_body")} | {"ignore_eos": True}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{server.base_url}chat/completions", json=body, timeout=1.5)
+
+    until(lambda: all(model["n_active"] == 0 for model in server.ps()))
+    assert answers(client)
+
+
+def test_a_client_that_reads_slowly_holds_nobody_up(server: Any, client: Any) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    body = (
+        b'{"model": "smollm2", "stream": true, "max_tokens": 2000, "ignore_eos": true,'
+        b' "messages": [{"role": "user", "content": "Count."}]}'
+    )
+    with socket.create_connection((host, int(port))) as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: {len(body)}\r\n\r\n"
+        slow.sendall(head.encode() + body)
+        assert slow.recv(64).startswith(b"HTTP/1.1 200")
+
+        assert answers(client)  # while the slow one has read next to nothing
+
+    until(lambda: all(model["n_active"] == 0 for model in server.ps()))
+
+
+def test_a_server_that_is_killed_leaves_no_runner_behind(product: Any, tmp_path: Path) -> None:
+    with product.clone(tmp_path / "state").serve() as server:
+        with openai.OpenAI(base_url=server.base_url, api_key="x") as client:
+            stream = client.chat.completions.create(**ENDLESS)
+            next(stream)
+            next(stream)
+            pid = int(server.ps()[0]["pid"])
+            server.process.kill()
+            until(lambda: not _alive(pid))
+
+
+def test_a_full_disk_during_a_pull_is_a_clear_error_and_leaves_nothing_half_written(
+    product: Any, tmp_path: Path, smollm2_gguf: Path
+) -> None:
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, 10_000_000))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    environment = product.env(AIADMIN_STATE=str(tmp_path / "state"))
+    elsewhere = Path("/dev/shm") if Path("/dev/shm").is_dir() else tmp_path  # another disk: it cannot be a hard link
+    copy = elsewhere / f"aiadmin-test-{os.getpid()}.gguf"
+    copy.write_bytes(smollm2_gguf.read_bytes())
+    try:
+        command = ["aiadmin", "pull", str(copy), "--as", "big"]
+        failed = subprocess.run(
+            command, env=environment, preexec_fn=no_room, capture_output=True, text=True, check=False, timeout=60
+        )
+        listed = subprocess.run(["aiadmin", "list"], env=environment, capture_output=True, text=True, check=True)
+        again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    finally:
+        copy.unlink()
+
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    assert "big" not in listed.stdout
+    assert again.returncode == 0
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
