@@ -73,16 +73,28 @@ class Plugins:
     def collect(self, hook_name: str) -> list[Any]:
         """Call a hook that gives sequences, plugin by plugin, first loaded first: one flat list. A plugin whose
         implementation raises is marked broken and contributes nothing."""
-        items: list[Any] = []
+        return [item for answer in self._answers(hook_name, list) for item in answer]
+
+    def merge(self, hook_name: str) -> dict[str, Any]:
+        """Call a hook that gives mappings, as `collect` does: one dict. A key belongs to the first plugin that has
+        it."""
+        merged: dict[str, Any] = {}
+        for answer in self._answers(hook_name, dict):
+            merged = answer | merged
+        return merged
+
+    def _answers(self, hook_name: str, kind: type[Any]) -> list[Any]:
+        """What each working plugin answers, copied into a `kind`."""
+        answers: list[Any] = []
         for index, plugin in enumerate(self.installed):
             if plugin.error or hook_name not in plugin.hooks:
                 continue
             try:
-                items.extend(getattr(plugin.module, hook_name)())
+                answers.append(kind(getattr(plugin.module, hook_name)()))
             except Exception as error:
                 self.installed[index] = _broken(plugin, f"{hook_name} raised {_describe(error)}")
                 self.manager.unregister(plugin.module)
-        return items
+        return answers
 
     def backends(self) -> dict[str, Backend]:
         """Backends by name; the first plugin to offer a name has it."""

@@ -40,6 +40,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Open engines in the server's own process: for debugging, and for backends with nothing native."""
     ignore_unknown_fields: bool = False
     """Drop request fields that nobody knows, naming them in a header, instead of refusing them."""
+    keep_history: bool = True
+    """Whether chats on the terminal keep what is typed."""
     debug: bool = False
 
     @property
@@ -66,6 +68,7 @@ FIELDS: dict[str, str] = {
     "AIADMIN_UNKNOWN_FIELDS": "`refuse` (default) answers 400 to request fields nobody knows; `ignore` drops them and "
     "names them in the header `x-ignored-params`.",
     "AIADMIN_PLUGINS": "Which plugins to load: `echo,mlx` only those, in this order; `-mlx` all but that one.",
+    "AIADMIN_NOHISTORY": "`1` keeps no history of what is typed in `aiadmin run`.",
     "AIADMIN_DEBUG": "`1` logs more and shows tracebacks.",
 }
 
@@ -96,6 +99,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         n_parallel=_count("AIADMIN_NUM_PARALLEL", get("AIADMIN_NUM_PARALLEL")) or None,
         in_process=_switch(get("AIADMIN_IN_PROCESS")),
         ignore_unknown_fields=get("AIADMIN_UNKNOWN_FIELDS").lower() == "ignore",
+        keep_history=not _switch(get("AIADMIN_NOHISTORY")),
         debug=_switch(get("AIADMIN_DEBUG")),
     )
 
