@@ -1,8 +1,8 @@
 """Every snippet of the README and the documentation runs as it stands, page by page, from top to bottom.
 
-A page's shell, Python and JavaScript blocks share one folder, one state and one server. A comment above a block says what
-is special about it: `<!-- snippet: background -->` runs beside the rest of the page, `<!-- snippet: file NAME -->` is
-written to that file, `<!-- snippet: run by ... -->` says who else runs it. Blocks in other languages show output.
+A page's shell, Python and JavaScript blocks share one folder, one state and one server. A comment above a block says
+what is special about it: `<!-- snippet: background -->` runs beside the rest of the page, `<!-- snippet: file NAME -->`
+is written to that file, `<!-- snippet: run by ... -->` says who else runs it. Other languages show output.
 """
 
 import re

@@ -1,0 +1,59 @@
+"""Everything `nox -s bench` measures: the raw decode loop, our engine, our server, and other servers given by `--url`.
+
+The model is `smollm2`, pulled into a state folder of its own when it is not there.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import serve
+
+BENCH = Path(__file__).parent
+AIADMIN = str(Path(sys.executable).with_name("aiadmin"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", action="append", default=[], help="another server's base URL with /v1; may repeat")
+    parser.add_argument("--model", default="smollm2", help="the model's name on every server")
+    parser.add_argument("--clients", default="1,4,8")
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--results", type=Path, default=BENCH / "results", help="folder for the JSON")
+    options = parser.parse_args()
+    options.results.mkdir(parents=True, exist_ok=True)
+
+    with tempfile.TemporaryDirectory() as state:
+        environment = os.environ | {"AIADMIN_STATE": os.environ.get("AIADMIN_STATE", state)}
+        subprocess.run([AIADMIN, "pull", "smollm2"], env=environment, check=True)
+        shown = subprocess.run(
+            [AIADMIN, "show", "smollm2", "--json"], env=environment, check=True, capture_output=True, text=True
+        )
+        model_file = next(file["path"] for file in json.loads(shown.stdout)["files"] if file["role"] == "model")
+
+        engine = ["--model", model_file, "--json", str(options.results / "engine.json")]
+        subprocess.run([sys.executable, str(BENCH / "engine.py"), *engine], check=True)
+
+        server = subprocess.Popen([AIADMIN, "serve", "--port", "0"], env=environment, stdout=subprocess.PIPE, text=True)
+        try:
+            assert server.stdout
+            url = next(found[0] for line in server.stdout if (found := re.search(r"http://[\w.]+:\d+", line)))
+            clients = [int(number) for number in options.clients.split(",")]
+            urls = [f"{url}/v1", *options.url]
+            results = serve.run(urls, options.model, clients, options.tokens, options.rounds)
+        finally:
+            server.terminate()
+            server.wait(20)
+    print(serve.table(results))
+    (options.results / "serve.json").write_text(json.dumps([asdict(row) for row in results], indent=2))
+
+
+if __name__ == "__main__":
+    main()
