@@ -1,0 +1,1 @@
+"""A backend for AiAdmin that answers with your own words."""

@@ -1,0 +1,86 @@
+"""The example in the documentation, as a stranger would publish and use it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "aiadmin-backend-echo"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH with the example's wheel in it, beside nothing else."""
+    dist = tmp_path_factory.mktemp("dist")
+    site = tmp_path_factory.mktemp("site")
+    pip = [sys.executable, "-m", "pip"]
+    subprocess.run([*pip, "wheel", "-q", "--no-deps", "-w", str(dist), str(EXAMPLE)], check=True)
+    wheel = next(dist.glob("aiadmin_backend_echo-*.whl"))
+    subprocess.run([*pip, "install", "-q", "--no-deps", "--target", str(site), str(wheel)], check=True)
+    return site
+
+
+@pytest.fixture
+def echo_product(product: Any, installed: Path, tmp_path: Path) -> Any:
+    own = product.clone(tmp_path / "state")
+    own.environment["PYTHONPATH"] = str(installed)
+    return own
+
+
+def test_its_model_is_listed_and_answers_openai_clients(echo_product: Any) -> None:
+    with echo_product.serve(AIADMIN_PLUGINS="echo") as server:
+        models = httpx.get(f"{server.base_url}models").json()["data"]
+        answer = httpx.post(
+            f"{server.base_url}chat/completions",
+            json={"model": "echo", "messages": [{"role": "user", "content": "hello there"}]},
+            timeout=60,
+        ).json()
+
+    assert "echo" in [model["id"].partition(":")[0] for model in models]
+    assert answer["choices"][0]["message"]["content"].strip() == "hello there"
+
+
+def test_it_passes_the_conformance_kit(echo_product: Any, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--pyargs", "aiadmin_core.testing", "--aiadmin-backend", "echo"],
+        env=echo_product.env(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" in done.stdout
+
+
+def test_plugins_names_it_with_its_version_and_hooks(echo_product: Any) -> None:
+    listed = json.loads(echo_product.run("plugins", "--json").stdout)
+
+    echo = next(plugin for plugin in listed if plugin["name"] == "echo")
+    assert echo["version"] == "0.1.0"
+    assert "aiadmin_backends" in echo["hooks"]
+
+
+def test_a_plugin_that_cannot_be_imported_is_named_and_does_not_stop_the_others(
+    echo_product: Any, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    info = broken / "aiadmin_broken-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: aiadmin-broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[aiadmin]\nbroken = aiadmin_broken_plugin\n")
+    (broken / "aiadmin_broken_plugin.py").write_text("raise ImportError('no such library')\n")
+    echo_product.environment["PYTHONPATH"] += os.pathsep + str(broken)
+
+    listed = {plugin["name"]: plugin for plugin in json.loads(echo_product.run("plugins", "--json").stdout)}
+
+    assert "no such library" in listed["broken"]["error"]
+    assert not listed["echo"]["error"]
+    assert "hi" in echo_product.run("run", "echo", "hi").stdout
