@@ -18,7 +18,7 @@ PROTOCOL_VERSION = 1
 
 
 class Launch(Struct, frozen=True, kw_only=True):
-    """How a runner is started: JSON on its standard input."""
+    """How a runner is started: one line of JSON on its standard input, which stays open as long as its server lives."""
 
     address: str
     """Where to connect, as `transport` writes it."""

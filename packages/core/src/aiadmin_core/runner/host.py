@@ -1,0 +1,234 @@
+"""The runner's end: opens one model and answers the server's commands until the connection ends. Called by
+`python -m aiadmin_core.runner`.
+
+The engine is opened on a worker thread and the connection is read all the while: when it ends, at any time, so does
+the process. Events that become available in one turn of the event loop, of all requests, leave in one frame.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Coroutine
+from typing import Any, NoReturn
+
+from .. import __version__
+from ..backend import Backend, Engine
+from ..errors import AiAdminError, BadRequest, NoBackend
+from ..plugins import load_plugins
+from ..specs.events import Event
+from ..specs.model import EngineStats
+from ..specs.request import GenerateRequest
+from . import calls, failures, frames, transport
+from .messages import (
+    Answer,
+    Call,
+    Cancel,
+    Closed,
+    Command,
+    Events,
+    Generate,
+    Heartbeat,
+    Hello,
+    Launch,
+    LoadFailed,
+    Shutdown,
+)
+from .opening import open_in_process
+
+HEARTBEAT_S = 2.0
+EXIT_GRACE_S = 2.0
+"""How long the engine may take to close; then the process ends without it."""
+OUTBOX_EVENTS = 512
+"""Events of one turn after which whoever makes more has to wait for the next."""
+
+
+async def run(launch: Launch) -> NoReturn:
+    """Connect, load, serve, and end the process."""
+    connection = await transport.connect(launch.address, launch.secret, frames.COMMANDS)
+    host = Host(connection)
+    receiving = asyncio.create_task(host.receive())
+    loading = asyncio.create_task(_load(launch))
+    await asyncio.wait({receiving, loading}, return_when=asyncio.FIRST_COMPLETED)
+    if not loading.done():
+        leave(0)  # told to, or the server is gone: nobody waits for the model
+    try:
+        engine = loading.result()
+    except AiAdminError as error:
+        traceback.print_exc()
+        connection.send(LoadFailed(message=error.message, hint=error.hint, code=error.code, status=error.status))
+        with contextlib.suppress(ConnectionError):
+            await connection.drain()
+        connection.close()
+        await receiving  # until the server has closed its end too: it has read the reason
+        leave(1)
+    host.serve(engine, backend=launch.backend)
+    await receiving
+    leave_anyway_after(EXIT_GRACE_S)
+    await host.close()
+    leave(0)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process without waiting for threads, native ones included."""
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def leave_anyway_after(seconds: float) -> None:
+    """End the process in `seconds`, whatever the event loop does until then."""
+    timer = threading.Timer(seconds, leave, (1,))
+    timer.daemon = True
+    timer.start()
+
+
+def _check_size(answer: Answer) -> None:
+    """Before it shares a turn's write with other replies, which must not fail with it."""
+    try:
+        frames.encode(answer)
+    except frames.FrameTooLarge as error:
+        raise BadRequest(f"The answer is too large: {error}.", hint="Ask for less at once.") from None
+
+
+async def _load(launch: Launch) -> Engine:
+    return await open_in_process(_backend(launch), launch.model, launch.options)
+
+
+def _backend(launch: Launch) -> Backend:
+    plugins = load_plugins(only=[launch.plugin])
+    backend = plugins.backends().get(launch.backend)
+    if backend is not None:
+        return backend
+    reasons = [plugin.error for plugin in plugins.broken] or [f"the plugin offers no backend '{launch.backend}'"]
+    raise NoBackend(
+        f"The plugin '{launch.plugin}' cannot be used in a runner: {'; '.join(reasons)}.",
+        hint="Install it beside the server, as a package; `aiadmin doctor` lists what is installed.",
+    )
+
+
+class Host:
+    """Answers commands. All of it runs on the event loop."""
+
+    def __init__(self, connection: transport.Connection[Command]) -> None:
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._engine: Engine | None = None
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        """By request or call id: they are drawn from one counter."""
+        self._heartbeat: asyncio.Task[None] | None = None
+        self._events: list[Event] = []
+        self._replies: list[Answer | Closed] = []
+        self._flushing = False
+
+    def serve(self, engine: Engine, *, backend: str) -> None:
+        """The model is loaded: say so, and answer from now on."""
+        self._engine = engine
+        self._connection.send(
+            Hello(
+                software=__version__,
+                backend=backend,
+                pid=os.getpid(),
+                capabilities=engine.capabilities,
+                facts=engine.facts,
+            )
+        )
+        self._heartbeat = self._loop.create_task(self._beat(engine))
+
+    async def receive(self) -> None:
+        """Take commands until `Shutdown` or the end of the connection."""
+        try:
+            while (command := await self._connection.receive()) is not None:
+                if isinstance(command, Shutdown):
+                    return
+                self._take(command)
+        except frames.FrameError as error:
+            print(f"The server's command cannot be read: {error}", file=sys.stderr)  # noqa: T201 - the runner's log
+
+    async def close(self) -> None:
+        """End every request, then the engine, then the connection."""
+        tasks = [*self._tasks.values(), *([self._heartbeat] if self._heartbeat else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._engine is not None:
+            await self._engine.close()
+        self._connection.close()
+
+    def _take(self, command: Generate | Cancel | Call) -> None:
+        if isinstance(command, Cancel):
+            if task := self._tasks.get(command.request_id):
+                task.cancel()
+        elif self._engine is None:
+            print("The server sent a command before the model was loaded.", file=sys.stderr)  # noqa: T201 - the log
+        elif isinstance(command, Generate):
+            self._start(command.request.id, self._generate(self._engine, command.request))
+        else:
+            self._start(command.call_id, self._call(self._engine, command))
+
+    def _start(self, task_id: int, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks[task_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(task_id))
+
+    async def _generate(self, engine: Engine, request: GenerateRequest) -> None:
+        try:
+            async with contextlib.aclosing(engine.generate(request)) as events:
+                async for event in events:
+                    self._events.append(event)
+                    self._flush_soon()
+                    if len(self._events) >= OUTBOX_EVENTS or self._connection.is_congested:
+                        await self._drained()
+        except Exception as error:
+            if not isinstance(error, AiAdminError):
+                traceback.print_exc()
+            self._events.append(failures.failed(request.id, error))
+        finally:
+            self._replies.append(Closed(request.id))
+            self._flush_soon()
+
+    async def _call(self, engine: Engine, call: Call) -> None:
+        try:
+            answer = Answer(call_id=call.call_id, result=await calls.perform(engine, call))
+            _check_size(answer)
+        except Exception as error:
+            if not isinstance(error, AiAdminError):
+                traceback.print_exc()
+            failed = failures.failed(call.call_id, error)
+            answer = Answer(
+                call_id=call.call_id, error=failed.message, code=failed.code, status=failed.status, hint=failed.hint
+            )
+        self._replies.append(answer)
+        self._flush_soon()
+
+    async def _drained(self) -> None:
+        """Let this turn's events leave, and wait while the server is too slow to take them."""
+        await asyncio.sleep(0)
+        with contextlib.suppress(ConnectionError):  # `receive` sees the end too
+            await self._connection.drain()
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)  # after every task that this turn has woken
+
+    def _flush(self) -> None:
+        events, self._events = self._events, []
+        replies, self._replies = self._replies, []
+        self._flushing = False
+        try:
+            self._connection.send(*([Events(tuple(events))] if events else []), *replies)
+        except frames.FrameTooLarge as error:
+            gone = {event.request_id for event in events}
+            self._connection.send(Events(tuple(failures.failed(request_id, error) for request_id in gone)), *replies)
+
+    async def _beat(self, engine: Engine) -> None:
+        while True:
+            try:
+                stats = engine.stats()
+            except Exception:
+                traceback.print_exc()
+                stats = EngineStats()
+            self._connection.send(Heartbeat(stats=stats))
+            await asyncio.sleep(HEARTBEAT_S)

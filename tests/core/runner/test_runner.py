@@ -1,0 +1,296 @@
+"""A real runner process behind `RemoteEngine`."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from aiadmin_core.errors import (
+    AiAdminError,
+    BadRequest,
+    ModelLoadFailed,
+    NoBackend,
+    RunnerDied,
+    UnsupportedParameter,
+)
+from aiadmin_core.runner.client import greet
+from aiadmin_core.specs.events import Failed, Finished, TextDelta
+from aiadmin_core.specs.model import EngineOptions, EngineStats
+
+
+async def collect(events):
+    async with contextlib.aclosing(events):
+        return [event async for event in events]
+
+
+def text(events) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+async def line_in(path: Path, line: str) -> None:
+    """Wait until another process has written `line`."""
+    async with asyncio.timeout(10):
+        while not (path.exists() and line in path.read_text().splitlines()):
+            await asyncio.sleep(0.01)  # another process's file: there is nothing to await
+
+
+@pytest.mark.parametrize("prefer_unix", [True, False])
+def test_a_request_is_answered_over_either_transport(start_runner, ask, prefer_unix):
+    async def main():
+        async with start_runner(prefer_unix=prefer_unix) as runner:
+            engine = await runner.engine()
+            events = await collect(engine.generate(ask("say this", id=42)))
+
+            assert text(events) == "say this "
+            assert isinstance(events[-1], Finished)
+            assert {event.request_id for event in events} == {42}
+            assert engine.hello.pid == runner.process.pid
+            assert engine.facts.architecture == "misbehaving"
+
+            await engine.close()
+            assert await runner.process.wait() == 0
+
+    asyncio.run(main())
+
+
+def test_two_hundred_requests_at_once_keep_their_own_words(start_runner, ask):
+    async def main():
+        async with start_runner() as runner:
+            engine = await runner.engine()
+            answers = await asyncio.gather(
+                *(collect(engine.generate(ask(f"request {number} of many", id=0))) for number in range(200))
+            )
+            assert [text(events) for events in answers] == [f"request {number} of many " for number in range(200)]
+            assert engine.n_open == 0
+
+    asyncio.run(main())
+
+
+def test_closing_a_stream_cancels_the_request_in_the_runner(start_runner, ask, tmp_path):
+    journal = tmp_path / "journal"
+
+    async def main():
+        async with start_runner(journal=str(journal)) as runner:
+            engine = await runner.engine()
+            events = engine.generate(ask("hang on"))
+            await anext(events)
+            await events.aclose()
+            await line_in(journal, "cancelled hang")
+            assert text(await collect(engine.generate(ask("next")))) == "next "
+
+    asyncio.run(main())
+
+
+def test_a_refusal_is_raised_as_it_was(start_runner, ask):
+    async def main():
+        async with start_runner() as runner:
+            engine = await runner.engine()
+            with pytest.raises(BadRequest, match="The prompt has 100 tokens") as caught:
+                await collect(engine.generate(ask("refuse")))
+            assert (caught.value.code, caught.value.status) == ("context_length_exceeded", 400)
+            assert caught.value.param == "messages"
+            assert "Shorten" in caught.value.hint
+
+    asyncio.run(main())
+
+
+def test_a_bug_of_the_engine_is_an_internal_error_without_its_details(start_runner, ask):
+    async def main():
+        async with start_runner() as runner:
+            engine = await runner.engine()
+            with pytest.raises(AiAdminError) as caught:
+                await collect(engine.generate(ask("bug")))
+            assert (caught.value.code, caught.value.status) == ("internal_error", 500)
+            assert "private" not in str(caught.value)
+
+    asyncio.run(main())
+
+
+def test_an_error_after_the_first_event_ends_the_stream_with_failed(start_runner, ask):
+    async def main():
+        async with start_runner() as runner:
+            engine = await runner.engine()
+            events = await collect(engine.generate(ask("spoil it")))
+            assert text(events) == "spoil it "
+            assert events[-1] == Failed(7, "Spoilt.", "invalid_value", 400, "Send less.", None, "messages")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["crash", "abort"])
+def test_a_crash_in_mid_stream_fails_every_open_request_and_later_ones(start_runner, ask, how):
+    async def main():
+        async with start_runner() as runner:
+            engine = await runner.engine()
+            waiting = engine.generate(ask("hang about"))
+            await anext(waiting)
+            events = await collect(engine.generate(ask(f"{how} now")))
+            assert text(events) == f"{how} now "
+            assert isinstance(events[-1], Failed)
+            assert (events[-1].code, events[-1].status) == ("runner_died", 502)
+            assert isinstance((await collect(waiting))[-1], Failed)
+            with pytest.raises(RunnerDied):
+                await collect(engine.generate(ask("again")))
+
+    asyncio.run(main())
+
+
+def test_the_death_is_explained_by_whoever_holds_the_process(start_runner, ask):
+    async def main():
+        async with start_runner() as runner:
+
+            async def explain(reason):
+                return RunnerDied(f"Status {await runner.process.wait()}.")
+
+            engine = await runner.engine(explain=explain)
+            events = engine.generate(ask("hang about"))
+            await anext(events)
+            runner.process.kill()
+            rest = await collect(events)
+            assert rest[-1].message == f"Status {-signal.SIGKILL}."
+
+    asyncio.run(main())
+
+
+def test_the_optional_protocols_work_through_calls(start_runner):
+    async def main():
+        async with start_runner() as runner:
+            engine = await runner.engine()
+            assert await engine.tokenize("ab") == [97, 98]
+            assert await engine.detokenize([97, 98]) == "ab"
+            assert await engine.embed(["abc", (1, 2)]) == [[1.0, 3.0], [1.0, 2.0]]
+            with pytest.raises(UnsupportedParameter, match="cannot score"):
+                await engine.score("q", ["d"])
+            with pytest.raises(BadRequest, match="answer is too large"):
+                await engine.embed(["huge"])
+            with pytest.raises(BadRequest, match="too large"):
+                await engine.tokenize("x" * (65 * 1024 * 1024))
+            assert await engine.tokenize("a") == [97]
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_call_is_cancelled_in_the_runner(start_runner, tmp_path):
+    journal = tmp_path / "journal"
+
+    async def main():
+        async with start_runner(journal=str(journal)) as runner:
+            engine = await runner.engine()
+            call = asyncio.create_task(engine.embed(["hang"]))
+            await engine.tokenize("a")  # the call before it has arrived
+            call.cancel()
+            await line_in(journal, "cancelled embed")
+
+    asyncio.run(main())
+
+
+def test_heartbeats_bring_the_engines_counters(start_runner, ask):
+    async def main():
+        beats = asyncio.Queue[EngineStats]()
+        async with start_runner() as runner:
+            engine = await runner.engine(on_heartbeat=beats.put_nowait)
+            events = engine.generate(ask("hang on"))
+            await anext(events)
+            async with asyncio.timeout(10):
+                while (await beats.get()).n_running == 0:
+                    pass
+            assert engine.stats().n_running == 1
+            await events.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("load", ["refuse", "bug"])
+def test_a_model_that_cannot_be_opened_is_reported_and_the_runner_ends(start_runner, load):
+    async def main():
+        async with start_runner(load=load) as runner:
+            with pytest.raises(ModelLoadFailed) as caught:
+                await greet(runner.connection)
+            assert caught.value.message.startswith(
+                "The file is no model." if load == "refuse" else "The backend 'misbehaving' could not open m:latest"
+            )
+            runner.connection.close()
+            assert await runner.process.wait() == 1
+
+    asyncio.run(main())
+
+
+def test_a_plugin_that_is_not_installed_is_named(start_runner):
+    async def main():
+        async with start_runner("nonesuch") as runner:
+            with pytest.raises(NoBackend, match="The plugin 'nonesuch'"):
+                await greet(runner.connection)
+
+    asyncio.run(main())
+
+
+def test_a_crash_while_loading_is_the_end_of_the_connection(start_runner):
+    async def main():
+        async with start_runner(load="crash") as runner:
+            with pytest.raises(EOFError):
+                await greet(runner.connection)
+            assert await runner.process.wait() == -signal.SIGSEGV
+        async with start_runner(load="crash", options=EngineOptions(safe_mode=True)) as runner:
+            assert (await greet(runner.connection)).facts.notes == ("opened in safe mode",)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("parameters", [{"load": "hang"}, {}], ids=["while loading", "when loaded"])
+def test_a_runner_ends_when_its_connection_does(start_runner, parameters):
+    async def main():
+        async with start_runner(**parameters) as runner:
+            if not parameters:
+                await greet(runner.connection)
+            runner.connection.abort()
+            async with asyncio.timeout(10):
+                assert await runner.process.wait() == 0
+
+    asyncio.run(main())
+
+
+def test_a_runner_whose_engine_blocks_the_event_loop_ends_with_its_server(start_runner, ask):
+    async def main():
+        async with start_runner() as runner:
+            engine = await runner.engine()
+            events = engine.generate(ask("block it"))
+            await anext(events)
+            runner.connection.abort()
+            runner.process.stdin.close()
+            async with asyncio.timeout(15):
+                assert await runner.process.wait() == 1
+            await events.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(not hasattr(os, "kill"), reason="needs signals")
+def test_ctrl_c_is_left_to_the_server(start_runner, ask):
+    async def main():
+        async with start_runner() as runner:
+            engine = await runner.engine()
+            runner.process.send_signal(signal.SIGINT)
+            assert text(await collect(engine.generate(ask("still here")))) == "still here "
+
+    asyncio.run(main())
+
+
+def test_a_slow_reader_gets_every_word_in_fewer_events(start_runner, ask):
+    """The runner floods; the reader takes one event, then the rest once all of it has arrived."""
+    n_words = 20_000
+
+    async def main():
+        async with start_runner() as runner:
+            engine = await runner.engine()
+            slow = engine.generate(ask(f"flood {n_words}"))
+            events = [await anext(slow)]
+            await collect(engine.generate(ask(f"flood {n_words}")))  # as long: the first has arrived by now
+            await engine.tokenize("x")
+            events += await collect(slow)
+            assert text(events) == "".join(f"{number} " for number in range(n_words))
+            assert len(events) < 1000
+
+    asyncio.run(main())
