@@ -73,24 +73,24 @@ class Plugins:
     def collect(self, hook_name: str) -> list[Any]:
         """Call a hook that gives sequences, plugin by plugin, first loaded first: one flat list. A plugin whose
         implementation raises is marked broken and contributes nothing."""
-        return [item for answer in self._answers(hook_name, list) for item in answer]
+        return [item for _, answer in self._answers(hook_name, list) for item in answer]
 
     def merge(self, hook_name: str) -> dict[str, Any]:
         """Call a hook that gives mappings, as `collect` does: one dict. A key belongs to the first plugin that has
         it."""
         merged: dict[str, Any] = {}
-        for answer in self._answers(hook_name, dict):
+        for _, answer in self._answers(hook_name, dict):
             merged = answer | merged
         return merged
 
-    def _answers(self, hook_name: str, kind: type[Any]) -> list[Any]:
-        """What each working plugin answers, copied into a `kind`."""
-        answers: list[Any] = []
+    def _answers(self, hook_name: str, kind: type[Any]) -> list[tuple[str, Any]]:
+        """What each working plugin answers, copied into a `kind`, after the plugin's name."""
+        answers: list[tuple[str, Any]] = []
         for index, plugin in enumerate(self.installed):
             if plugin.error or hook_name not in plugin.hooks:
                 continue
             try:
-                answers.append(kind(getattr(plugin.module, hook_name)()))
+                answers.append((plugin.name, kind(getattr(plugin.module, hook_name)())))
             except Exception as error:
                 self.installed[index] = _broken(plugin, f"{hook_name} raised {_describe(error)}")
                 self.manager.unregister(plugin.module)
@@ -98,9 +98,14 @@ class Plugins:
 
     def backends(self) -> dict[str, Backend]:
         """Backends by name; the first plugin to offer a name has it."""
-        found: dict[str, Backend] = {}
-        for backend in self.collect("aiadmin_backends"):
-            found.setdefault(backend.name, backend)
+        return {name: backend for name, (_, backend) in self.offers().items()}
+
+    def offers(self) -> dict[str, tuple[str, Backend]]:
+        """The same, each after the name of its plugin: what a runner is told to load."""
+        found: dict[str, tuple[str, Backend]] = {}
+        for plugin, backends in self._answers("aiadmin_backends", list):
+            for backend in backends:
+                found.setdefault(backend.name, (plugin, backend))
         return found
 
 
