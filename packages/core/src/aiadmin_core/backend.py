@@ -83,6 +83,15 @@ class Backend(Protocol):
         """
 
 
+@runtime_checkable
+class OffersModels(Protocol):
+    """Optional for a `Backend`: models of its own that need no files in the store (a remote service, the echo
+    example). They are listed and found by name like the store's."""
+
+    def models(self) -> Sequence[ModelSpec]:
+        """The models on offer; their `files` are usually empty. Called for most requests: answer from memory."""
+
+
 class Engine(Protocol):
     """Messages in, events out. Used from one asyncio event loop."""
 

@@ -12,6 +12,7 @@
       ModelLoadFailed           503  the engine could not open the model
       RunnerDied                502  the process that held the model ended under the request
       StoreError                500  the model store cannot be read or written
+        ModelExists             409  the name belongs to a model from elsewhere
         PullFailed              502  a source could not deliver
       PluginError               500  a plugin broke its contract
 
@@ -125,6 +126,12 @@ class StoreError(AiAdminError):
     """The model store cannot be read or written."""
 
     code = "store_error"
+
+
+class ModelExists(StoreError):
+    """The name belongs to a model that came from elsewhere, and nobody said to replace it."""
+
+    code, status = "model_exists", 409
 
 
 class PullFailed(StoreError):

@@ -1,0 +1,1 @@
+"""Which engine serves a request: names, what is loaded, whom to unload."""

@@ -1,0 +1,223 @@
+"""From the name in a request to the model behind it. Used by the router for every request, and by `aiadmin show`.
+
+The order is fixed:
+
+1. a model in the store, or one that a backend offers by itself, of exactly this name (case aside; no tag is `latest`)
+2. an alias, whose target is looked up the same way
+3. `<backend>/<name>`: the rest, served by that backend
+4. the catalogue: not here yet, `aiadmin pull` fetches it
+5. the default registry: cannot be asked yet, so the name is not found, and the nearest one is suggested
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from aiadmin_core.backend import Backend, OffersModels
+from aiadmin_core.errors import BadRequest, InvalidName, ModelNotFound
+from aiadmin_core.plugins import Plugins
+from aiadmin_core.sources import CatalogueEntry
+from aiadmin_core.specs.model import EngineOptions, ModelSpec
+
+from ..catalogue import catalogue, find_entry
+from ..settings import Settings, parse_duration
+from ..store.aliases import Alias, Aliases, find_alias
+from ..store.names import same_name
+from ..store.store import ModelStore, StoredModel
+from .target import Target
+
+T = TypeVar("T")
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """How a name was resolved."""
+
+    requested: str
+    resolved: str | None
+    """The model behind it; None where there is none."""
+    steps: tuple[str, ...]
+    """What was looked at, in order, one sentence each."""
+    backend: str | None = None
+    """The backend an alias or a prefix asks for."""
+    pull: str | None = None
+    """What `aiadmin pull` would fetch it by."""
+
+
+class Resolver:
+    """Looks names up. Reads the disk at each call, so that it sees what another process has just pulled."""
+
+    def __init__(self, store: ModelStore, aliases: Aliases, plugins: Plugins, settings: Settings) -> None:
+        self.store = store
+        self.aliases = aliases
+        self.plugins = plugins
+        self.settings = settings
+        self._backends: dict[str, Backend] | None = None
+
+    def resolve(self, name: str) -> Target:
+        """The model behind `name`, and how it is to be served.
+
+        Raises `ModelNotFound` with what to do about it, `BadRequest` for aliases that lead in a circle, `StoreError`
+        for a model whose files are not what they should be.
+        """
+        search = self._look_up(name)
+        found = search.found
+        if found is None:
+            raise self._not_found(search, find_entry(catalogue(self.plugins), search.names[-1]))
+        spec = self.store.spec(found) if isinstance(found, StoredModel) else found
+        for alias in reversed(search.aliases):
+            spec = replace(spec, parameters=spec.parameters | alias.parameters)
+        keep_alives: list[str | float | None] = [alias.keep_alive for alias in search.aliases]
+        keep_alive = _first(keep_alives)
+        return Target(
+            requested=name,
+            resolved=found.name,
+            spec=spec,
+            backend=search.backend,
+            options=engine_options(search.aliases, spec.parameters, self.settings),
+            keep_alive_s=None if keep_alive is None else parse_duration(keep_alive),
+        )
+
+    def explain(self, name: str) -> Explanation:
+        """How `name` is resolved, step by step. Raises `BadRequest` for aliases that lead in a circle."""
+        search = self._look_up(name)
+        wanted, found = search.names[-1], search.found
+        entry = None if found else find_entry(catalogue(self.plugins), wanted)
+        if entry is not None:
+            search.steps.append(f"'{wanted}' is in the catalogue: `aiadmin pull {entry.name}` fetches it.")
+        elif found is None:
+            search.steps.append(f"'{wanted}' is not in the catalogue, and there is no registry to ask.")
+        return Explanation(
+            requested=name,
+            resolved=found.name if found else None,
+            steps=tuple(search.steps),
+            backend=search.backend,
+            pull=entry.name if entry else None,
+        )
+
+    def offered(self) -> list[ModelSpec]:
+        """Models that backends offer without files in the store, by backend name."""
+        return [model for _, model in self._offers()]
+
+    def backends(self) -> dict[str, Backend]:
+        """The installed backends; asked for once."""
+        if self._backends is None:
+            self._backends = self.plugins.backends()
+        return self._backends
+
+    def _look_up(self, name: str) -> "_Search":
+        """Follow `name` to a model, or to where it ends."""
+        search = _Search(names=[name])
+        aliases = self.aliases.all()
+        while True:
+            wanted = search.names[-1]
+            search.found = self._local(wanted, search)
+            if search.found is not None:
+                return search
+            search.steps.append(f"'{wanted}' is no model in the store.")
+            alias = find_alias(aliases, wanted)
+            if alias is not None:
+                search.follow(alias)
+                continue
+            prefix, _, rest = wanted.partition("/")
+            backend = next((known for known in self.backends() if known.lower() == prefix.lower()), None)
+            if backend is None or not rest:
+                return search
+            search.steps.append(f"'{prefix}/' asks for the backend {backend}.")
+            search.backend = search.backend or backend
+            search.names.append(rest)
+
+    def _local(self, wanted: str, search: "_Search") -> StoredModel | ModelSpec | None:
+        """The model of exactly this name: the asked-for backend's own, the store's, or any backend's own."""
+        offers = [(backend, spec) for backend, spec in self._offers() if same_name(spec.name, wanted)]
+        own = next((spec for backend, spec in offers if backend == search.backend), None)
+        try:
+            stored = None if own else self.store.find(wanted)
+        except InvalidName:
+            stored = None
+        if own is not None or stored is not None:
+            search.steps.append(f"'{wanted}' is a model {'in the store' if stored else f'of {search.backend}'}.")
+            return own or stored
+        if offers and search.backend is None:
+            search.backend, spec = offers[0]
+            search.steps.append(f"'{wanted}' is a model of {search.backend}.")
+            return spec
+        return None
+
+    def _offers(self) -> list[tuple[str, ModelSpec]]:
+        """(backend, model) of everything backends offer by themselves."""
+        return [
+            (name, model)
+            for name, backend in self.backends().items()
+            if isinstance(backend, OffersModels)
+            for model in backend.models()
+        ]
+
+    def _not_found(self, search: "_Search", entry: CatalogueEntry | None) -> ModelNotFound:
+        requested, wanted = search.names[0], search.names[-1]
+        if entry is not None:
+            hint = f"Run `aiadmin pull {entry.name}` to fetch it."
+        elif near := self._nearest(wanted):
+            hint = f"Did you mean '{near}'?"
+        else:
+            hint = "`aiadmin list` shows the models that are here, `aiadmin pull` fetches others."
+        if search.aliases:
+            hint = f"It is an alias of '{wanted}', which is not here. {hint}"
+        return ModelNotFound(requested, hint=hint)
+
+    def _nearest(self, wanted: str) -> str | None:
+        known = [model.name for model in self.store.models()] + [model.name for model in self.offered()]
+        known += [*self.aliases.all(), *(entry.name for entry in catalogue(self.plugins))]
+        by_key = {name.lower().removesuffix(":latest"): name.removesuffix(":latest") for name in known}
+        near = difflib.get_close_matches(wanted.lower().removesuffix(":latest"), by_key, n=1)
+        return by_key[near[0]] if near else None
+
+
+@dataclass(kw_only=True)
+class _Search:
+    """What is known while a name is followed."""
+
+    names: list[str]
+    """As asked for, then what each stands for."""
+    steps: list[str] = field(default_factory=list)
+    aliases: list[Alias] = field(default_factory=list)
+    """Passed through, outermost first: the earlier one's settings count."""
+    backend: str | None = None
+    found: StoredModel | ModelSpec | None = None
+
+    def follow(self, alias: Alias) -> None:
+        """Go on with what an alias stands for. Raises `BadRequest` where that was asked before."""
+        wanted, target = self.names[-1], alias.target
+        self.steps.append(f"'{wanted}' is an alias of '{target}'.")
+        if any(target == earlier or same_name(target, earlier) for earlier in self.names):
+            raise BadRequest(
+                f"The alias '{self.names[0]}' leads back to itself: {' -> '.join([*self.names, target])}.",
+                hint=f"Let it name a model: `aiadmin alias set {wanted} MODEL`.",
+                param="model",
+            )
+        self.aliases.append(alias)
+        self.backend = self.backend or alias.backend
+        self.names.append(target)
+
+
+def engine_options(aliases: Sequence[Alias], parameters: Mapping[str, Any], settings: Settings) -> EngineOptions:
+    """How to open a model: an alias's word counts most, then the model's own `parameters`, then the settings. Pure."""
+
+    def own(name: str, *, least: int) -> int | None:
+        value = parameters.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) and value >= least else None
+
+    return EngineOptions(
+        n_ctx=_first([*(alias.n_ctx for alias in aliases), own("num_ctx", least=1), settings.n_ctx]),
+        n_parallel=_first([*(alias.n_parallel for alias in aliases), settings.n_parallel]),
+        n_batch=own("num_batch", least=1),
+        n_threads=own("num_thread", least=1),
+        n_gpu_layers=own("num_gpu", least=0),
+    )
+
+
+def _first(values: Iterable[T | None]) -> T | None:
+    return next((value for value in values if value is not None), None)

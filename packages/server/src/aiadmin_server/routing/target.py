@@ -1,0 +1,20 @@
+"""What a name was resolved to: made by the resolver, served by the router."""
+
+from msgspec import Struct
+
+from aiadmin_core.specs.model import EngineOptions, ModelSpec
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """One model, and how it is to be served."""
+
+    requested: str
+    """The name as it was asked for."""
+    resolved: str
+    """The model behind it, as `aiadmin list` shows it."""
+    spec: ModelSpec
+    backend: str | None = None
+    """The backend that must serve it; None lets the most suitable one."""
+    options: EngineOptions = EngineOptions()
+    keep_alive_s: float | None = None
+    """How long it stays loaded when idle; None leaves that to the request and the settings."""

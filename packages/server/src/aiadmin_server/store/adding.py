@@ -1,0 +1,168 @@
+"""How a fetched model becomes files by digest and a manifest. Used by `ModelStore.add`, outside its lock where it takes
+time (hashing, copying), inside where it is only values."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiadmin_core.backend import ModelInfo
+from aiadmin_core.errors import ModelExists, PullFailed
+from aiadmin_core.sources import FetchedFile, FetchedModel, Progress
+from aiadmin_core.specs.model import FileRole
+
+from .disk import bring, hash_file, sync_file
+from .manifest import (
+    CONFIG_TYPE,
+    LAYER_TYPE,
+    Layer,
+    Manifest,
+    config_of,
+    digest_of,
+    encode,
+    is_shared_role,
+    media_type,
+)
+from .model import StoredModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """A verified file, ready to be given its name."""
+
+    path: Path
+    role: FileRole
+    name: str
+    digest: str
+    size: int
+    external: bool
+    """It stays where it is."""
+    temporary: bool
+    """`path` is a scratch file of ours."""
+    mtime_ns: int
+
+    def discard(self) -> None:
+        """Clean up; after the file was moved to its place there is nothing left to do."""
+        if self.temporary:
+            self.path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composed:
+    """What is to be written for a model."""
+
+    manifest: Manifest
+    texts: dict[str, bytes]
+    """Small blobs by digest."""
+    shared: bool
+    """Whether other programs of the layout can read it."""
+
+
+def stage(
+    fetched: FetchedModel,
+    *,
+    scratch: Path,
+    own: Path,
+    owner: int,
+    expected: str,
+    progress: Callable[[Progress], None],
+) -> list[Staged]:
+    """Hash every file, and bring those that are neither in `own` nor to stay in place into `scratch`.
+
+    `expected` is the digest of the first model file, "" where unknown. Raises `PullFailed`, `OSError`.
+    """
+    first = next((file for file in fetched.files if file.role == "model"), None)
+    if first is None:
+        raise PullFailed("The source delivered no model file.", hint="Check the reference, or report it to the source.")
+    staged: list[Staged] = []
+    try:
+        for file in fetched.files:
+            staged.append(_stage(file, scratch, own, owner, progress))
+            promised = (file.digest, expected if file is first else "")
+            _verify(staged[-1], [digest for digest in promised if digest])
+    except BaseException:
+        for one in staged:
+            one.discard()
+        raise
+    return staged
+
+
+def compose(fetched: FetchedModel, staged: list[Staged], info: ModelInfo | None) -> Composed:
+    """The manifest of a model, and the small blobs it needs. Pure."""
+    shared = (
+        fetched.format == "gguf"
+        and all(is_shared_role(one.role) and not one.external for one in staged)
+        and sum(one.role == "model" for one in staged) == 1
+    )
+    config = config_of(fetched.format, info)
+    texts = {digest_of(config): config}
+    layers = [_layer(one, named=not shared) for one in staged]
+    contents = (
+        ("system", fetched.system.encode() if fetched.system else b""),
+        ("params", encode(fetched.parameters) if fetched.parameters else b""),
+        ("license", fetched.license.encode() if fetched.license else b""),
+    )
+    for kind, data in contents:
+        if data:
+            texts[digest_of(data)] = data
+            layers.append(Layer(media_type=LAYER_TYPE + kind, digest=digest_of(data), size=len(data)))
+    manifest = Manifest(
+        config=Layer(media_type=CONFIG_TYPE, digest=digest_of(config), size=len(config)), layers=tuple(layers)
+    )
+    return Composed(manifest=manifest, texts=texts, shared=shared)
+
+
+def refuse_replacing(existing: StoredModel, origin: str) -> None:
+    """Raise `ModelExists` unless `existing` came from `origin`."""
+    if existing.origin != origin:
+        came = f"came from {existing.origin}" if existing.origin else "was put there by another program"
+        raise ModelExists(
+            f"There is a model '{existing.name}' already; it {came}, and this is {origin or 'another one'}.",
+            hint="Choose another name with `--name`, or replace it with `--replace`.",
+        )
+
+
+def _stage(file: FetchedFile, scratch: Path, own: Path, owner: int, progress: Callable[[Progress], None]) -> Staged:
+    def report(completed: int, total: int) -> None:
+        progress(Progress(status="verifying sha256 digest", completed=completed, total=total))
+
+    path = file.path.resolve()
+    if not path.is_file():
+        raise PullFailed(f"'{file.path}' is no file.", hint="Check the path.")
+    temporary = not file.keep_in_place and not path.is_relative_to(own.resolve())
+    before = path.stat()
+    if temporary:
+        staged, digest = bring(path, scratch, owner=owner, report=report)
+    else:
+        if not file.keep_in_place:
+            sync_file(path)
+        staged, digest = path, hash_file(path, report)
+    return Staged(
+        path=staged,
+        role=file.role,
+        name=file.name or file.path.name,
+        digest=digest,
+        size=staged.stat().st_size,
+        external=file.keep_in_place,
+        temporary=temporary,
+        mtime_ns=before.st_mtime_ns,
+    )
+
+
+def _verify(staged: Staged, promised: list[str]) -> None:
+    for digest in promised:
+        if staged.digest != digest:
+            raise PullFailed(
+                f"'{staged.name}' is not the file it should be: its digest is {staged.digest} instead of {digest}.",
+                hint="The download was damaged or the source delivers something else by now: pull it again, and do not "
+                "use the file if the same happens.",
+            )
+
+
+def _layer(staged: Staged, *, named: bool) -> Layer:
+    return Layer(
+        media_type=media_type(staged.role),
+        digest=staged.digest,
+        size=staged.size,
+        name=staged.name if named else "",
+        path=str(staged.path) if staged.external else "",
+    )

@@ -1,0 +1,181 @@
+"""Writing to disk so that nothing half-written is ever visible, and saying in words what went wrong.
+
+Used by everything in the store. Every function may raise `OSError`; `disk_errors` makes a `StoreError` of it.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from aiadmin_core.errors import StoreError
+
+CHUNK_BYTES = 1 << 20
+Report = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all), once a chunk."""
+
+
+def ignore(completed: int, total: int) -> None:
+    """A `Report` for who does not care."""
+
+
+@contextlib.contextmanager
+def disk_errors(doing: str, path: Path) -> Iterator[None]:
+    """Turn an `OSError` of the block into a `StoreError` that says what failed, where, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise describe(error, doing, path) from error
+
+
+def describe(error: OSError, doing: str, path: Path) -> StoreError:
+    """The `StoreError` for `error`, which came up while `doing` something in `path`."""
+    where = error.filename if isinstance(error.filename, str) else str(path)
+    # EFBIG: a quota on file size, or a file system that cannot hold files this large (FAT).
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StoreError(
+            f"The disk is full: could not go on {doing} in '{path}'{_free(path)}.",
+            hint="Free some space and repeat the command, or set AIADMIN_MODELS to a folder on another disk.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StoreError(
+            f"No permission for {doing}: '{where}' ({error.strerror}).",
+            hint="Run as the folder's owner, correct its permissions, or set AIADMIN_MODELS to a folder of your own.",
+        )
+    return StoreError(
+        f"Could not go on {doing}: '{where}' ({error.strerror or type(error).__name__}).",
+        hint="Check the disk and the folder AIADMIN_MODELS names, then repeat the command.",
+    )
+
+
+def write_file(path: Path, data: bytes, *, scratch: Path) -> None:
+    """Put `data` at `path`, whole or not at all. `scratch` is a folder of ours on the same file system."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(scratch)
+    try:
+        with temporary.open("xb") as file:  # the umask decides who may read it: the folder may have another owner
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        move(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def move(source: Path, destination: Path) -> None:
+    """Give a finished, synced file its final name in one step."""
+    try:
+        source.replace(destination)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # `blobs` may be a link to another disk: copy to a name that no reader takes for a blob, then rename.
+        partial = destination.with_name(f".partial-{destination.name}-{os.getpid()}")
+        try:
+            copy_hashing(source, partial)
+            partial.replace(destination)
+        finally:
+            partial.unlink(missing_ok=True)
+        source.unlink()
+    _sync_folder(destination.parent)
+
+
+def bring(source: Path, scratch: Path, *, owner: int, report: Report = ignore) -> tuple[Path, str]:
+    """A private second name for the user's file `source` in `scratch`, and its digest.
+
+    A hard link where that is possible and the store's owner (`owner`, a uid) can read it, else a copy.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    real = source.resolve(strict=True)  # os.link would link the link
+    temporary = _temporary(scratch)
+    try:
+        if real.stat().st_uid == owner:
+            with contextlib.suppress(OSError):
+                os.link(real, temporary)
+                return temporary, hash_file(temporary, report)
+        return temporary, copy_hashing(real, temporary, report)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync_file(path: Path) -> None:
+    """Wait until a finished file is on the disk: a rename may otherwise outlive what it names."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def hash_file(path: Path, report: Report = ignore) -> str:
+    """`sha256:<hex>` of a file."""
+    digest, done, total = hashlib.sha256(), 0, path.stat().st_size
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            done += len(chunk)
+            report(done, total)
+    return "sha256:" + digest.hexdigest()
+
+
+def copy_hashing(source: Path, destination: Path, report: Report = ignore) -> str:
+    """Copy a file, synced, and give the digest of what was copied."""
+    digest, done, total = hashlib.sha256(), 0, source.stat().st_size
+    with source.open("rb") as reader, destination.open("wb") as writer:
+        while chunk := reader.read(CHUNK_BYTES):
+            digest.update(chunk)
+            writer.write(chunk)
+            done += len(chunk)
+            report(done, total)
+        writer.flush()
+        os.fsync(writer.fileno())
+    return "sha256:" + digest.hexdigest()
+
+
+def sweep(folder: Path, *, older_than_s: float) -> None:
+    """Remove what a killed process left in a scratch folder. Never raises."""
+    limit = time.time() - older_than_s
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < limit:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def remove_empty_parents(path: Path, *, below: Path) -> None:
+    """Remove the folders above `path` that are empty, up to `below`, which stays."""
+    for parent in path.parents:
+        if parent == below or not parent.is_relative_to(below):
+            return
+        try:
+            parent.rmdir()
+        except OSError:
+            return
+
+
+def _temporary(scratch: Path) -> Path:
+    return scratch / f"{os.getpid()}-{os.urandom(6).hex()}"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable. Windows has no such call; some file systems refuse it, and lose only the last rename."""
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _free(path: Path) -> str:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    try:
+        return f" ({shutil.disk_usage(path).free / 1e6:,.0f} MB free)"
+    except OSError:
+        return ""
