@@ -42,6 +42,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Drop request fields that nobody knows, naming them in a header, instead of refusing them."""
     keep_history: bool = True
     """Whether chats on the terminal keep what is typed."""
+    origins: tuple[str, ...] = ()
+    """Origins of web pages that may use the server, besides those of this machine; `*` stands for anything."""
     debug: bool = False
 
     @property
@@ -67,6 +69,8 @@ FIELDS: dict[str, str] = {
     "AIADMIN_IN_PROCESS": "`1` opens models in the server's own process instead of one each. For debugging.",
     "AIADMIN_UNKNOWN_FIELDS": "`refuse` (default) answers 400 to request fields nobody knows; `ignore` drops them and "
     "names them in the header `x-ignored-params`.",
+    "AIADMIN_ORIGINS": "Origins of web pages that may use the server besides those of this machine, separated by "
+    "commas; `*` stands for anything (`https://*.example.org`). Default: none.",
     "AIADMIN_PLUGINS": "Which plugins to load: `echo,mlx` only those, in this order; `-mlx` all but that one.",
     "AIADMIN_NOHISTORY": "`1` keeps no history of what is typed in `aiadmin run`.",
     "AIADMIN_DEBUG": "`1` logs more and shows tracebacks.",
@@ -100,6 +104,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         in_process=_switch(get("AIADMIN_IN_PROCESS")),
         ignore_unknown_fields=get("AIADMIN_UNKNOWN_FIELDS").lower() == "ignore",
         keep_history=not _switch(get("AIADMIN_NOHISTORY")),
+        origins=tuple(origin.strip() for origin in get("AIADMIN_ORIGINS").split(",") if origin.strip()),
         debug=_switch(get("AIADMIN_DEBUG")),
     )
 

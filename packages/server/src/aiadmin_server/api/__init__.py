@@ -1,0 +1,1 @@
+"""One module per resource: bytes in, a response out. `errors`, `exchange` and `sse` are shared."""

@@ -1,0 +1,43 @@
+"""`POST /v1/completions`: text or tokens continued as they are, without a chat template."""
+
+from typing import Any
+
+from litestar import Request, post
+
+from aiadmin_core.specs.request import TextInput
+
+from ..openai.decode import decode
+from ..openai.text_completion import TextFormat
+from ..openai.to_core import Call, completion_call
+from ..openai.wire import CompletionRequest
+from .answer import Answer
+from .chat import new_head
+from .exchange import Service
+
+
+@post("/v1/completions", status_code=200)
+async def create_completion(request: Request[Any, Any, Any], service: Service) -> Answer:
+    """Continue one or several prompts, whole or streamed."""
+    decoded = decode(await request.body(), CompletionRequest)
+    data = decoded.data
+    call = completion_call(decoded)
+    options = data.stream_options
+    return Answer(
+        service,
+        call,
+        lambda opened: TextFormat(
+            new_head("cmpl-", data.model, opened.lease),
+            echo=_beginnings(call, echo=bool(data.echo)),
+            include_usage=bool(options and options.include_usage),
+        ),
+        stream=bool(data.stream),
+    )
+
+
+def _beginnings(call: Call, *, echo: bool) -> list[str]:
+    """What each choice's text begins with: its prompt, where that is asked for."""
+    return [
+        request.input.text if echo and isinstance(request.input, TextInput) else ""
+        for request in call.requests
+        for _ in range(request.n)
+    ]

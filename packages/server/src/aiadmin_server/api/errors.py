@@ -1,0 +1,93 @@
+"""Errors on their way out: every exception becomes the envelope of the API that was called. Used by `app` and `answer`.
+
+Under `/v1` that is OpenAI's `{"error": {message, type, param, code}}`, elsewhere `{"error": "text"}`. A traceback goes
+to the log and never to a client.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import Scope
+from msgspec import Struct
+
+from aiadmin_core.errors import AiAdminError, Overloaded, PluginError
+
+LOG = logging.getLogger("aiadmin.server")
+
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_HTTP_CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}
+_HTTP_MESSAGES = {
+    404: "There is nothing at this path. Check the address: OpenAI's API is under /v1.",
+    405: "This path does not take this method.",
+    413: "The request body is too large.",
+}
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """An error as a client is told."""
+
+    status: int
+    message: str
+    code: str
+    param: str | None = None
+    headers: dict[str, str] = {}
+
+
+def problem(error: BaseException, *, request_id: str) -> Problem:
+    """What a client is told about `error`. One that nobody foresaw is logged with its traceback."""
+    if isinstance(error, AiAdminError):
+        if isinstance(error, PluginError):
+            LOG.error("%s: %s", request_id, error, exc_info=error.__cause__)
+        headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Overloaded) else {}
+        return Problem(status=error.status, message=str(error), code=error.code, param=error.param, headers=headers)
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        status = error.status_code
+        return Problem(
+            status=status,
+            message=_HTTP_MESSAGES.get(status, error.detail),
+            code=_HTTP_CODES.get(status, "invalid_request"),
+            headers=dict(error.headers or {}),
+        )
+    LOG.error("%s: unexpected error", request_id, exc_info=error)
+    return Problem(
+        status=500, message=f"Internal error; the server's log has it as {request_id}.", code="internal_error"
+    )
+
+
+def envelope(problem: Problem, path: str) -> dict[str, Any]:
+    """The body, in the shape of the API that `path` belongs to."""
+    if path != "/v1" and not path.startswith("/v1/"):
+        return {"error": problem.message}
+    fallback = "invalid_request_error" if problem.status < 500 else "server_error"
+    return {
+        "error": {
+            "message": problem.message,
+            "type": _TYPES.get(problem.status, fallback),
+            "param": problem.param,
+            "code": problem.code,
+        }
+    }
+
+
+def error_body(problem: Problem, path: str) -> bytes:
+    return msgspec.json.encode(envelope(problem, path))
+
+
+def request_id_of(scope: Mapping[str, Any] | Scope) -> str:
+    """The id this request has in the log and in its `x-request-id` header."""
+    return str(scope.get("state", {}).get("request_id", "-"))
+
+
+def answer_with_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Litestar's handler for every exception, its own included."""
+    found = problem(error, request_id=request_id_of(request.scope))
+    return Response(
+        error_body(found, request.scope["path"]),
+        status_code=found.status,
+        headers=found.headers,
+        media_type="application/json",
+    )

@@ -1,0 +1,67 @@
+"""What the command line asks a running server: `/api/version`, `/api/ps`, `/api/stop`."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from litestar import Request, get, post
+from msgspec import Struct
+
+import aiadmin_server
+
+from ..openai.decode import decode
+from .ports import LoadedModel, RouterDependency
+
+FOREVER = "9999-12-31T23:59:59Z"
+"""How `expires_at` of a model that stays is written: clients of this API expect a date."""
+
+
+class Stop(Struct, frozen=True, kw_only=True):
+    model: str
+
+
+@get("/api/version")
+async def version() -> dict[str, str]:
+    """The server's version."""
+    return {"version": aiadmin_server.__version__}
+
+
+@get("/api/ps")
+async def ps(router: RouterDependency) -> dict[str, list[dict[str, Any]]]:
+    """What is loaded, and how busy it is."""
+    return {"models": [describe(model) for model in router.loaded()]}
+
+
+@post("/api/stop", status_code=200)
+async def stop(request: Request[Any, Any, Any], router: RouterDependency) -> dict[str, bool]:
+    """Unload a model now, without waiting for its `keep_alive`."""
+    return {"stopped": await router.unload(decode(await request.body(), Stop).data.model)}
+
+
+def describe(model: LoadedModel) -> dict[str, Any]:
+    """One line of `/api/ps`."""
+    facts, stats = model.facts, model.stats
+    on_gpu = facts is not None and facts.device != "cpu"
+    return {
+        "name": model.name,
+        "model": model.name,
+        "size": model.size_bytes,
+        "digest": model.digest,
+        "expires_at": _timestamp(model.expires_at),
+        "size_vram": model.size_bytes if on_gpu else 0,
+        "context_length": facts.n_ctx if facts else 0,
+        "backend": model.backend,
+        "pid": model.pid,
+        "state": model.state,
+        "notes": list(model.notes),
+        "n_active": model.n_active,
+        "facts": msgspec.to_builtins(facts) if facts else {},
+        "stats": msgspec.to_builtins(stats) if stats else {},
+    }
+
+
+def _timestamp(expires_at: float | None) -> str:
+    if expires_at is None or not math.isfinite(expires_at):
+        return FOREVER
+    return datetime.fromtimestamp(expires_at, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,74 @@
+"""What the API needs of the rest of the server, as protocols.
+
+`routing.router.Router` fits, and so does a small fake.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Protocol
+
+from litestar.params import Dependency
+
+from aiadmin_core.backend import Engine
+from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
+
+
+class Lease(Protocol):
+    """An engine that stays loaded until it is given back."""
+
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def spec(self) -> ModelSpec: ...
+    @property
+    def resolved(self) -> str:
+        """The model behind the name that was asked for, as `aiadmin list` shows it."""
+
+    @property
+    def backend(self) -> str: ...
+
+
+class LoadedModel(Protocol):
+    """One engine, as `aiadmin ps` shows it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def backend(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def pid(self) -> int | None: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def facts(self) -> ModelFacts | None: ...
+    @property
+    def stats(self) -> EngineStats | None: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
+    @property
+    def n_active(self) -> int:
+        """Requests it is working on."""
+
+    @property
+    def expires_at(self) -> float | None:
+        """When it will be unloaded if nobody asks: Unix seconds; None while in use, or never."""
+
+
+class Router(Protocol):
+    """Who serves which model."""
+
+    def lease(self, name: str, keep_alive_s: float | None = None) -> AbstractAsyncContextManager[Lease]: ...
+    def loaded(self) -> Sequence[LoadedModel]: ...
+    async def unload(self, name: str) -> bool: ...
+    def health(self) -> Sequence[str]:
+        """What is wrong, a sentence each; empty while requests can be served."""
+
+    async def close(self) -> None: ...
+
+
+RouterDependency = Annotated[Router, Dependency(skip_validation=True)]
+"""How a handler asks for the router: Litestar would check each request whether it is one."""

@@ -1,0 +1,199 @@
+"""The server: what is put together for one process, and how uvicorn runs it.
+
+`create_app` makes the Litestar application, whose lifespan owns the router; `serve_app` runs it until a signal.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+
+import uvicorn
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.di import Provide
+from litestar.types import ASGIApp
+
+from aiadmin_core.errors import AiAdminError
+from aiadmin_core.plugins import Plugins
+
+from .api import chat, completions, health, models, native
+from .api.errors import answer_with_error
+from .api.exchange import Service
+from .api.middleware import authenticated, guarded, identified
+from .api.observers import Observers, plugin_observers
+from .api.origins import DEFAULT_ORIGINS, is_loopback
+from .api.ports import Router
+from .metrics import Metrics
+from .plugins import load_server_plugins
+from .routing.resolver import Resolver
+from .settings import Settings
+from .store.aliases import Aliases
+from .store.store import ModelStore
+
+LOG = logging.getLogger("aiadmin.server")
+
+MAX_BODY_BYTES = 100 * 1024 * 1024
+"""Room for images and long conversations; more is 413."""
+SHUTDOWN_S = 10
+"""How long running requests may take to end after a signal."""
+HANDLERS = (
+    chat.create_chat_completion,
+    completions.create_completion,
+    health.health,
+    health.metrics,
+    health.root,
+    models.get_model,
+    models.list_models,
+    native.ps,
+    native.stop,
+    native.version,
+)
+
+
+class PortInUse(AiAdminError):
+    """Another program listens on the address."""
+
+    code = "port_in_use"
+
+
+def create_app(settings: Settings, *, plugins: Plugins | None = None, router: Router | None = None) -> Litestar:
+    """The application. `router` replaces the one made of `settings`; the app closes either."""
+    plugins = plugins or load_server_plugins()
+    store = ModelStore(settings.models)
+    router = router or _make_router(settings, plugins, store)
+    metrics = Metrics(router.loaded)
+    service = Service(
+        router=router,
+        observers=Observers([("metrics", metrics.observe), *plugin_observers(plugins)]),
+        on_disconnect=metrics.disconnected,
+        ignore_unknown_fields=settings.ignore_unknown_fields,
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await router.close()
+
+    shared = {"metrics": metrics, "router": router, "service": service, "settings": settings, "store": store}
+    app = Litestar(
+        HANDLERS,
+        cors_config=CORSConfig(
+            allow_origins=list(settings.origins),
+            allow_origin_regex=DEFAULT_ORIGINS,
+            expose_headers=["x-request-id", "x-ignored-params"],
+        ),
+        dependencies={name: _given(value) for name, value in shared.items()},
+        exception_handlers={Exception: answer_with_error},
+        lifespan=[lifespan],
+        logging_config=None,
+        openapi_config=None,  # the requests are read by `openai.decode`, so a generated schema would be wrong
+        request_max_body_size=MAX_BODY_BYTES,
+    )
+    _add_routes(app, plugins)
+    app.asgi_handler = _surround(app.asgi_handler, settings, plugins, metrics)
+    return app
+
+
+def _make_router(settings: Settings, plugins: Plugins, store: ModelStore) -> Router:
+    from .routing.router import Router as ModelRouter
+
+    resolver = Resolver(store, Aliases(store.aliases_path), plugins, settings)
+    return ModelRouter(resolve=resolver.resolve, plugins=plugins, settings=settings)
+
+
+def _given(value: object) -> Provide:
+    return Provide(lambda: value, sync_to_thread=False, use_cache=True)
+
+
+def _add_routes(app: Litestar, plugins: Plugins) -> None:
+    """The plugins' routes. One that cannot be added is named and left out."""
+    for handler in plugins.collect("aiadmin_http_routes"):
+        try:
+            app.register(handler)
+        except Exception:
+            LOG.exception("the route %r of a plugin cannot be added", handler)
+
+
+def _surround(app: ASGIApp, settings: Settings, plugins: Plugins, metrics: Metrics) -> ASGIApp:
+    """Our middleware and the plugins', around everything, so that it also sees what has no route."""
+    app = authenticated(app, plugins)
+    app = guarded(app, loopback=is_loopback(settings.host), origins=settings.origins)
+    for factory in reversed(plugins.collect("aiadmin_http_middleware")):
+        try:
+            app = factory(app)
+        except Exception:
+            LOG.exception("the middleware %r of a plugin cannot be used", factory)
+    return identified(app, metrics)
+
+
+def uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """How uvicorn runs the app: no access log, a bounded shutdown, uvloop and httptools where there are any."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        timeout_keep_alive=75,  # longer than clients keep theirs, so that they close first
+    )
+
+
+class Server(uvicorn.Server):
+    """uvicorn, telling where it listens before it takes its first request."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str, int], None] | None) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._on_ready and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            self._on_ready(host, port)
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The listening socket; port 0 takes a free one. Raises `PortInUse`, or `AiAdminError` for another reason."""
+    address = f"{settings.host}:{settings.port}"
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, target = found[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows would share the port with another program
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+            else:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(target)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(
+                f"Port {settings.port} of {settings.host} is in use.",
+                hint="Is AiAdmin running already? Otherwise set AIADMIN_HOST to another port.",
+            ) from None
+        raise AiAdminError(f"Cannot listen on {address}: {error}.", hint="Correct AIADMIN_HOST.") from None
+    return listener
+
+
+def serve_app(settings: Settings, *, on_ready: Callable[[str, int], None] | None = None) -> None:
+    """Serve until SIGINT or SIGTERM. `on_ready` is told host and port once requests are taken.
+
+    Raises `PortInUse`.
+    """
+    listener = bind(settings)
+    server = Server(uvicorn_config(create_app(settings), settings), on_ready)
+    try:
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            runner.run(server.serve(sockets=[listener]))
+    finally:
+        listener.close()

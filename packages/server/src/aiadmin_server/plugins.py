@@ -1,0 +1,17 @@
+"""The plugins of a server or command: our own built-in ones, then those that are installed.
+
+Used by `app` and the command line. Nothing here imports a web framework or a native library: `aiadmin list` must stay
+quick.
+"""
+
+from importlib import import_module
+
+from aiadmin_core.plugins import Plugins, load_plugins
+
+BUILTIN: tuple[tuple[str, str], ...] = (("doctor", "aiadmin_server.doctor"),)
+"""Name and module of the plugins that come with the server."""
+
+
+def load_server_plugins() -> Plugins:
+    """Load them all; never raises for a plugin's sake."""
+    return load_plugins(builtin=[(name, import_module(module)) for name, module in BUILTIN])
