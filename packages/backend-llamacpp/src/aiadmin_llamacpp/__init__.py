@@ -1,3 +1,3 @@
-"""AiAdmin backend."""
+"""AiAdmin's llama.cpp backend."""
 
 __version__ = "0.1.0"

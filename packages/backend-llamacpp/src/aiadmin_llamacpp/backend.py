@@ -1,0 +1,107 @@
+"""`aiadmin_core.backend.Backend` for llama.cpp. The library is loaded by `open_engine`, and by nothing else here."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiadmin_core.backend import Health, ModelInfo
+from aiadmin_core.errors import ModelLoadFailed
+from aiadmin_core.specs.model import EngineOptions, ModelSpec
+
+from . import gguf
+from .engine.threads import prepare_environment
+
+if TYPE_CHECKING:
+    from .engine.engine import LlamaEngine  # imports the native library
+
+DISTRIBUTION = "llama-cpp-python"
+
+PROBE = """
+import llama_cpp.llama_cpp as lib
+lib.llama_log_set(lib.llama_log_callback(lambda *_: None), None)
+devices = "GPU offload" if lib.llama_supports_gpu_offload() else "CPU only"
+print(devices, lib.llama_print_system_info().decode(), sep=" | ")
+"""
+PROBE_TIMEOUT_S = 60
+
+
+class LlamaBackend:
+    """GGUF models on CPU, CUDA and Metal."""
+
+    name = "llamacpp"
+
+    def suitability(self, model: ModelSpec) -> int | None:
+        """50 for any GGUF."""
+        return 50 if model.format == "gguf" and model.file("model") is not None else None
+
+    def inspect(self, path: Path) -> ModelInfo | None:
+        """The header of a GGUF file; None for other files. Raises `BadRequest` for a broken one."""
+        if not path.is_file() or not gguf.is_gguf(path):
+            return None
+        return gguf.describe(gguf.read_header(path))
+
+    def build_id(self) -> str:
+        """Version of the distribution, and a digest of its libraries' sizes and times: a rebuild changes it."""
+        try:
+            version = metadata.version(DISTRIBUTION)
+        except metadata.PackageNotFoundError:
+            return ""
+        digest = hashlib.sha256()
+        for library in sorted(_library_folder().glob("*")):
+            status = library.stat()
+            digest.update(f"{library.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        return f"{DISTRIBUTION}-{version}-{digest.hexdigest()[:12]}"
+
+    def health(self) -> Health:
+        """Load the library in a child process, and say what it is."""
+        try:
+            version = metadata.version(DISTRIBUTION)
+        except metadata.PackageNotFoundError:
+            return Health(ok=False, summary=f"{DISTRIBUTION} is not installed", hint=f"pip install {DISTRIBUTION}")
+        try:
+            probe = subprocess.run(  # noqa: S603 - our own interpreter, our own text
+                [sys.executable, "-c", PROBE],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=PROBE_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Health(
+                ok=False,
+                summary=f"{DISTRIBUTION} {version} did not load within {PROBE_TIMEOUT_S} s",
+                hint="A GPU driver may hang; try again, or reinstall the package.",
+            )
+        if probe.returncode != 0:
+            last = (probe.stderr.strip().splitlines() or ["no message"])[-1]
+            return Health(
+                ok=False,
+                summary=f"{DISTRIBUTION} {version} cannot be loaded (status {probe.returncode}): {last}",
+                hint=f"Reinstall it for this machine: pip install --force-reinstall --no-cache-dir {DISTRIBUTION}",
+            )
+        return Health(ok=True, summary=f"{DISTRIBUTION} {version} | {probe.stdout.strip().rstrip('| ')}")
+
+    def open_engine(self, model: ModelSpec, options: EngineOptions) -> "LlamaEngine":
+        """Load `model` and decode once. Raises `ModelLoadFailed`."""
+        prepare_environment(os.environ)
+        try:
+            from .engine.opening import open_engine
+        except Exception as error:  # a missing or broken library raises whatever it likes
+            raise ModelLoadFailed(
+                f"llama.cpp cannot be loaded: {error}.", hint="`aiadmin doctor` says more about the installation."
+            ) from error
+        return open_engine(model, options)
+
+
+def _library_folder() -> Path:
+    """Where the bindings find the native libraries, found without importing them."""
+    if override := os.environ.get("LLAMA_CPP_LIB_PATH"):
+        return Path(override)
+    spec = find_spec("llama_cpp")
+    return Path(spec.origin).parent / "lib" if spec and spec.origin else Path("nowhere")

@@ -1,0 +1,128 @@
+"""From a model's files to an engine that has proved that it decodes. Called by `backend.open_engine`."""
+
+from pathlib import Path
+
+import numpy as np
+
+from aiadmin_core.errors import AiAdminError, ModelLoadFailed
+from aiadmin_core.specs.model import EngineOptions, ModelFacts, ModelSpec
+
+from .. import gguf
+from ..native.batch import Batch
+from ..native.context import MAX_SEQUENCES, Context, ContextSettings
+from ..native.model import Model, supports_gpu
+from .engine import LlamaEngine
+from .threads import default_threads, usable_cores
+
+DEFAULT_N_CTX = 8192
+"""Most context a model is opened with unasked: the cache of a large one would fill the memory."""
+
+DEFAULT_N_BATCH = 512
+DEFAULT_N_PARALLEL = 16
+
+SEQUENCES_PER_PLACE = 4
+"""Sequence ids for each one that can run: the others keep cached prefixes."""
+
+N_WARM_UP = 16
+"""Tokens of the first step. More than one, because matrices are multiplied by other code than vectors are (the AMX
+path crashes on the former alone)."""
+
+
+def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine:
+    """Load, make a context, decode once. Raises `ModelLoadFailed`; a crash of the library ends the process."""
+    _refuse_unknown(options)
+    paths = _paths(model)
+    offload = supports_gpu()
+    n_gpu_layers = (-1 if options.n_gpu_layers is None else options.n_gpu_layers) if offload else 0
+    native = Model(paths, n_gpu_layers=n_gpu_layers, use_extra_bufts=not options.safe_mode)
+    try:
+        settings = context_settings(options, n_ctx_train=native.n_ctx_train, can_trim=native.can_trim)
+        if not native.is_decoder:
+            raise ModelLoadFailed(
+                "The model does not generate text: it is an embedding model or an encoder-decoder.",
+                hint="Only decoder models can be served so far.",
+            )
+        context = Context(native, settings)
+        try:
+            _warm_up(context)
+            facts = _facts(native, context, options, device="gpu" if n_gpu_layers else "cpu")
+            n_parallel = _n_parallel(options)
+            return LlamaEngine(native, context, facts, n_parallel=n_parallel, n_sequences=settings.n_sequences)
+        except BaseException:
+            context.close()
+            raise
+    except BaseException:
+        native.close()
+        raise
+
+
+def _refuse_unknown(options: EngineOptions) -> None:
+    if options.extra:
+        names = ", ".join(sorted(options.extra))
+        raise ModelLoadFailed(f"Unknown engine options: {names}.", hint="The llama.cpp backend has none of its own.")
+
+
+def _paths(model: ModelSpec) -> list[str]:
+    """The model's parts in order. Each header is read first: llama.cpp says little about broken files."""
+    paths = [file.path for file in model.files if file.role == "model"]
+    if not paths:
+        raise ModelLoadFailed(f"'{model.name}' has no model file.", hint=f"Pull it again: aiadmin pull {model.name}")
+    for path in paths:
+        try:
+            gguf.read_header(Path(path))
+        except (OSError, AiAdminError) as error:
+            raise ModelLoadFailed(
+                f"The model file cannot be read: {error}", hint=f"Pull it again: aiadmin pull {model.name}"
+            ) from error
+    return paths
+
+
+def context_settings(options: EngineOptions, *, n_ctx_train: int, can_trim: bool) -> ContextSettings:
+    """The context's sizes: as asked, else sensible ones."""
+    n_parallel = _n_parallel(options)
+    # Every sequence id of a recurrent model costs a whole state, and cannot keep a prefix that others share.
+    n_sequences = n_parallel * SEQUENCES_PER_PLACE if can_trim else n_parallel + 1
+    return ContextSettings(
+        n_ctx=options.n_ctx or min(n_ctx_train or DEFAULT_N_CTX, DEFAULT_N_CTX),
+        n_batch=max(options.n_batch or DEFAULT_N_BATCH, n_parallel),
+        n_sequences=min(MAX_SEQUENCES, n_sequences),
+        n_threads=options.n_threads or default_threads(usable_cores()),
+    )
+
+
+def _n_parallel(options: EngineOptions) -> int:
+    return min(options.n_parallel or DEFAULT_N_PARALLEL, MAX_SEQUENCES - 1)
+
+
+def _warm_up(context: Context) -> None:
+    n_tokens = min(N_WARM_UP, context.n_batch)
+    batch = Batch(n_tokens)
+    batch.add(0, np.zeros(n_tokens, np.int32), 0, wants_logits=True)
+    try:
+        context.decode(batch)
+    except AiAdminError as error:
+        raise ModelLoadFailed(f"The first step failed: {error.message}", hint=error.hint) from error
+    context.clear()
+
+
+def _facts(model: Model, context: Context, options: EngineOptions, *, device: str) -> ModelFacts:
+    notes = []
+    if options.safe_mode:
+        notes.append("safe mode: weights are not repacked for this processor (no AMX)")
+    if model.chat_template is None:
+        notes.append("no chat template in the file")
+    if model.n_ctx_train and context.n_ctx > model.n_ctx_train:
+        notes.append(f"context of {context.n_ctx} tokens, trained with {model.n_ctx_train}")
+    file_type = model.metadata("general.file_type") or ""
+    return ModelFacts(
+        architecture=model.metadata("general.architecture") or "",
+        n_params=model.n_params,
+        n_ctx=context.n_ctx,
+        n_ctx_train=model.n_ctx_train,
+        n_vocab=model.n_vocab,
+        n_embd=model.n_embd,
+        size_bytes=model.size_bytes,
+        quantization=gguf.FILE_TYPES.get(int(file_type), "") if file_type.isdecimal() else "",
+        device=device,
+        notes=tuple(notes),
+    )

@@ -1,0 +1,191 @@
+"""Who gets which tokens this step. Pure but for the KV cache it is given; called by the loop, on its thread."""
+
+from bisect import insort
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from .kv import KvCache
+from .sequence import Choice, Sequence
+
+ROOM = 64
+"""Cells of answer that a choice must find free to be admitted. More come as it grows."""
+
+TARGET_STEP_S = 0.15
+"""How long prefilling may hold up sequences that are being decoded, each step."""
+
+MIN_CHUNK = 32
+
+
+class Piece(NamedTuple):
+    """The next `n` tokens of a sequence."""
+
+    sequence: Sequence
+    n: int
+
+    @property
+    def wants_logits(self) -> bool:
+        return self.n == self.sequence.n_missing
+
+
+class Step(NamedTuple):
+    """What to decode together, and who cannot go on because the context holds nothing but it."""
+
+    pieces: list[Piece]
+    full: list[Sequence]
+
+
+def plan_step(sequences: Iterable[Sequence], *, n_batch: int, n_prefill: int) -> list[Piece]:
+    """Running sequences first, one token each; then prompts, first come first served, in what is left of `n_batch`
+    and no more than `n_prefill` tokens."""
+    sequences = list(sequences)
+    pieces = [Piece(sequence, 1) for sequence in sequences if sequence.n_missing == 1][:n_batch]
+    left = min(n_batch - len(pieces), n_prefill)
+    for sequence in sequences:
+        if left <= 0:
+            break
+        if sequence.n_missing > 1:
+            n = min(sequence.n_missing, left)
+            pieces.append(Piece(sequence, n))
+            left -= n
+    return pieces
+
+
+def prefill_limit(*, n_batch: int, n_decoding: int, tokens_per_s: float) -> int:
+    """Tokens of prompts to put in one step: all that fit if nobody waits for the next token, otherwise what this
+    machine prefills in `TARGET_STEP_S`."""
+    if n_decoding == 0 or tokens_per_s <= 0:
+        return n_batch
+    return min(n_batch, max(MIN_CHUNK, int(tokens_per_s * TARGET_STEP_S)))
+
+
+class Scheduler:
+    """Waiting and running sequences.
+
+    A sequence runs when its prompt and some room for its answer fit beside what the others need. If cells run out all
+    the same, cached prefixes go first; then the youngest running sequence goes back to waiting, keeps its tokens and
+    its samplers, and is prefilled again later.
+    """
+
+    def __init__(self, kv: KvCache, *, n_batch: int, n_parallel: int) -> None:
+        self.kv = kv
+        self.waiting: list[Sequence] = []
+        self.running: list[Sequence] = []
+        self._n_batch = n_batch
+        self._n_parallel = n_parallel
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.running or self.waiting)
+
+    @property
+    def n_running(self) -> int:
+        """Choices that have their place."""
+        return sum(len(sequence.choices) for sequence in self.running)
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue a sequence: by priority, then arrival."""
+        insort(self.waiting, sequence, key=lambda waiting: waiting.order)
+
+    def next_step(self, *, now: float, prefill_tokens_per_s: float = 0.0) -> Step:
+        """Admit who fits, and choose the tokens of the next step. The cells they need are free."""
+        self._admit(now)
+        full: list[Sequence] = []
+        while self.running:
+            n_decoding = sum(sequence.n_missing == 1 for sequence in self.running)
+            n_prefill = min(
+                prefill_limit(n_batch=self._n_batch, n_decoding=n_decoding, tokens_per_s=prefill_tokens_per_s),
+                self.kv.n_obtainable - n_decoding,
+            )
+            pieces = plan_step(self.running, n_batch=self._n_batch, n_prefill=n_prefill)
+            if pieces and self.kv.make_room(sum(piece.n for piece in pieces)):
+                return Step(pieces, full)
+            if len(self.running) > 1:
+                self._give_way(max(self.running, key=lambda sequence: sequence.order))
+            else:
+                full.append(self.running[0])
+                self.finish(self.running[0])
+        return Step([], full)
+
+    def _admit(self, now: float) -> None:
+        while self.waiting:
+            sequence = self.waiting[0]
+            if self.n_running + len(sequence.choices) > self._n_parallel:
+                return
+            room = min(sequence.n_to_come, ROOM) * len(sequence.choices)
+            slot = self.kv.admit(sequence.tokens, sequence.job.request.cache_salt, room=room)
+            if slot is None:
+                return  # nobody overtakes: a long prompt would wait for ever
+            sequence.slot = slot
+            if not sequence.job.admitted_at:
+                sequence.job.admitted_at = now
+                sequence.job.n_cached = slot.n
+            self.running.append(self.waiting.pop(0))
+
+    def _give_way(self, sequence: Sequence) -> None:
+        assert sequence.slot is not None
+        self.running.remove(sequence)
+        self.kv.release(sequence.slot)
+        sequence.slot = None
+        self.add(sequence)
+
+    def relieve(self) -> bool:
+        """llama.cpp found no cells for a step where the books said there are some (a sliding window pads): evict
+        every cached prefix, or make the youngest sequence wait. False if there is nothing left to give."""
+        if self.kv.evict_all():
+            return True
+        if len(self.running) > 1:
+            self._give_way(max(self.running, key=lambda sequence: sequence.order))
+            return self.kv.evict_all()
+        return False
+
+    def commit(self, step: Step) -> list[tuple[int, Sequence]]:
+        """The step was decoded. Gives (index of its piece, sequence) for every sequence that now wants a token; a
+        prompt shared by several choices has become one sequence each."""
+        ready: list[tuple[int, Sequence]] = []
+        for index, (sequence, n) in enumerate(step.pieces):
+            assert sequence.slot is not None
+            self.kv.extend(sequence.slot, n)
+            if sequence.n_missing == 0:
+                ready.append((index, sequence))
+                ready.extend((index, other) for other in self._split(sequence))
+        return ready
+
+    def _split(self, sequence: Sequence) -> Iterator[Sequence]:
+        assert sequence.slot is not None
+        extra = sequence.choices[1:]
+        del sequence.choices[1:]
+        for choice in extra:
+            tokens = sequence.tokens.copy(spare=min(sequence.job.max_tokens, 256))
+            other = Sequence(sequence.job, tokens, [choice], self.kv.fork(sequence.slot, tokens))
+            self.running.append(other)
+            yield other
+
+    def finish(self, sequence: Sequence) -> None:
+        """Give up a running sequence's place; what it holds stays cached."""
+        assert sequence.slot is not None
+        self.running.remove(sequence)
+        self.kv.release(sequence.slot)
+        sequence.slot = None
+
+    def cancel(self, request_id: int, choice: int | None = None) -> list[Choice]:
+        """Take a request (or one of its choices) out, wherever it is. Gives the choices that ended."""
+        ended: list[Choice] = []
+        for sequence in [*self.waiting, *self.running]:
+            if sequence.job.request.id != request_id:
+                continue
+            gone = [one for one in sequence.choices if choice is None or one.index == choice]
+            sequence.choices = [one for one in sequence.choices if one not in gone]
+            ended += gone
+            if not sequence.choices:
+                if sequence.slot is None:
+                    self.waiting.remove(sequence)
+                else:
+                    self.finish(sequence)
+        return ended
+
+    def clear(self) -> list[Sequence]:
+        """Forget everything, the cache included, after a failed step. Gives the sequences there were."""
+        sequences = [*self.waiting, *self.running]
+        self.waiting, self.running = [], []
+        self.kv.clear()
+        return sequences

@@ -1,0 +1,74 @@
+"""The state of one request's sequences. Made by the loop, moved along by the scheduler; engine thread only."""
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from aiadmin_core.backend import Matcher, TokenRequest
+
+from .kv import Slot
+from .tokens import TokenBuffer
+
+EndReason = Literal["stop", "length"]
+
+
+class Sampler(Protocol):
+    """What `native.samplers.SamplerChain` does."""
+
+    def sample(self, row: int) -> int: ...
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class Choice:
+    """One answer that is being generated."""
+
+    index: int
+    sampler: Sampler
+    matcher: Matcher | None = None
+    n_sampled: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """What the sequences of one request have in common. Times are `time.monotonic` seconds."""
+
+    request: TokenRequest
+    n_prompt: int
+    max_tokens: int
+    """For each choice; never more than the context has room for."""
+    arrival: int
+    """Counts up: who came first."""
+    submitted_at: float
+    admitted_at: float = 0.0
+    prefilled_at: float = 0.0
+    n_cached: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """Tokens that are, or are to be, in the KV cache.
+
+    The choices of a request are one sequence until its prompt is prefilled, and one each from then on. There is no
+    state "prefilling" or "decoding": what is not in the cache yet (`n_missing`) has to be decoded, and logits are
+    wanted when nothing is missing any more. A sequence that had to give up its place does the same again.
+    """
+
+    job: Job
+    tokens: TokenBuffer
+    choices: list[Choice] = field(default_factory=list)
+    slot: Slot | None = None
+    """Its place in the cache, while it runs."""
+
+    @property
+    def n_missing(self) -> int:
+        return self.tokens.n - self.slot.n if self.slot else self.tokens.n
+
+    @property
+    def n_to_come(self) -> int:
+        """Most tokens each of its choices may still generate."""
+        return self.job.max_tokens - max((choice.n_sampled for choice in self.choices), default=0)
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Sorts by priority, then arrival."""
+        return (-self.job.request.priority, self.job.arrival)

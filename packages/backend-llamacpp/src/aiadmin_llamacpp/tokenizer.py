@@ -1,0 +1,86 @@
+"""Text to token ids and back, by llama.cpp's own vocabulary. Thread-safe: the vocabulary does not change, and every
+call brings its own buffer."""
+
+import ctypes
+from collections.abc import Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+from llama_cpp import llama_cpp as lib
+
+from .native.model import Model
+
+_SPACER = "\n"  # merges with nothing behind it in the vocabularies that put a space in front
+
+
+class LlamaTokenizer:
+    """`aiadmin_core.backend.Tokenizer` of a GGUF's vocabulary. Lives as long as its model."""
+
+    def __init__(self, model: Model) -> None:
+        self._vocab = model.vocab
+        self.n_vocab = model.n_vocab
+        bos = int(lib.llama_vocab_bos(self._vocab))
+        self.bos: int | None = bos if bos >= 0 else None
+        self.add_bos = self.bos is not None and bool(lib.llama_vocab_get_add_bos(self._vocab))
+        self.chat_template = model.chat_template
+        ids = range(self.n_vocab)
+        self.end_tokens = frozenset(token for token in ids if lib.llama_vocab_is_eog(self._vocab, token))
+        control = {}
+        for token in ids:
+            if lib.llama_vocab_is_control(self._vocab, token):
+                text = lib.llama_vocab_get_text(self._vocab, token)
+                control[text.decode("utf-8", "replace")] = token
+        self.control_tokens: Mapping[str, int] = MappingProxyType(control)
+
+    def encode(self, text: str, *, special: bool) -> list[int]:
+        """Token ids of `text`, nothing added in front; `special`: control tokens are recognised.
+
+        SentencePiece vocabularies put a space before every text they are given. A text is only a piece of a prompt
+        here, so it is encoded behind a spacer, whose tokens are then dropped together with that space.
+        """
+        if not text:
+            return []
+        lead = self._lead
+        if not lead:
+            return self._encode(text, special)
+        tokens = self._encode(_SPACER + text, special)
+        return tokens[len(lead) :] if tokens[: len(lead)] == lead else self._encode(text, special)
+
+    @cached_property
+    def _lead(self) -> list[int]:
+        """What the spacer costs in front of a text; nothing in vocabularies that add no space."""
+        first = self._encode("a", False)[:1]
+        adds_space = bool(first) and self.piece(first[0]).startswith(b" ")
+        return self._encode(_SPACER, False) if adds_space else []
+
+    def _encode(self, text: str, special: bool) -> list[int]:
+        raw = text.encode("utf-8", "replace")  # a lone surrogate becomes "?"
+        size = len(raw) + 8  # no vocabulary has more tokens than bytes, but for the space in front
+        while True:
+            buffer = (lib.llama_token * size)()
+            n_tokens = lib.llama_tokenize(self._vocab, raw, len(raw), buffer, size, False, special)
+            if n_tokens >= 0:
+                return list(buffer[:n_tokens])
+            size = -n_tokens
+
+    def piece(self, token: int) -> bytes:
+        """The bytes `token` stands for; b"" for control tokens. Not always whole characters.
+
+        Raises `ValueError` for an id outside the vocabulary (llama.cpp would abort).
+        """
+        if not 0 <= token < self.n_vocab:
+            raise ValueError(f"token id {token} is outside the vocabulary of {self.n_vocab}")
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, False)
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length
+
+    def constraint_vocabulary(self) -> Any:
+        """An `llguidance.LLTokenizer` of this vocabulary (a quarter of a second for 49k tokens)."""
+        from llguidance.llamacpp import lltokenizer_from_vocab
+
+        return lltokenizer_from_vocab(self._vocab)
