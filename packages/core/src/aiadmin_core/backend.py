@@ -157,6 +157,8 @@ class Tokenizer(Protocol):
     """Whether a prompt starts with `bos` where its template has not put one."""
     end_tokens: frozenset[int]
     """Tokens that end a generation (EOS, EOT, ...)."""
+    eos: int | None
+    """The one that chat templates write as `eos_token`."""
     control_tokens: Mapping[str, int]
     """Text of every token that only a template may write. User text that spells one stays text."""
     chat_template: str | None

@@ -1,0 +1,1 @@
+"""Answers that keep to a format: one llguidance grammar, one mask a step. In the runner only; imported late."""

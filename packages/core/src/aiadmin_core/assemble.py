@@ -1,0 +1,224 @@
+"""A `TokenEngine` made into an `Engine`: everything between messages and tokens, the same for every backend.
+
+Called by the runner (and in-process) after `Backend.open_engine`. Prompts are rendered and tokenised on worker
+threads; the engine thread hands each step over to the event loop with one call; text, reasoning and stop strings are
+the loop's work, in one `Exchange` for each request.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import msgspec
+
+from .backend import Engine, Matcher, StepEvent, TokenEngine, TokenRequest
+from .errors import AiAdminError, BadRequest, ContextLengthExceeded
+from .refuse import unsupported
+from .specs.capabilities import Capabilities, ConstraintKind
+from .specs.content import Message
+from .specs.events import Event
+from .specs.model import EngineStats, ModelFacts, ModelSpec
+from .specs.request import ChatInput, GenerateRequest
+from .text.chat_template import CHATML, CHATML_END, ChatTemplate
+from .text.detokenizer import Detokenizer
+from .text.exchange import Exchange
+from .text.pipeline import TextPipeline
+from .text.prompt import PromptWriter, RenderedPrompt
+from .text.reasoning import DIALECTS, ReasoningDialect, detect
+
+_CONSTRAINTS: frozenset[ConstraintKind] = frozenset({"json_object", "json_schema", "regex", "choice", "lark"})
+_NO_LIMIT = 2**31 - 1
+
+
+def assemble(engine: TokenEngine, model: ModelSpec, *, reasoning_dialects: Sequence[ReasoningDialect] = ()) -> Engine:
+    """The `Engine` of `model`, which `engine` has opened. `reasoning_dialects` are those of plugins; they come before
+    core's own."""
+    return AssembledEngine(engine, model, (*reasoning_dialects, *DIALECTS))
+
+
+class AssembledEngine:
+    """See `assemble`. Used from one event loop at a time; owns the token engine."""
+
+    def __init__(self, engine: TokenEngine, model: ModelSpec, dialects: Sequence[ReasoningDialect]) -> None:
+        self._engine = engine
+        self._tokenizer = engine.tokenizer
+        template, self._default_stops, notes = _template(engine, model)
+        self._dialect = detect(template.source, dialects) if template else None
+        self._writer = PromptWriter(engine.tokenizer, template, system=model.system)
+        self._control_texts = {token: text.encode() for text, token in engine.tokenizer.control_tokens.items()}
+        markers = (self._dialect.start, self._dialect.end) if self._dialect else ()
+        self._marker_tokens = {token: text for token, text in self._control_texts.items() if text.decode() in markers}
+        self._compiler: Any = None  # a constraint.compiler.ConstraintCompiler, imported when a request needs it
+        self._ids = itertools.count(1)  # the engine's own: a caller may use an id again while events are on their way
+        self._exchanges: dict[int, Exchange] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self.capabilities = _capabilities(engine.capabilities, chat=template is not None, reasoning=bool(self._dialect))
+        self.facts: ModelFacts = msgspec.structs.replace(engine.facts, notes=(*engine.facts.notes, *notes))
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+        """See `Engine.generate`."""
+        if refusal := unsupported(request, self.capabilities):
+            raise refusal
+        self._start()
+        prepared, tail = await asyncio.to_thread(self._prepare, request, next(self._ids))
+        if self._closed:
+            raise AiAdminError("The engine is closed.")
+        exchange = Exchange(
+            request.id,
+            self._pipelines(request, tail),
+            partial(self._engine.cancel, prepared.id),
+            cached=self.capabilities.cached_tokens,
+        )
+        self._exchanges[prepared.id] = exchange
+        try:
+            self._engine.submit(prepared)
+            async for event in exchange.events():
+                yield event
+        finally:
+            del self._exchanges[prepared.id]
+            if exchange.running:
+                self._engine.cancel(prepared.id)
+
+    async def tokenize(self, input: str | tuple[Message, ...], *, special: bool = False) -> list[int]:
+        """See `backend.SupportsTokenize`."""
+        if isinstance(input, str):
+            return await asyncio.to_thread(self._tokenizer.encode, input, special=special)
+        rendered = await asyncio.to_thread(self._writer.write, ChatInput(messages=tuple(input)))
+        return rendered.tokens
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """See `backend.SupportsTokenize`. Control tokens are shown by their text."""
+        if any(not 0 <= token < self._tokenizer.n_vocab for token in tokens):
+            raise BadRequest(f"Token ids lie between 0 and {self._tokenizer.n_vocab - 1}.", param="tokens")
+        detokenizer = Detokenizer()
+        pieces = [self._control_texts.get(token) or self._tokenizer.piece(token) for token in tokens]
+        return "".join(map(detokenizer.feed, pieces)) + detokenizer.flush()
+
+    def stats(self) -> EngineStats:
+        """See `backend.Engine`."""
+        return self._engine.stats()
+
+    async def close(self) -> None:
+        """See `backend.Engine`."""
+        self._closed = True
+        for exchange in self._exchanges.values():
+            exchange.fail(AiAdminError("The engine was closed."))
+        await asyncio.to_thread(self._engine.close)
+
+    def _start(self) -> None:
+        first = self._loop is None
+        self._loop = asyncio.get_running_loop()
+        if first:
+            self._engine.start(self._on_step)
+
+    def _on_step(self, events: Sequence[StepEvent]) -> None:
+        """On the engine thread, once a step."""
+        assert self._loop is not None
+        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(self._deliver, events)
+
+    def _deliver(self, events: Sequence[StepEvent]) -> None:
+        for event in events:
+            if exchange := self._exchanges.get(event.request_id):
+                exchange.take(event)
+
+    def _prepare(self, request: GenerateRequest, id: int) -> tuple[TokenRequest, str]:
+        """What the engine is asked, and the end of the prompt's text. On a worker thread."""
+        sampling = request.sampling
+        if any(not 0 <= token < self._tokenizer.n_vocab for token in sampling.logit_bias):
+            raise BadRequest(f"Token ids lie between 0 and {self._tokenizer.n_vocab - 1}.", param="logit_bias")
+        rendered = self._writer.write(request.input, reasoning_effort=request.reasoning_effort)
+        room = self.facts.n_ctx - len(rendered.tokens) if self.facts.n_ctx else _NO_LIMIT
+        if room <= 0:
+            param = "messages" if isinstance(request.input, ChatInput) else "prompt"
+            raise ContextLengthExceeded(n_prompt=len(rendered.tokens), n_ctx=self.facts.n_ctx, param=param)
+        prepared = TokenRequest(
+            id=id,
+            prompt=rendered.prompt,
+            sampling=sampling,
+            max_tokens=min(sampling.max_tokens or room, room),
+            n=request.n,
+            matchers=self._matchers(request, rendered),
+            end_tokens=frozenset() if sampling.ignore_eos else self._tokenizer.end_tokens,
+            adapters=request.adapters,
+            priority=request.priority,
+            cache_salt=request.cache_salt,
+        )
+        return prepared, rendered.tail
+
+    def _matchers(self, request: GenerateRequest, rendered: RenderedPrompt) -> tuple[Matcher | None, ...]:
+        if request.constraint is None:
+            return (None,) * request.n
+        if request.sampling.ignore_eos:
+            raise BadRequest("'ignore_eos' cannot go on past the end of a response format.", param="ignore_eos")
+        from .constraint.compiler import ConstraintCompiler  # brings llguidance and numpy: not before they are needed
+
+        if self._compiler is None:
+            self._compiler = ConstraintCompiler(self._tokenizer)
+        compiler: ConstraintCompiler = self._compiler
+        return compiler.matchers(request.constraint, request.n, self._reasoning(request), rendered.tail)
+
+    def _pipelines(self, request: GenerateRequest, tail: str) -> list[TextPipeline]:
+        dialect = self._reasoning(request)
+        return [
+            TextPipeline(
+                self._piece,
+                splitter=dialect.splitter(tail) if dialect else None,
+                stops=request.sampling.stop or self._default_stops,
+                logprobs=request.sampling.logprobs is not None,
+            )
+            for _ in range(request.n)
+        ]
+
+    def _reasoning(self, request: GenerateRequest) -> ReasoningDialect | None:
+        """Plain text and tokens are continued as they are: nothing in what follows is told apart."""
+        return self._dialect if isinstance(request.input, ChatInput) else None
+
+    def _piece(self, token: int) -> bytes:
+        """What a generated token adds to the text: nothing for control tokens, unless they mark the reasoning."""
+        return self._marker_tokens.get(token) or self._tokenizer.piece(token)
+
+
+def _template(engine: TokenEngine, model: ModelSpec) -> tuple[ChatTemplate | None, tuple[str, ...], list[str]]:
+    """The model's chat template, its default stop strings, and what an administrator should know about both."""
+    tokenizer = engine.tokenizer
+    stops = _texts(model.parameters.get("stop"))
+    source = model.template or tokenizer.chat_template
+    notes: list[str] = []
+    if not source:
+        source, stops = CHATML, stops or (CHATML_END,)
+        notes.append("no chat template: conversations are written as ChatML")
+    names: dict[int | None, str] = {token: text for text, token in tokenizer.control_tokens.items()}
+    eos = getattr(tokenizer, "eos", None)  # young: the first tokenizers were written without it
+    try:
+        template = ChatTemplate(
+            source,
+            bos=names.get(tokenizer.bos, ""),
+            eos=names.get(eos, ""),
+        )
+    except BadRequest as error:
+        return None, stops, [f"no conversations: {error.message}"]
+    return template, stops, notes
+
+
+def _capabilities(engine: Capabilities, *, chat: bool, reasoning: bool) -> Capabilities:
+    """What the engine can do and what core adds to it."""
+    return msgspec.structs.replace(
+        engine,
+        inputs=frozenset({"text", "tokens"}) | (frozenset({"chat"}) if chat else frozenset()),
+        constraints=_CONSTRAINTS if find_spec("llguidance") else frozenset(),
+        reasoning=reasoning,
+        protocols=engine.protocols | {"tokenize"},
+    )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """Stop strings as a model's parameters hold them: one, or a list."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else ()

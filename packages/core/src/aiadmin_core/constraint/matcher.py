@@ -1,0 +1,131 @@
+"""One choice's constraint as the engine meets it: a mask a step, computed while the model decodes.
+
+A `GrammarMatcher` belongs to one choice. Its grammar state is touched by one thread at a time: the worker that a
+`commit` hands it to, until `mask` has waited for that worker. Used by the engine thread, through `backend.Matcher`.
+"""
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+
+import numpy as np
+from llguidance import LLMatcher
+from numpy.typing import NDArray
+
+from ..backend import Tokenizer
+from ..errors import AiAdminError, BadRequest
+
+Mask = NDArray[np.int32]
+
+
+class GrammarMatcher:
+    """Keeps a choice to a grammar.
+
+    `state` is this choice's own `LLMatcher`. End tokens are allowed exactly where the grammar can end; once it is
+    complete nothing else is. `mask` raises `BadRequest` where the grammar proves too complex for llguidance's limits,
+    which shows only as text comes.
+    """
+
+    def __init__(self, state: LLMatcher, n_vocab: int, end_tokens: frozenset[int]) -> None:
+        self._state = state
+        self._end_tokens = end_tokens
+        self._words = np.zeros((n_vocab + 31) // 32, dtype=np.int32)
+        self._ends = token_bits(end_tokens, n_vocab)
+        self._next: Future[Mask] = _workers().submit(self._compute)
+
+    def mask(self) -> Mask:
+        """int32[ceil(n_vocab / 32)], valid until `commit`."""
+        return self._next.result()
+
+    def commit(self, token: int) -> None:
+        self._next.result()  # the state is this thread's again
+        if token not in self._end_tokens:
+            self._next = _workers().submit(self._advance, token)
+
+    def _advance(self, token: int) -> Mask:
+        if not self._state.consume_token(token):
+            raise _grammar_error(self._state)
+        return self._compute()
+
+    def _compute(self) -> Mask:
+        if self._state.is_stopped() and not self._state.is_error():
+            self._words[:] = self._ends
+            return self._words
+        self._words[:] = 0
+        computed = np.frombuffer(self._state.compute_bitmask(), dtype=np.int32)
+        if self._state.is_error():
+            raise _grammar_error(self._state)
+        n = min(len(computed), len(self._words))
+        self._words[:n] = computed[:n]
+        self._words &= ~self._ends
+        if self._state.is_accepting():
+            self._words |= self._ends
+        return self._words
+
+
+class AfterReasoning:
+    """Lets a model think freely and keeps what follows to `answer`'s grammar.
+
+    Follows the text for the dialect's `end` marker. Before it every token but the end tokens is allowed: an answer
+    has to come. Where the block is not `opened` by the prompt, the token `start` may open it, or the answer begins.
+    """
+
+    def __init__(
+        self,
+        answer: GrammarMatcher,
+        tokenizer: Tokenizer,
+        *,
+        end: str,
+        start: int | None,
+        opened: bool,
+        end_tokens: frozenset[int],
+    ) -> None:
+        self._answer = answer
+        self._tokenizer = tokenizer
+        self._end = end.encode()
+        self._end_id = tokenizer.control_tokens.get(end)
+        self._start = start
+        self._tail = b""
+        self._reasoning = opened
+        self._undecided = not opened
+        self._free = ~token_bits(end_tokens, tokenizer.n_vocab)
+
+    def mask(self) -> Mask:
+        if self._reasoning:
+            return self._free
+        mask = self._answer.mask()
+        if self._undecided and self._start is not None:
+            mask = mask | token_bits(frozenset({self._start}), self._tokenizer.n_vocab)
+        return mask
+
+    def commit(self, token: int) -> None:
+        if self._reasoning:
+            self._tail = (self._tail + self._tokenizer.piece(token))[-_TAIL_BYTES:]
+            self._reasoning = not (token == self._end_id or self._end in self._tail)
+        elif self._undecided and token == self._start:
+            self._reasoning = True
+        else:
+            self._answer.commit(token)
+        self._undecided = False
+
+
+def token_bits(tokens: frozenset[int], n_vocab: int) -> Mask:
+    """`tokens` as a bitmask: int32[ceil(n_vocab / 32)]."""
+    bits = np.zeros((n_vocab + 31) // 32, dtype=np.uint32)
+    for token in tokens:
+        bits[token // 32] |= np.uint32(1 << (token % 32))
+    return bits.view(np.int32)
+
+
+def _grammar_error(state: LLMatcher) -> AiAdminError:
+    reason = state.get_error().split("\n", 1)[0]
+    return BadRequest(f"The answer's format cannot be enforced any further: {reason}", param="response_format")
+
+
+@cache
+def _workers() -> ThreadPoolExecutor:
+    """Shared by every choice of the runner. A mask takes tens of microseconds without the GIL: few threads do."""
+    return ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 2) // 2)), thread_name_prefix="aiadmin-mask")
+
+
+_TAIL_BYTES = 256

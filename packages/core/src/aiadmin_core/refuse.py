@@ -1,0 +1,111 @@
+"""What a request needs that an engine does not have, by the name OpenAI gives the field.
+
+Called by the server before a request is sent to a runner, and again by `assemble`. Pure.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from .errors import UnsupportedParameter
+from .specs.capabilities import Capabilities, Modality
+from .specs.constraint import Choice, Constraint, JsonObject, JsonSchema, Regex
+from .specs.content import AudioPart, ImagePart, Message, Part, ToolResultPart
+from .specs.request import ChatInput, GenerateRequest, TextInput, TokensInput
+from .specs.sampling import SamplingParams
+
+_ALWAYS = frozenset({"max_tokens", "stop", "logprobs"})
+"""Fields of `SamplingParams` with a rule of their own."""
+_DEFAULTS = SamplingParams()
+
+
+def unsupported(request: GenerateRequest, capabilities: Capabilities) -> UnsupportedParameter | None:
+    """The first thing `request` asks for that `capabilities` do not name, ready to be raised; None if all is there.
+    A field that has its default value asks for nothing."""
+    return next(_unsupported(request, capabilities), None)
+
+
+def _unsupported(request: GenerateRequest, able: Capabilities) -> Iterator[UnsupportedParameter]:
+    yield from _input(request, able)
+    sampling = request.sampling
+    for field in msgspec.structs.fields(SamplingParams):
+        name = field.name
+        if name in _ALWAYS or name in able.sampling:
+            continue
+        if getattr(sampling, name) != getattr(_DEFAULTS, name):
+            yield UnsupportedParameter(name)
+    yield from _logprobs(sampling.logprobs, able.max_logprobs)
+    if request.n > able.max_choices:
+        yield UnsupportedParameter("n", why=f"this model gives at most {able.max_choices} for one request.")
+    if request.constraint is not None:
+        yield from _constraint(request.constraint, able)
+    if request.reasoning_effort is not None and not able.reasoning:
+        yield UnsupportedParameter("reasoning_effort", why="this model does not reason.")
+    if request.adapters and "adapters" not in able.protocols:
+        yield UnsupportedParameter("adapters")
+    if request.extra and not able.forwards_unknown:
+        yield UnsupportedParameter(next(iter(request.extra)), why="nothing here knows this field.")
+
+
+def _input(request: GenerateRequest, able: Capabilities) -> Iterator[UnsupportedParameter]:
+    match request.input:
+        case ChatInput(messages=messages, tools=tools):
+            if "chat" not in able.inputs:
+                yield UnsupportedParameter("messages", why="this model has no conversations, only plain completions.")
+            if tools and not able.tools:
+                yield UnsupportedParameter("tools")
+            for index, message in enumerate(messages):
+                yield from _message(message, f"messages[{index}]", able)
+        case TextInput(suffix=suffix):
+            if "text" not in able.inputs:
+                yield UnsupportedParameter("prompt", why="this model takes conversations only.")
+            if suffix is not None and not able.suffix:
+                yield UnsupportedParameter("suffix")
+        case TokensInput():
+            if "tokens" not in able.inputs:
+                yield UnsupportedParameter("prompt", why="this model takes text, not token ids.")
+    if (request.tool_choice.mode == "required" or request.tool_choice.names) and not able.tools:
+        yield UnsupportedParameter("tool_choice")
+
+
+def _message(message: Message, where: str, able: Capabilities) -> Iterator[UnsupportedParameter]:
+    for index, part in enumerate(message.content):
+        for modality in _modalities(part):
+            if modality not in able.modalities:
+                yield UnsupportedParameter(f"{where}.content[{index}]", why=f"this model does not take {modality}.")
+
+
+def _modalities(part: Part) -> Iterator[Modality]:
+    match part:
+        case ImagePart():
+            yield "image"
+        case AudioPart():
+            yield "audio"
+        case ToolResultPart(content=content):
+            for inner in content:
+                yield from _modalities(inner)
+
+
+def _logprobs(wanted: int | None, most: int | None) -> Iterator[UnsupportedParameter]:
+    if wanted is None:
+        return
+    if most is None:
+        yield UnsupportedParameter("logprobs")
+    elif wanted > most:
+        yield UnsupportedParameter("top_logprobs", why=f"this model reports at most {most}.")
+
+
+def _constraint(constraint: Constraint, able: Capabilities) -> Iterator[UnsupportedParameter]:
+    match constraint:
+        case JsonObject():
+            kind = "json_object"
+        case JsonSchema():
+            kind = "json_schema"
+        case Regex():
+            kind = "regex"
+        case Choice():
+            kind = "choice"
+        case _:
+            kind = "lark"
+    if kind not in able.constraints:
+        yield UnsupportedParameter("response_format", why=f"this model cannot keep to a {kind} format.")

@@ -1,0 +1,1 @@
+"""For those who write engines: the conformance kit and engines without a model."""

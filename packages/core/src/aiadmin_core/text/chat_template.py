@@ -1,0 +1,101 @@
+"""A model's chat template: compiled once, its habits found out by trial, rendered for each conversation.
+
+Used by `prompt`. Thread-safe after construction. Nothing here knows about tokens: what may become a control token is
+decided in `control_tokens`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from jinja2 import Template, TemplateError
+
+from ..errors import BadRequest
+from ..specs.content import Message, TextPart, Tool, ToolCall
+from .conversation import Mark, TemplateShape, marked, to_dicts, tools_to_dicts, unmarked
+from .sandbox import TemplateRefused, environment
+
+CHATML = (
+    "{% for message in messages %}"
+    "<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""For models that bring no template: the most widely trained format."""
+CHATML_END = "<|im_end|>"
+"""Ends a turn in `CHATML`."""
+
+
+class ChatTemplate:
+    """One template and how it wants conversations written.
+
+    `bos` and `eos` are the texts of these tokens, "" without one. Raises `BadRequest` where `source` is no template.
+    """
+
+    def __init__(self, source: str, *, bos: str = "", eos: str = "") -> None:
+        self.source = source
+        self._tokens = {"bos_token": bos, "eos_token": eos}
+        try:
+            self._template: Template = environment().from_string(source)
+        except TemplateError as error:
+            raise BadRequest(
+                f"The model's chat template cannot be compiled: {error}.",
+                hint="Give the model another template, or use the completions endpoint.",
+                param="messages",
+            ) from error
+        self.shape = TemplateShape()
+        self.shape = self._find_shape()
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] = (),
+        options: Mapping[str, Any] | None = None,
+        *,
+        mark: Mark = unmarked,
+    ) -> str:
+        """The prompt up to where the assistant begins. `options` are extra variables; ours win over them. `mark` is
+        applied to every string that came with the request.
+
+        Raises `BadRequest` with what the template said, or with why it could not be rendered.
+        """
+        variables: dict[str, Any] = {"documents": None}
+        variables.update((name, marked(value, mark)) for name, value in (options or {}).items())
+        variables.update(self._tokens)
+        variables["messages"] = to_dicts(messages, self.shape, mark)
+        variables["tools"] = tools_to_dicts(tools, self.shape, mark)
+        variables["add_generation_prompt"] = True
+        try:
+            return self._template.render(variables)
+        except TemplateRefused as error:
+            raise BadRequest(f"The model's chat template says: {error}", param="messages") from error
+        except Exception as error:  # a template may do anything, and it is the model's, not ours
+            raise BadRequest(
+                f"The model's chat template cannot render this conversation: {type(error).__name__}: {error}",
+                param="messages",
+            ) from error
+
+    def _find_shape(self) -> TemplateShape:
+        """Templates do not say what they expect: render small conversations and look what arrives."""
+        shape = TemplateShape(developer_role="developer" in self.source)
+        asks = Message(role="user", content=(TextPart(_NEEDLE),))
+        listed = replace(shape, tools_list=True)
+        parts, listed_parts = replace(shape, content_parts=True), replace(listed, content_parts=True)
+        shape = self._first_that_shows([asks], shape, parts, listed, listed_parts)
+        call = ToolCall(id="call00001", name="f", arguments=json.dumps({"a": _NEEDLE}))
+        answers = Message(role="assistant", tool_calls=(call,))
+        question = Message(role="user", content=(TextPart("?"),))
+        return self._first_that_shows([question, answers], shape, replace(shape, arguments_text=True))
+
+    def _first_that_shows(self, messages: Sequence[Message], *shapes: TemplateShape) -> TemplateShape:
+        """The first shape in which the needle in `messages` reaches the prompt, or else the first."""
+        for self.shape in shapes:
+            with suppress(BadRequest):
+                if _NEEDLE in self.render(messages):
+                    return self.shape
+        return shapes[0]
+
+
+_NEEDLE = "N33dle"

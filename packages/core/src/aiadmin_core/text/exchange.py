@@ -1,0 +1,113 @@
+"""One request on its way out: what the engine reports about it becomes its events.
+
+Made by `assemble` for each request; only the event loop touches it. The engine's reports are worked off as they
+arrive, whether or not anybody reads: a stop string frees its place in the engine even under a reader that is slow.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from ..backend import Broken, Ended, Prefilled, Sampled, StepEvent
+from ..errors import AiAdminError
+from ..specs.events import Event, Failed, Finished, FinishReason, Started, Usage
+from .pipeline import TextPipeline
+
+
+class Exchange:
+    """`request_id` is the caller's; `pipelines` holds one for each choice; `cancel` frees a choice's place in the
+    engine; `cached` says whether the engine knows how much of the prompt it had cached."""
+
+    def __init__(
+        self, request_id: int, pipelines: Sequence[TextPipeline], cancel: Callable[[int], None], *, cached: bool
+    ) -> None:
+        self._request_id = request_id
+        self._running = dict(enumerate(pipelines))
+        self._cancel = cancel
+        self._cached = cached
+        self._prefilled: Prefilled | None = None
+        self._prefilled_at = 0.0
+        self._error: Exception | None = None
+        self._out: list[Event] = []
+        self._news = asyncio.Event()
+
+    @property
+    def running(self) -> bool:
+        """Whether the engine still works on it."""
+        return bool(self._running) and self._error is None
+
+    def take(self, event: StepEvent) -> None:
+        """Work off one report of the engine."""
+        match event:
+            case Prefilled():
+                self._prefilled, self._prefilled_at = event, time.monotonic()
+                self._out.append(Started(self._request_id, event.n_prompt, event.n_cached if self._cached else None))
+            case Sampled(choice=choice) if choice in self._running:
+                pipeline = self._running[choice]
+                pipeline.feed(event)
+                if pipeline.stop is not None:
+                    self._cancel(choice)
+                    self._finish(choice, "stop", pipeline.n_tokens, time.monotonic() - self._prefilled_at)
+            case Ended(choice=choice) if choice in self._running:
+                self._running[choice].flush()
+                self._finish(choice, event.reason, event.n_tokens, event.decode_s)
+            case Broken():
+                self._error = event.error
+            case _:  # a choice that a stop string has ended: these were on their way
+                return
+        self._news.set()
+
+    def fail(self, error: AiAdminError) -> None:
+        """End it from outside."""
+        self._error = error
+        self._news.set()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Everything there is, in order; what came since the last look is one delta for each choice.
+
+        Raises the error that ended the request if there was no event before it.
+        """
+        begun = False
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            for event in self._drain():
+                begun = True
+                yield event
+            if self._error is not None:
+                error = _foreseen(self._error)
+                if not begun:
+                    raise error from self._error
+                yield Failed(self._request_id, error.message, error.code, error.status, error.hint, None, error.param)
+                return
+            if not self._running:
+                return
+
+    def _drain(self) -> list[Event]:
+        events, self._out = self._out, []
+        for choice, pipeline in self._running.items():
+            events.extend(pipeline.take(self._request_id, choice))
+        return events
+
+    def _finish(self, choice: int, reason: FinishReason, n_tokens: int, decode_s: float) -> None:
+        pipeline = self._running.pop(choice)
+        prefilled = self._prefilled
+        assert prefilled is not None, "an engine reports Prefilled before anything else"
+        usage = Usage(
+            prompt_tokens=prefilled.n_prompt,
+            completion_tokens=n_tokens,
+            cached_tokens=prefilled.n_cached if self._cached else None,
+            reasoning_tokens=pipeline.n_reasoning_tokens,
+            queue_s=prefilled.queue_s,
+            prefill_s=prefilled.prefill_s,
+            decode_s=decode_s,
+        )
+        self._out.extend(pipeline.take(self._request_id, choice))
+        stopped = "stop" if pipeline.stop is not None else reason
+        self._out.append(Finished(self._request_id, stopped, usage, choice, pipeline.stop))
+
+
+def _foreseen(error: Exception) -> AiAdminError:
+    if isinstance(error, AiAdminError):
+        return error
+    return AiAdminError(f"The engine failed: {type(error).__name__}: {error}")

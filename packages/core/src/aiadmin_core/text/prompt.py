@@ -1,0 +1,94 @@
+"""An input, whatever its kind, as the prompt an engine reads. Used by `assemble`, on a worker thread."""
+
+from dataclasses import dataclass
+
+from ..backend import Tokenizer
+from ..errors import BadRequest
+from ..specs.prompt import Prompt, TokenSegment
+from ..specs.request import ChatInput, Input, TextInput, TokensInput
+from .chat_template import ChatTemplate
+from .control_tokens import ControlTokens, Run, unused_taint
+from .conversation import with_system
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderedPrompt:
+    """What the engine reads, and what the reasoning dialect looks at."""
+
+    tokens: list[int]
+    tail: str
+    """The last characters of a rendered conversation, "" for text and tokens: the template may have opened the
+    model's reasoning."""
+
+    @property
+    def prompt(self) -> Prompt:
+        """As segments."""
+        return (TokenSegment(tuple(self.tokens)),)
+
+
+class PromptWriter:
+    """Renders inputs for one model. Thread-safe."""
+
+    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None, *, system: str | None = None) -> None:
+        self._tokenizer = tokenizer
+        self._template = template
+        self._system = system
+        self._control = ControlTokens(tokenizer)
+
+    def write(self, input: Input, *, reasoning_effort: str | None = None) -> RenderedPrompt:
+        """Raises `BadRequest` where the input cannot be a prompt of this model."""
+        match input:
+            case ChatInput():
+                runs = self.render(input, reasoning_effort=reasoning_effort)
+                tokens = self._with_bos([token for run in runs for token in self._control.encode(run)])
+                tail = runs[-1].text[-_TAIL:] if runs else ""
+            case TextInput(text=text):
+                # The whole prompt is its author's: people write the markers of their model into it.
+                tokens, tail = self._with_bos(self._tokenizer.encode(text, special=True)), ""
+            case TokensInput(tokens=given):
+                tokens, tail = list(given), ""
+                if any(not 0 <= token < self._tokenizer.n_vocab for token in tokens):
+                    raise BadRequest(
+                        f"The prompt holds token ids outside the model's vocabulary of {self._tokenizer.n_vocab}.",
+                        param="prompt",
+                    )
+        if not tokens:
+            raise BadRequest("The prompt is empty.", param="messages" if isinstance(input, ChatInput) else "prompt")
+        return RenderedPrompt(tokens=tokens, tail=tail)
+
+    def render(self, chat: ChatInput, *, reasoning_effort: str | None = None) -> list[Run]:
+        """The conversation as text: which stretches of it may hold control tokens."""
+        template = self._template
+        if template is None:
+            raise BadRequest("This model has no usable chat template.", param="messages")
+        messages = with_system(chat.messages, self._system)
+        options = dict(chat.template_options)
+        if reasoning_effort is not None:
+            options.setdefault("reasoning_effort", reasoning_effort)
+        texts: list[str] = []
+
+        def noted(text: str) -> str:
+            texts.append(text)
+            return text
+
+        plain = template.render(messages, chat.tools, options, mark=noted)
+        if not any(map(self._control.risky, texts)):
+            return [Run(plain, special=True)]
+        taint = unused_taint([*texts, template.source])
+        tainted = template.render(messages, chat.tools, options, mark=lambda text: self._control.tainted(text, taint))
+        runs = self._control.runs(tainted, taint)
+        trusted = [token for run in runs if run.special for token in self._control.found(run.text)]
+        # Nearly always the risk comes to nothing (a "<" in a text). Then the plain rendering is the better one: what
+        # templates find out about a text, they find out about the text itself.
+        if self._control.found(plain) == trusted and not any(map(self._control.found, texts)):
+            return [Run(plain, special=True)]
+        return runs
+
+    def _with_bos(self, tokens: list[int]) -> list[int]:
+        bos = self._tokenizer.bos
+        if bos is None or not self._tokenizer.add_bos or tokens[:1] == [bos]:
+            return tokens
+        return [bos, *tokens]
+
+
+_TAIL = 64
