@@ -1,0 +1,115 @@
+"""Shows one answer as it arrives, and measures it. Used by `run`, for one prompt and for each turn of a chat."""
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from ._client import Client
+from ._output import remark
+
+CHAT_PATH = "/v1/chat/completions"
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""All but tab and newline: a model must not move the cursor or rename the window."""
+
+
+@dataclass
+class Answer:
+    """What has arrived so far. Times are `time.perf_counter` seconds."""
+
+    text: str = ""
+    finish_reason: str = ""
+    usage: dict[str, Any] | None = None
+    asked_at: float = 0.0
+    first_at: float | None = None
+    last_at: float = 0.0
+
+    def add(self, chunk: dict[str, Any], now: float) -> str:
+        """Take in a chunk of the stream; the text it brings."""
+        self.usage = chunk.get("usage") or self.usage
+        pieces = []
+        for choice in chunk.get("choices", ()):
+            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            pieces.append(choice["delta"].get("content") or "")
+        text = "".join(pieces)
+        if text:
+            self.first_at = now if self.first_at is None else self.first_at
+            self.last_at = now
+            self.text += text
+        return text
+
+
+def stream_answer(client: Client, request: dict[str, Any], *, waiting_for: str) -> Answer:
+    """Ask, and write the answer to stdout as it arrives, with a newline after it.
+
+    Ctrl-C closes the stream and raises `Interrupted` with what there is.
+    """
+    answer = Answer(asked_at=time.perf_counter())
+    body = {**request, "stream": True, "stream_options": {"include_usage": True}}
+    try:
+        with closing(client.stream(CHAT_PATH, body)) as chunks:
+            show(chunks, answer, write=_write, spinner=_spinner(f"waiting for {waiting_for}"))
+    except KeyboardInterrupt:
+        raise Interrupted(answer) from None
+    finally:
+        if answer.text and not answer.text.endswith("\n"):
+            _write("\n")
+    return answer
+
+
+class Interrupted(Exception):
+    """Ctrl-C during an answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__("interrupted")
+        self.answer = answer
+
+
+def show(chunks: Iterable[dict[str, Any]], answer: Answer, *, write: Callable[[str], None], spinner: Any) -> None:
+    """Write each chunk's text; the spinner turns until the first one."""
+    pieces = iter(chunks)
+    with spinner:
+        for chunk in pieces:
+            text = answer.add(chunk, time.perf_counter())
+            if text:
+                break
+        else:
+            return
+    write(text)
+    for chunk in pieces:
+        write(answer.add(chunk, time.perf_counter()))
+
+
+def report(answer: Answer) -> None:
+    """Time to first token and speed, on stderr."""
+    usage = answer.usage or {}
+    n_prompt, n_answer = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
+    n_cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    remark(f"prompt         {n_prompt} tokens, {n_cached} of them cached")
+    if answer.first_at is None:
+        return
+    decode_s = answer.last_at - answer.first_at
+    speed = f", {(n_answer - 1) / decode_s:.1f} tokens/s" if n_answer > 1 and decode_s > 0 else ""
+    remark(f"first token    after {answer.first_at - answer.asked_at:.2f} s")
+    remark(f"answer         {n_answer} tokens{speed} ({answer.finish_reason or 'interrupted'})")
+
+
+def visible(text: str) -> str:
+    """The text without control characters."""
+    return CONTROL.sub("", text)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
+def _spinner(text: str) -> Any:
+    if not (sys.stderr.isatty() and sys.stdout.isatty()):
+        return nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)

@@ -1,0 +1,89 @@
+"""The chat on the terminal: reads messages with history and editing, shows answers as they arrive. Used by `run`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.output import create_output
+
+from aiadmin_core.errors import AiAdminError
+
+from ._answer import Interrupted, report, stream_answer
+from ._conversation import Conversation, Leave, is_open, unfenced
+from ._errors import sentence
+from ._output import remark
+
+if TYPE_CHECKING:
+    from ._client import Client
+
+
+def chat(client: "Client", conversation: Conversation, *, history: Path | None, verbose: bool) -> None:
+    """Talk until `/bye` or Ctrl-D. What was typed is kept in the file `history`, or nowhere."""
+    session = terminal(history)
+    remark(f"Chatting with {conversation.model}. /help lists commands, Ctrl-D leaves.")
+    while True:
+        try:
+            line = session.prompt(">>> ").strip()
+        except KeyboardInterrupt:
+            remark("Ctrl-D or /bye leaves.")
+            continue
+        except EOFError:
+            return
+        if not line:
+            continue
+        try:
+            if line.startswith("/"):
+                remark(conversation.obey(line))
+            else:
+                take_turn(client, conversation, unfenced(line), verbose=verbose)
+        except Leave:
+            return
+        except AiAdminError as error:
+            remark(sentence(error))
+
+
+def take_turn(client: "Client", conversation: Conversation, prompt: str, *, verbose: bool) -> None:
+    """Ask one thing. An answer that was stopped is kept as far as it went; one that failed is not."""
+    try:
+        answer = stream_answer(client, conversation.request(prompt), waiting_for=conversation.model)
+    except Interrupted as interrupted:
+        answer = interrupted.answer
+        remark("(stopped)")
+    if answer.text:
+        conversation.add(prompt, answer.text)
+    if verbose:
+        report(answer)
+
+
+def terminal(history: Path | None) -> PromptSession[str]:
+    """Reads a message: Enter sends it unless a fence is open, Alt-Enter starts a new line."""
+    keys = KeyBindings()
+
+    @keys.add("escape", "enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.newline()
+
+    return PromptSession(
+        multiline=Condition(lambda: is_open(get_app().current_buffer.text)),
+        prompt_continuation="... ",
+        key_bindings=keys,
+        history=kept_in(history),
+        output=create_output(always_prefer_tty=True),  # the answer may be redirected; what is typed is seen anyway
+    )
+
+
+def kept_in(path: Path | None) -> History:
+    """History in a file that only its owner reads; in memory where there is no path, or it cannot be written."""
+    if path is None:
+        return InMemoryHistory()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+    except OSError as error:
+        remark(f"What you type is not kept: {error}")
+        return InMemoryHistory()
+    return FileHistory(path)

@@ -1,0 +1,18 @@
+"""The table of verbs: name, module and one line of help, so that `aiadmin --help` imports none of them."""
+
+VERBS: dict[str, str] = {
+    "serve": "Serve the models of this machine over HTTP.",
+    "run": "Ask a model one thing, or chat with it.",
+    "pull": "Fetch a model.",
+    "list": "List the models and aliases of this machine.",
+    "show": "Show what a model is and how its name resolves.",
+    "cp": "Give a model another name.",
+    "alias": "List, set and remove aliases.",
+    "rm": "Remove models.",
+    "ps": "List the models that are loaded.",
+    "stop": "Unload a model.",
+    "doctor": "Check this machine and say what to do.",
+    "plugins": "List the installed plugins.",
+}
+"""In the order of `aiadmin --help`. The command is the attribute `command` of `aiadmin_server.cli.<verb>`; a test
+holds its docstring to the line here."""

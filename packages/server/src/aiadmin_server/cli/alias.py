@@ -1,0 +1,91 @@
+"""`aiadmin alias`: names that follow a model, with settings of their own."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ._verb import debug_option, json_option
+
+if TYPE_CHECKING:
+    from ..store.aliases import Alias, Aliases
+
+
+@click.group(invoke_without_command=True)
+@debug_option
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """List, set and remove aliases.
+
+    An alias follows what it points to; a copy (`aiadmin cp`) goes on to mean today's model. Without a subcommand,
+    lists them.
+
+    \b
+    aiadmin alias set gpt-4o smollm2 --keep-alive 30m
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_aliases, as_json=False)
+
+
+@command.command("list")
+@json_option
+def list_aliases(as_json: bool) -> None:
+    """List the aliases."""
+    from ._output import print_json, remark, table
+    from .list import alias_record
+
+    aliases = _aliases().all()
+    if as_json:
+        print_json([alias_record(name, alias) for name, alias in aliases.items()])
+    elif aliases:
+        table(
+            ("NAME", "MODEL", "SETTINGS"), [(name, alias.target, settings_of(alias)) for name, alias in aliases.items()]
+        )
+    else:
+        remark("There are no aliases. `aiadmin alias set NAME MODEL` makes one.")
+
+
+@command.command("set")
+@click.argument("name")
+@click.argument("model")
+@click.option("--backend", help="The backend that must serve it.")
+@click.option("--keep-alive", help="How long it stays loaded when idle: 300, 10m, -1 for ever.")
+@click.option("--context", type=click.IntRange(min=1), help="Tokens of context to open it with.")
+def set_alias(name: str, model: str, backend: str | None, keep_alive: str | None, context: int | None) -> None:
+    """Let NAME stand for MODEL."""
+    from ..store.aliases import Alias
+    from ._output import remark
+
+    _aliases().set(name, Alias(target=model, backend=backend, keep_alive=keep_alive, n_ctx=context))
+    remark(f"{name} now stands for {model}.")
+
+
+@command.command("rm")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def remove_aliases(names: tuple[str, ...]) -> None:
+    """Remove aliases; the models stay."""
+    from ._output import remark
+
+    aliases = _aliases()
+    for name in names:
+        aliases.remove(name)
+        remark(f"Removed the alias {name}.")
+
+
+def settings_of(alias: "Alias") -> str:
+    """What an alias sets beside its target, in a line."""
+    pairs = {
+        "backend": alias.backend,
+        "keep-alive": alias.keep_alive,
+        "context": alias.n_ctx,
+        "parallel": alias.n_parallel,
+        **alias.parameters,
+    }
+    return ", ".join(f"{name} {value}" for name, value in pairs.items() if value is not None)
+
+
+def _aliases() -> "Aliases":
+    from ..settings import load_settings
+    from ..store.aliases import Aliases
+    from ..store.store import ModelStore
+
+    return Aliases(ModelStore(load_settings().models).aliases_path)

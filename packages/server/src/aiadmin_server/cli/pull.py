@@ -1,0 +1,33 @@
+"""`aiadmin pull`: fetch a model into the store. Needs no server."""
+
+import click
+
+from ._verb import verb
+
+
+@verb
+@click.argument("reference")
+@click.option("--as", "name", metavar="NAME", help="What to call the model here.")
+@click.option("--replace", is_flag=True, help="Replace a model of this name that came from elsewhere.")
+@click.option("--in-place", is_flag=True, help="Leave the file where it is; the model points to it.")
+def command(reference: str, name: str | None, replace: bool, in_place: bool) -> None:
+    """Fetch a model.
+
+    REFERENCE is a name of the catalogue, the path of a file, or SCHEME:REST for a source that a plugin offers. A pull
+    that was stopped goes on where it was.
+
+    \b
+    aiadmin pull smollm2
+    aiadmin pull ./my-model.gguf --as my-model
+    """
+    from ..settings import load_settings
+    from ._output import remark, size
+    from ._pulling import fetch
+
+    model = fetch(reference, load_settings(), name=name, replace=replace, in_place=in_place)
+    remark(f'Pulled {model.name} ({size(model.size)}). Try it: aiadmin run {short(model.name)} "Say this is a test"')
+
+
+def short(name: str) -> str:
+    """The name as people type it: without the tag that is meant anyway."""
+    return name.removesuffix(":latest")

@@ -1,0 +1,124 @@
+"""`aiadmin run`: one prompt, piped input, or a chat. Only the answer goes to stdout."""
+
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from ..settings import Settings
+from ._hosts import THIS_MACHINE
+from ._verb import json_option, verb
+
+
+@verb
+@click.argument("model")
+@click.argument("prompt", nargs=-1)
+@click.option("--system", metavar="TEXT", help="Tell the model how to behave.")
+@click.option("--temperature", type=float, help="0 takes the most likely token; 2 is the wildest.")
+@click.option("--seed", type=int, help="The same seed and prompt give the same answer.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="End the answer after this many tokens.")
+@click.option("--format", "answer_format", type=click.Choice(["json"]), help="Answer with a JSON object.")
+@click.option("--verbose", is_flag=True, help="Say how fast it was, on stderr.")
+@json_option
+def command(
+    model: str,
+    prompt: tuple[str, ...],
+    system: str | None,
+    temperature: float | None,
+    seed: int | None,
+    max_tokens: int | None,
+    answer_format: str | None,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Ask a model one thing, or chat with it.
+
+    With a PROMPT, or text piped in, or both, prints the answer. Without, on a terminal, starts a chat. Uses the
+    running server or starts one for itself; a model of the catalogue that is not here yet is pulled first.
+
+    \b
+    aiadmin run smollm2 "Why is the sky blue?"
+    aiadmin run smollm2 "Summarise this:" < letter.txt
+    """
+    from ..settings import load_settings
+    from ._conversation import Conversation
+    from ._prompt import prompt_of
+
+    settings = load_settings()
+    options: dict[str, Any] = {"temperature": temperature, "seed": seed, "max_tokens": max_tokens}
+    if answer_format:
+        options["response_format"] = {"type": "json_object"}
+    given = {name: value for name, value in options.items() if value is not None}
+    conversation = Conversation(model, system=system, options=given)
+    asked = prompt_of(prompt)
+    if asked is None and as_json:
+        raise click.UsageError("--json prints one answer: give a prompt.")
+    with ExitStack() as stack:
+        client = _reach_server(settings, stack)
+        _make_available(client, model, settings)
+        if asked is None:
+            from ._chat import chat
+
+            chat(client, conversation, history=_history(settings), verbose=verbose)
+        elif as_json:
+            _print_completion(client, conversation.request(asked))
+        else:
+            _print_answer(client, conversation.request(asked), model, verbose=verbose)
+
+
+def _reach_server(settings: Settings, stack: ExitStack) -> Any:
+    """A `Client` of the running server, or of one that lives until `stack` is closed."""
+    from ._client import Client, not_running, probe
+    from ._own_server import OwnServer
+
+    listener = probe(settings.url)
+    if listener.kind == "aiadmin":
+        return stack.enter_context(Client(settings.url))
+    if settings.host not in THIS_MACHINE:
+        raise not_running(settings.url, stranger=listener.kind == "stranger")
+    return stack.enter_context(Client(stack.enter_context(OwnServer()).url))
+
+
+def _make_available(client: Any, model: str, settings: Settings) -> None:
+    """Pull a model of the catalogue that the server does not have. Raises the server's refusal for any other."""
+    from urllib.parse import quote
+
+    from ._client import ServerRefused
+    from ._output import remark, size
+    from ._pulling import fetch, in_catalogue
+
+    path = f"/v1/models/{quote(model, safe='/:')}"
+    try:
+        client.get(path)
+    except ServerRefused as refused:
+        entry = in_catalogue(model) if refused.status == 404 and settings.host in THIS_MACHINE else None
+        if entry is None:
+            raise
+    else:
+        return
+    remark(f"{model} is not here yet: pulling it ({size(entry.download_size or entry.size)}).")
+    fetch(model, settings)
+    client.get(path)
+
+
+def _print_answer(client: Any, request: dict[str, Any], model: str, *, verbose: bool) -> None:
+    from ._answer import Interrupted, report, stream_answer
+
+    try:
+        answer = stream_answer(client, request, waiting_for=model)
+    except Interrupted:
+        raise KeyboardInterrupt from None
+    if verbose:
+        report(answer)
+
+
+def _print_completion(client: Any, request: dict[str, Any]) -> None:
+    from ._answer import CHAT_PATH
+    from ._output import print_json
+
+    print_json(client.post(CHAT_PATH, request))
+
+
+def _history(settings: Settings) -> Any:
+    """The file that keeps what is typed; None with AIADMIN_NOHISTORY."""
+    return settings.state / "history" if settings.keep_history else None

@@ -1,0 +1,64 @@
+"""`aiadmin serve`: the HTTP server, until a signal ends it."""
+
+from pathlib import Path
+
+import click
+from msgspec.structs import replace
+
+from ..settings import Settings
+from ._hosts import LOOPBACK
+from ._verb import verb
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@verb
+@click.option("--host", help="Address to listen on; 0.0.0.0 for all.  [default: 127.0.0.1, or AIADMIN_HOST's]")
+@click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one.  [default: 11434, or AIADMIN_HOST's]")
+@click.option("--models", type=click.Path(file_okay=False, path_type=Path), help="Folder of the model store.")
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), help="info says more.  [default: warning]")
+@click.option("--child", is_flag=True, hidden=True, help="Announce the URL as JSON; end with standard input.")
+def command(host: str | None, port: int | None, models: Path | None, log_level: str | None, child: bool) -> None:
+    """Serve the models of this machine over HTTP.
+
+    OpenAI clients use http://localhost:11434/v1 as their base URL, with any API key. Models are loaded when they are
+    first asked for. Ctrl-C ends the server; twice, at once.
+    """
+    from ..settings import load_settings
+    from ._own_server import announce_to_parent
+    from ._serving import serve
+
+    settings = with_options(load_settings(), host=host, port=port, models=models)
+
+    def ready(_: str, port: int) -> None:
+        serving = replace(settings, port=port)
+        if child:
+            announce_to_parent(serving.url)
+        else:
+            _announce(serving)
+
+    serve(settings, log_level=log_level or ("info" if settings.debug else "warning"), on_ready=ready, child=child)
+
+
+def with_options(settings: Settings, *, host: str | None, port: int | None, models: Path | None) -> Settings:
+    """The settings with what was given on the command line in their place."""
+    return replace(
+        settings,
+        host=host or settings.host,
+        port=settings.port if port is None else port,
+        models=models.expanduser() if models else settings.models,
+    )
+
+
+def _announce(settings: Settings) -> None:
+    """One line with the URL; what to type next where there is nothing to serve yet."""
+    from ..store.store import ModelStore
+    from ._output import remark
+    from ._plugins import installed_plugins
+
+    click.echo(f"AiAdmin is serving on {settings.url}/v1 (Ctrl-C ends it)")
+    guarded = any("aiadmin_authenticate" in plugin.hooks for plugin in installed_plugins().installed)
+    if settings.host not in LOOPBACK and not guarded:
+        remark("Everyone who reaches this machine can use it: no plugin asks who they are.")
+    if not ModelStore(settings.models).models():
+        remark("There are no models yet. In another terminal: aiadmin pull smollm2")

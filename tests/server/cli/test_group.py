@@ -1,0 +1,151 @@
+"""The command itself: verbs, misuse, errors, and what it imports before it has to."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import click
+import pytest
+
+from aiadmin_core.errors import AiAdminError
+from aiadmin_core.hookspecs import hookimpl
+from aiadmin_core.plugins import load_plugins
+from aiadmin_server import __version__
+from aiadmin_server.cli import _plugins
+from aiadmin_server.cli._verbs import VERBS
+
+HEAVY = {"httpx", "rich", "litestar", "prompt_toolkit", "uvicorn", "llama_cpp", "mlx", "numpy", "llguidance", "jinja2"}
+
+
+class Greetings:
+    """A plugin with verbs of its own."""
+
+    @hookimpl
+    def aiadmin_cli_commands(self):
+        return {"greet": f"{__name__}:greet", "list": f"{__name__}:greet", "fail": f"{__name__}:fail"}
+
+
+@click.command()
+def greet():
+    """Say hello."""
+    click.echo("hello")
+
+
+@click.command()
+@click.argument("how")
+def fail(how):
+    """Fail in one of several ways."""
+    errors = {
+        "known": AiAdminError("It broke.", hint="Mend it."),
+        "bug": KeyError("nothing"),
+        "ctrl-c": KeyboardInterrupt(),
+    }
+    raise errors[how]
+
+
+@pytest.fixture
+def greetings(monkeypatch):
+    """The plugin is installed."""
+    plugins = load_plugins(builtin=[("greetings", Greetings())], only=[])
+    monkeypatch.setattr(_plugins, "installed_plugins", lambda: plugins)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_its_line_of_help_and_a_help_page(verb, invoke):
+    command = import_module(f"aiadmin_server.cli.{verb}").command
+
+    assert command.help.splitlines()[0] == VERBS[verb]
+    assert invoke(verb, "--help").exit_code == 0
+
+
+def test_help_lists_every_verb_and_version_is_ours(invoke):
+    shown = invoke("--help").stdout
+
+    assert all(f"{verb} " in shown and text in shown for verb, text in VERBS.items())
+    assert invoke("--version").stdout.strip().endswith(__version__)
+
+
+def test_an_unknown_verb_is_misuse_and_the_nearest_is_named(invoke):
+    result = invoke("lsit")
+
+    assert result.exit_code == 2
+    assert "Did you mean 'list'?" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["list", "--jason"], ["cp", "one"], ["rm"], ["alias", "set", "a"], ["run"]])
+def test_misuse_exits_with_2(invoke, arguments):
+    assert invoke(*arguments).exit_code == 2
+
+
+def test_plugins_add_verbs_and_take_none_of_ours(invoke, greetings):
+    assert invoke("greet").stdout == "hello\n"
+    assert "greet" in invoke("--help").stdout
+    assert invoke("list").stdout != "hello\n"
+    assert "Did you mean 'greet'" in invoke("gret").stderr
+
+
+def test_a_foreseen_error_is_a_sentence_and_a_hint(invoke, greetings):
+    result = invoke("fail", "known")
+
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", "Error: It broke.\nMend it.\n")
+
+
+def test_a_bug_is_no_traceback_unless_asked_for(invoke, greetings, monkeypatch):
+    plain, debug = invoke("fail", "bug"), invoke("--debug", "fail", "bug")
+
+    assert plain.exit_code == debug.exit_code == 1
+    assert "Traceback" not in plain.stderr
+    assert "KeyError" in plain.stderr
+    assert "--debug" in plain.stderr
+    assert "Traceback" in debug.stderr
+    monkeypatch.setenv("AIADMIN_DEBUG", "1")
+    assert "Traceback" in invoke("fail", "bug").stderr
+
+
+def test_debug_is_understood_after_the_verb_too(invoke):
+    assert "Traceback" in invoke("cp", "missing", "other", "--debug").stderr
+
+
+def test_an_interruption_exits_as_shells_expect(invoke, greetings):
+    result = invoke("fail", "ctrl-c")
+
+    assert (result.exit_code, result.stderr) == (130, "")
+
+
+def test_a_setting_that_cannot_be_read_names_its_variable(invoke, monkeypatch):
+    monkeypatch.setenv("AIADMIN_MAX_QUEUE", "many")
+
+    result = invoke("list")
+
+    assert result.exit_code == 1
+    assert "AIADMIN_MAX_QUEUE" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["ps", "stop"])
+def test_verbs_that_need_a_server_say_how_to_start_one(invoke, verb):
+    result = invoke(verb, *(["smollm2"] if verb == "stop" else []))
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "No server is running at http://127.0.0.1:9" in result.stderr
+    assert "aiadmin serve" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "--json"], ["alias"], ["rm", "missing"]])
+def test_quick_verbs_import_nothing_heavy(arguments, state):
+    """Start-up is short because of what is not imported; installed plugins included."""
+    script = "import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+    script += f"from aiadmin_server.cli import main; main({arguments!r})"
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    loaded = {name.partition(".")[0] for name in done.stderr.splitlines()[-1].split()}
+    assert "aiadmin_server" in loaded
+    assert not loaded & HEAVY
+
+
+def test_the_module_is_the_command(state):
+    done = subprocess.run(
+        [sys.executable, "-m", "aiadmin_server", "--version"], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == f"aiadmin, version {__version__}"

@@ -1,0 +1,130 @@
+"""`list`, `show`, `cp`, `rm` and `alias` on a real store."""
+
+import json
+
+from aiadmin_server.cli.list import short_id
+
+
+def test_list_in_a_pipe_is_one_plain_line_a_model(invoke, add):
+    model = add("smollm2")
+
+    lines = invoke("list").stdout.splitlines()
+
+    assert lines[0].split() == ["NAME", "ID", "SIZE", "FORMAT", "MODIFIED"]
+    assert lines[1].split()[:2] == ["smollm2:latest", short_id(model.digest)]
+    assert len(short_id(model.digest)) == 12
+    assert lines[1].endswith("just now")
+
+
+def test_list_as_json_has_models_and_aliases(invoke, add):
+    add("smollm2")
+    invoke("alias", "set", "gpt-4o", "smollm2", "--context", "512")
+
+    model, alias = json.loads(invoke("list", "--json").stdout)
+
+    assert model["name"] == "smollm2:latest"
+    assert model["origin"] == "file:weights.gguf"
+    assert alias == {"name": "gpt-4o", "alias": {"target": "smollm2", "n_ctx": 512}}
+
+
+def test_an_empty_store_says_what_to_do_and_prints_no_data(invoke):
+    result = invoke("list")
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "aiadmin pull smollm2" in result.stderr
+    assert json.loads(invoke("list", "--json").stdout) == []
+
+
+def test_a_copy_is_a_second_model_with_the_same_id(invoke, add, store):
+    add("smollm2")
+
+    result = invoke("cp", "smollm2", "gpt-3.5-turbo")
+
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert {model.name for model in store.models()} == {"smollm2:latest", "gpt-3.5-turbo:latest"}
+    assert len({model.digest for model in store.models()}) == 1
+
+
+def test_copying_what_is_not_there_fails_with_a_hint(invoke):
+    result = invoke("cp", "smollm2", "gpt-3.5-turbo")
+
+    assert result.exit_code == 1
+    assert "'smollm2' was not found" in result.stderr
+    assert "aiadmin pull smollm2" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_bad_name_is_explained(invoke, add):
+    add("smollm2")
+
+    result = invoke("cp", "smollm2", "a/b/c/d/e")
+
+    assert result.exit_code == 1
+    assert "no model name" in result.stderr
+
+
+def test_rm_takes_several_names(invoke, add, store):
+    add("one")
+    add("two")
+
+    assert invoke("rm", "one", "TWO").exit_code == 0
+    assert store.models() == []
+
+
+def test_show_says_how_the_name_resolved_and_what_the_model_is(invoke, add):
+    model = add("smollm2")
+    invoke("alias", "set", "gpt-4o", "smollm2")
+
+    shown = invoke("show", "gpt-4o").stdout
+
+    assert "'gpt-4o' is an alias of 'smollm2'" in shown
+    assert model.digest in shown
+    assert "file:weights.gguf" in shown
+    assert "gguf" in shown
+    assert "many lines" not in shown, "a licence is shown by its first lines"
+
+
+def test_show_as_json_has_everything(invoke, add):
+    add("smollm2")
+
+    shown = json.loads(invoke("show", "smollm2", "--json").stdout)
+
+    assert shown["resolution"]["resolved"] == shown["model"]["name"] == "smollm2:latest"
+    assert shown["loaded"] is None
+
+
+def test_showing_a_model_of_the_catalogue_says_how_to_get_it(invoke):
+    result = invoke("show", "smollm2")
+
+    assert result.exit_code == 1
+    assert "aiadmin pull smollm2" in result.stderr
+
+
+def test_aliases_are_set_listed_and_removed(invoke):
+    assert invoke("alias", "set", "gpt-4o", "smollm2", "--keep-alive", "30m", "--backend", "echo").exit_code == 0
+    assert invoke("alias").stdout == invoke("alias", "list").stdout
+    assert invoke("alias", "list").stdout.splitlines()[1].split(maxsplit=2) == [
+        "gpt-4o",
+        "smollm2",
+        "backend echo, keep-alive 30m",
+    ]
+    assert invoke("alias", "rm", "gpt-4o").exit_code == 0
+    assert json.loads(invoke("alias", "list", "--json").stdout) == []
+
+
+def test_an_alias_with_a_bad_duration_or_to_itself_is_refused(invoke):
+    assert "no duration" in invoke("alias", "set", "a", "b", "--keep-alive", "soon").stderr
+    assert "lead back to itself" in invoke("alias", "set", "a", "a").stderr
+
+
+def test_a_store_that_cannot_be_written_is_a_sentence(invoke, store, tmp_path):
+    """The folder's place is taken by a file."""
+    store.root.parent.mkdir(parents=True)
+    store.root.write_text("not a folder")
+
+    result = invoke("rm", "smollm2")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert "Traceback" not in result.stderr
