@@ -81,3 +81,29 @@ def node_modules() -> Path:
         except OSError:  # another worker was first
             shutil.rmtree(workdir)
     return folder / "node_modules"
+
+
+@pytest.fixture(scope="session")
+def smollm2_mlx(smollm2_gguf: Path) -> Path:
+    """The real model as a folder of bfloat16 safetensors, kept between runs."""
+    return _made_model("smollm2-mlx", "convert_to_safetensors", smollm2_gguf)
+
+
+@pytest.fixture(scope="session")
+def tiny_mlx(smollm2_gguf: Path) -> Path:
+    """A llama of two layers and random float32 weights with the real tokenizer, as a folder of safetensors."""
+    return _made_model("tiny-mlx", "make_tiny_safetensors", smollm2_gguf)
+
+
+@pytest.fixture(scope="session")
+def tiny_gguf(smollm2_gguf: Path) -> Path:
+    """The same tiny llama, of the same weights, as a GGUF file."""
+    return _made_model("tiny.gguf", "make_tiny_gguf", smollm2_gguf)
+
+
+def _made_model(name: str, maker: str, source: Path) -> Path:
+    """What `maker` of _models.py makes of `source`: tests have no package to import it from."""
+    spec = importlib.util.spec_from_file_location("_models", Path(__file__).with_name("_models.py"))
+    models = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(models)
+    return models.cached(source.parent, name, lambda path: getattr(models, maker)(source, path))

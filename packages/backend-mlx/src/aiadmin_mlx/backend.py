@@ -1,0 +1,87 @@
+"""The MLX backend as the server sees it: what it can serve, what a folder holds, whether it can work here.
+
+Imports neither mlx nor mlx-lm; `open_engine` does, inside the runner.
+"""
+
+import importlib.util
+import json
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from aiadmin_core.backend import Health, ModelInfo, TokenEngine
+from aiadmin_core.specs.model import EngineOptions, ModelSpec
+
+from . import safetensors
+
+LIBRARIES = ("mlx", "mlx-lm", "mlx-metal", "mlx-cpu", "mlx-cuda-12", "mlx-cuda-13")
+"""Distributions whose versions make up the build: the front end, and the native library of each kind of device."""
+
+_REINSTALL = "Run `pip install --force-reinstall aiadmin-backend-mlx`; mlx exists for Apple silicon and for Linux."
+
+# A matrix product, and a compiled function (which on CPUs calls a C++ compiler): what every model needs.
+_PROBE = """
+import json
+import mlx.core as mx
+import mlx_lm
+product = mx.ones((64, 64), mx.bfloat16) @ mx.ones((64, 64), mx.bfloat16)
+assert product[0, 0].item() == 64
+assert mx.compile(lambda x: x * 2 + 1)(mx.ones(4)).tolist() == [3, 3, 3, 3]
+device = mx.device_info().get("device_name", "")
+print(json.dumps({"kind": mx.default_device().type.name, "device": device}))
+"""
+
+
+class MlxBackend:
+    """Opens safetensors models with mlx-lm."""
+
+    name = "mlx"
+
+    def suitability(self, model: ModelSpec) -> int | None:
+        """100 on Apple silicon, which MLX is made for; 50 elsewhere; None for other formats, and without mlx."""
+        if model.format != "safetensors" or importlib.util.find_spec("mlx") is None:
+            return None
+        return 100 if (platform.system(), platform.machine()) == ("Darwin", "arm64") else 50
+
+    def inspect(self, path: Path) -> ModelInfo | None:
+        """Read a folder of config.json and *.safetensors (or one file of such a folder) without loading it.
+
+        Raises `errors.BadRequest` where a file is broken.
+        """
+        folder = path.parent if path.suffix == ".safetensors" else path
+        return safetensors.read_folder(folder) if safetensors.is_model_folder(folder) else None
+
+    def build_id(self) -> str:
+        """The versions of the native libraries, "mlx 0.32.4, mlx-cpu 0.32.4, ..."; "" without mlx."""
+        return ", ".join(f"{name} {version}" for name in LIBRARIES if (version := _version(name)))
+
+    def health(self) -> Health:
+        """Compute something with MLX in a child interpreter, so that a crash stays there. Takes a second or two."""
+        if importlib.util.find_spec("mlx") is None or importlib.util.find_spec("mlx_lm") is None:
+            return Health(ok=False, summary="mlx or mlx-lm is not installed.", hint=_REINSTALL)
+        try:
+            probe = subprocess.run(  # noqa: S603 - this interpreter, and a text of this module
+                [sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=120, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return Health(ok=False, summary=f"{self.build_id()}: no answer after 120 s.", hint="Is the machine busy?")
+        if probe.returncode != 0:
+            last = probe.stderr.strip().splitlines()[-1:] or [f"exit status {probe.returncode}"]
+            return Health(ok=False, summary=f"{self.build_id()} does not work here: {last[0]}", hint=_REINSTALL)
+        found = json.loads(probe.stdout)
+        return Health(ok=True, summary=f"{self.build_id()} on {found['kind']} ({found['device'] or 'unnamed'})")
+
+    def open_engine(self, model: ModelSpec, options: EngineOptions) -> TokenEngine:
+        """Load `model` on a thread of its own, and decode with it once. Raises `errors.ModelLoadFailed`."""
+        from .engine.engine import MlxEngine
+
+        return MlxEngine(model, options)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""

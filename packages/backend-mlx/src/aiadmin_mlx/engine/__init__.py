@@ -1,0 +1,1 @@
+"""The engine: a thread that owns MLX, the batch it decodes, and the prefixes it keeps."""

@@ -1,0 +1,357 @@
+"""The step loop. Runs on the engine thread, which alone touches MLX and everything here but the queue of commands.
+
+mlx-lm's `BatchGenerator` (0.32) is not driven, because a request cannot be served through it as it must be here:
+its log-probabilities are taken after the logits processors; a processor runs before the token it depends on has been
+read, so that a constraint would stall the whole batch; choices cannot share one prefill; and a prompt's chunk has the
+same length however slow the machine is. The models and their caches, single and batched, are mlx-lm's own.
+
+A step launches the forward pass of all rows, and only then reads the tokens of the step before, which it overlaps with
+the computation. Where the next choice depends on the last token (constraints, penalties), the tokens are read between
+the forward pass and the sampling, which costs only what the host needs for a mask.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+
+import mlx.core as mx
+
+from aiadmin_core.backend import Broken, Prefilled, StepEvent, TokenRequest
+from aiadmin_core.errors import AiAdminError, BadRequest, ContextLengthExceeded, UnsupportedParameter
+from aiadmin_core.specs.model import EngineStats
+from aiadmin_core.specs.prompt import TokenSegment
+
+from ..model import LoadedModel
+from ..sampler import Chosen, Sampler, choose
+from . import scheduler
+from .batch import DecodeBatch
+from .prompt_cache import PromptCache
+from .sequence import Job
+from .sequence import Sequence as Choice
+
+_CLEAR_EVERY = 256
+"""Steps between two returns of MLX's cached buffers to the system: growing contexts leave sizes nobody needs again."""
+
+
+class Submit:
+    """Start a request."""
+
+    def __init__(self, request: TokenRequest) -> None:
+        self.request = request
+        self.at = time.perf_counter()
+
+
+class Cancel:
+    """Free the place of a request, or of one of its choices."""
+
+    def __init__(self, request_id: int, choice: int | None) -> None:
+        self.request_id = request_id
+        self.choice = choice
+
+
+class Stop:
+    """End the loop."""
+
+
+Command = Submit | Cancel | Stop
+
+
+class EngineLoop:
+    """Decodes until told to stop."""
+
+    def __init__(self, model: LoadedModel, commands: "SimpleQueue[Command]") -> None:
+        self.jobs: dict[int, Job] = {}
+        """Open requests by id."""
+        self._model = model
+        self._commands = commands
+        self._batch = DecodeBatch(model.call)
+        self._prompt_cache = PromptCache(model.plan.prompt_cache_bytes)
+        self._waiting: list[Job] = []
+        self._prefilling: Job | None = None
+        self._in_flight: tuple[list[Choice], Chosen] | None = None
+        """The last step's rows and tokens, launched and not read."""
+        self._tokens_per_s = model.tokens_per_s
+        self._events: list[StepEvent] = []
+        self._stopping = False
+        self._counters = dict.fromkeys(
+            ("n_steps", "n_sequences_decoded", "max_batch", "n_prompt", "n_cached", "n_completion", "n_cancelled"), 0
+        )
+        self._gauges = (0, 0, 0)  # running, waiting, cells in use
+
+    def run(self, sink: Callable[[Sequence[StepEvent]], None]) -> None:
+        """Decode until `Stop`; `sink` gets the events of every step."""
+        while True:
+            self._take_commands()
+            if self._stopping:
+                return
+            self._decode()
+            self._flush(sink)
+            self._prefill()
+            self._flush(sink)
+
+    def stats(self) -> EngineStats:
+        """Counters as they stand. Any thread: the values are replaced, never changed."""
+        counters, (n_running, n_waiting, n_cells) = self._counters, self._gauges
+        return EngineStats(
+            n_running=n_running,
+            n_waiting=n_waiting + self._commands.qsize(),
+            n_steps=counters["n_steps"],
+            n_sequences_decoded=counters["n_sequences_decoded"],
+            max_batch=counters["max_batch"],
+            n_prompt_tokens=counters["n_prompt"],
+            n_cached_tokens=counters["n_cached"],
+            n_completion_tokens=counters["n_completion"],
+            kv_used=n_cells,
+            kv_total=self._model.plan.n_cells,
+            n_cancelled=counters["n_cancelled"],
+        )
+
+    def release(self) -> None:
+        """Let go of every array."""
+        self._batch = DecodeBatch(None)
+        self._in_flight = None
+        self._prefilling = None
+        self._waiting.clear()
+        self._prompt_cache.clear()
+        self._model.make_caches = list
+
+    # Commands.
+
+    def _take_commands(self) -> None:
+        """Carry out what is queued; sleep only when there is nothing to compute."""
+        idle = not (self._batch.sequences or self._prefilling or self._waiting)
+        if idle:
+            self._in_flight = None
+            mx.clear_cache()
+            self._publish()
+        try:
+            while not self._stopping:
+                self._carry_out(self._commands.get(block=idle))
+                idle = False
+        except Empty:
+            pass
+        self._drop_rows()
+
+    def _carry_out(self, command: Command) -> None:
+        if isinstance(command, Stop):
+            self._stopping = True
+        elif isinstance(command, Cancel):
+            self._cancel(command)
+        else:
+            try:
+                job = self._make_job(command)
+            except AiAdminError as error:
+                self._events.append(Broken(command.request.id, error))
+            else:
+                self.jobs[command.request.id] = job
+                self._waiting.append(job)
+
+    def _make_job(self, command: Submit) -> Job:
+        """Raises `BadRequest` for what would crash the model, or could never be admitted."""
+        request = command.request
+        prompt: list[int] = []
+        for segment in request.prompt:
+            if not isinstance(segment, TokenSegment):
+                raise BadRequest("This model reads text only.", param="messages")
+            prompt.extend(segment.tokens)
+        n_vocab, n_ctx = self._model.n_logits, self._model.facts.n_ctx
+        if not prompt:
+            raise BadRequest("The prompt is empty.", param="messages")
+        if not all(0 <= token < n_vocab for token in prompt):
+            raise BadRequest(f"A token id of the prompt is outside the vocabulary of {n_vocab}.", param="prompt")
+        if not all(0 <= token < n_vocab for token in request.sampling.logit_bias):
+            raise BadRequest(f"A token id is outside the vocabulary of {n_vocab}.", param="logit_bias")
+        if len(prompt) + request.max_tokens > n_ctx:
+            raise ContextLengthExceeded(n_prompt=len(prompt), n_ctx=n_ctx)
+        if request.adapters:
+            raise UnsupportedParameter("adapters")
+        if request.n > self._model.n_parallel:
+            raise UnsupportedParameter("n", why=f"this model gives at most {self._model.n_parallel} choices.")
+        job = Job(request=request, prompt=tuple(prompt), submitted_at=command.at)
+        for choice in range(request.n):
+            sampler = Sampler(request.sampling, matcher=request.matchers[choice], prompt=prompt, choice=choice)
+            job.sequences.append(Choice(job=job, choice=choice, sampler=sampler))
+        return job
+
+    def _cancel(self, command: Cancel) -> None:
+        job = self.jobs.get(command.request_id)
+        if job is None:
+            return
+        for sequence in job.sequences:
+            if command.choice in (None, sequence.choice) and not sequence.over:
+                sequence.over = True
+                self._count(n_cancelled=1)
+        self._close_if_over(job)
+
+    def _break(self, job: Job, error: Exception) -> None:
+        """End a request with `error`; the others go on."""
+        for sequence in job.sequences:
+            sequence.over = True
+        self._events.append(Broken(job.request.id, error))
+        self._close_if_over(job)
+
+    def _close_if_over(self, job: Job) -> None:
+        if job.n_rows:
+            return
+        self.jobs.pop(job.request.id, None)
+        if job in self._waiting:
+            self._waiting.remove(job)
+        if job is self._prefilling:
+            self._prefilling = None
+
+    # Decoding.
+
+    def _decode(self) -> None:
+        """One step of every row."""
+        batch = self._batch
+        if any(sequence.n_launched >= sequence.job.request.max_tokens for sequence in batch.sequences):
+            self._read()  # these end with what is in flight: do not decode them once more
+            self._drop_rows()
+        if not batch.sequences:
+            return
+        logits = batch.forward()
+        waits = any(sequence.sampler.waits for sequence in batch.sequences)
+        if waits:
+            mx.async_eval(logits)
+            self._read()
+        masks = [self._mask(sequence) for sequence in batch.sequences]
+        if waits and (rows := [i for i, sequence in enumerate(batch.sequences) if not sequence.over]) != [
+            *range(len(masks))
+        ]:
+            logits, masks = logits[mx.array(rows)] if rows else logits[:0], [masks[row] for row in rows]
+            self._drop_rows()
+        if not batch.sequences:
+            return
+        chosen = choose(logits, [sequence.sampler for sequence in batch.sequences], masks)
+        mx.async_eval(chosen.arrays)
+        batch.inputs = chosen.tokens
+        for sequence in batch.sequences:
+            sequence.n_launched += 1
+        if not waits:
+            self._read()
+        self._in_flight = (batch.sequences, chosen)
+        if self._prefilling or self._waiting:
+            self._read()  # else these tokens would wait for the next prompt's chunk
+        self._drop_rows()
+        if self._counters["n_steps"] % _CLEAR_EVERY == 0:
+            mx.clear_cache()
+
+    def _mask(self, sequence: Choice) -> object:
+        matcher = sequence.sampler.matcher
+        if matcher is None or sequence.over:
+            return None
+        try:
+            return matcher.mask()
+        except Exception as error:  # a constraint's trouble is its request's alone
+            self._break(sequence.job, error)
+            return None
+
+    def _read(self) -> None:
+        """Wait for the tokens in flight and report them."""
+        if self._in_flight is None:
+            return
+        (sequences, chosen), self._in_flight = self._in_flight, None
+        n_decoded = 0
+        for sequence, (token, logprob, top) in zip(sequences, chosen.read(), strict=True):
+            if sequence.over:
+                continue
+            n_decoded += 1
+            try:
+                self._events.extend(sequence.accept(token, logprob, top))
+            except Exception as error:
+                self._break(sequence.job, error)
+            self._close_if_over(sequence.job)
+        if n_decoded:
+            self._count(n_steps=1, n_sequences_decoded=n_decoded, n_completion=n_decoded)
+            self._counters = {**self._counters, "max_batch": max(self._counters["max_batch"], n_decoded)}
+
+    def _drop_rows(self) -> None:
+        """Let sequences that are over leave the batch; what they had is kept for prompts that begin alike."""
+        sequences = self._batch.sequences
+        rows = [row for row, sequence in enumerate(sequences) if not sequence.over]
+        if len(rows) == len(sequences):
+            return
+        for row, sequence in enumerate(sequences):
+            job = sequence.job
+            tokens = (*job.prompt, *sequence.tokens)
+            if sequence.over and job.request.n == 1:  # of several, rarely the one that the next turn goes on from
+                kept = tokens[: sequence.n_cells]
+                self._prompt_cache.keep(job.request.cache_salt, kept, self._batch.extract(row))
+        self._batch.retain(rows)
+
+    # Prefill.
+
+    def _prefill(self) -> None:
+        """One chunk of the prompt whose turn it is; into the batch with it when that was the last."""
+        job = self._prefilling = self._prefilling or self._admit()
+        if job is None:
+            return
+        if job.n_to_prefill:
+            try:
+                self._prefill_chunk(job)
+            except RuntimeError as error:  # MLX's: out of memory, most likely; only this prompt's caches are in doubt
+                self._break(job, error)
+                return
+        if not job.n_to_prefill:
+            self._prefilling = None
+            self._join(job)
+
+    def _admit(self) -> Job | None:
+        running = {id(sequence.job): sequence.job for sequence in self._batch.sequences}.values()
+        plan = self._model.plan
+        job = scheduler.next_admission(self._waiting, running, n_parallel=self._model.n_parallel, n_cells=plan.n_cells)
+        if job is None:
+            return None
+        self._waiting.remove(job)
+        job.admitted_at = time.perf_counter()
+        job.n_cached, caches = self._prompt_cache.find(job.request.cache_salt, job.prompt)
+        job.n_prefilled = job.n_cached
+        job.caches = caches or self._model.make_caches()
+        return job
+
+    def _prefill_chunk(self, job: Job) -> None:
+        n_tokens = scheduler.chunk_size(
+            tokens_per_s=self._tokens_per_s, n_batch=self._model.n_batch, decoding=bool(self._batch.sequences)
+        )
+        n_tokens = min(n_tokens, job.n_to_prefill)
+        chunk = job.prompt[job.n_prefilled : job.n_prefilled + n_tokens]
+        started = time.perf_counter()
+        self._model.call(mx.array(chunk)[None], cache=job.caches)
+        mx.eval([cache.state for cache in job.caches])
+        self._tokens_per_s = scheduler.smoothed(
+            self._tokens_per_s, n_tokens=n_tokens, seconds=time.perf_counter() - started
+        )
+        job.n_prefilled += n_tokens
+
+    def _join(self, job: Job) -> None:
+        """Put the prompt's choices into the batch, and its prefix where others find it."""
+        if job.n_prefilled > job.n_cached:
+            self._prompt_cache.keep(job.request.cache_salt, job.prompt[: job.n_prefilled], copy.deepcopy(job.caches))
+        now = time.perf_counter()
+        alive = [sequence for sequence in job.sequences if not sequence.over]
+        for sequence in alive:
+            sequence.n_cells = job.n_prefilled
+            sequence.started_at = now
+        self._batch.join(alive, job.caches, job.prompt[-1])
+        job.caches = []
+        self._count(n_prompt=len(job.prompt), n_cached=job.n_cached)
+        queue_s, prefill_s = job.admitted_at - job.submitted_at, now - job.admitted_at
+        self._events.append(Prefilled(job.request.id, len(job.prompt), job.n_cached, queue_s, prefill_s))
+
+    # What others see.
+
+    def _flush(self, sink: Callable[[Sequence[StepEvent]], None]) -> None:
+        if self._events:
+            self._publish()
+            events, self._events = self._events, []
+            sink(events)
+
+    def _publish(self) -> None:
+        rows = self._batch.sequences
+        n_prefilling = self._prefilling.n_rows if self._prefilling else 0
+        n_cells = sum(sequence.n_cells for sequence in rows) + self._prompt_cache.n_tokens
+        self._gauges = (len(rows) + n_prefilling, sum(job.n_rows for job in self._waiting), n_cells)
+
+    def _count(self, **increments: int) -> None:
+        self._counters = {name: n + increments.get(name, 0) for name, n in self._counters.items()}

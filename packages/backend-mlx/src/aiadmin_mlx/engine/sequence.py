@@ -1,0 +1,75 @@
+"""A request on the engine thread, and its choices. Changed by the loop only."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from aiadmin_core.backend import Ended, Sampled, StepEvent, TokenRequest
+
+from ..sampler import Sampler
+
+
+@dataclass(eq=False, kw_only=True)
+class Sequence:
+    """One choice: its tokens in the batch's cache, and how the next one is chosen."""
+
+    job: "Job"
+    choice: int
+    sampler: Sampler
+    tokens: list[int] = field(default_factory=list)
+    """Sampled and known to the host, the end token included."""
+    n_launched: int = 0
+    """Sampled, known to the host or not: at most one more than `tokens`."""
+    n_cells: int = 0
+    """Tokens of prompt and answer that are in the cache."""
+    started_at: float = 0.0
+    over: bool = False
+    """Ended, cancelled or broken: it leaves the batch before the next step."""
+
+    def accept(self, token: int, logprob: float, top: tuple[tuple[int, float], ...]) -> list[StepEvent]:
+        """Take the token that was sampled: the end, one more of the answer, or the last one there is room for. Raises
+        whatever the constraint's matcher raises."""
+        request = self.job.request
+        self.tokens.append(token)
+        if token in request.end_tokens:
+            return [self._end("stop")]
+        sampled = Sampled(request.id, self.choice, token, logprob, top[: request.sampling.logprobs or 0])
+        if len(self.tokens) >= request.max_tokens:
+            return [sampled, self._end("length")]
+        self.sampler.accept(token)
+        return [sampled]
+
+    def _end(self, reason: Literal["stop", "length"]) -> Ended:
+        self.over = True
+        seconds = time.perf_counter() - self.started_at
+        return Ended(self.job.request.id, self.choice, reason, seconds, len(self.tokens))
+
+
+@dataclass(eq=False, kw_only=True)
+class Job:
+    """One request: waiting, then prefilled once for all of its choices, then decoded as `sequences`."""
+
+    request: TokenRequest
+    prompt: tuple[int, ...]
+    submitted_at: float
+    sequences: list[Sequence] = field(default_factory=list)
+    admitted_at: float = 0.0
+    n_cached: int = 0
+    n_prefilled: int = 0
+    """Prompt tokens in `caches`; all but the last one are prefilled, that one is the first decode step's."""
+    caches: list[Any] = field(default_factory=list)
+    """mlx-lm's caches, one a layer, while the prompt is being prefilled."""
+
+    @property
+    def n_to_prefill(self) -> int:
+        return len(self.prompt) - 1 - self.n_prefilled
+
+    @property
+    def n_rows(self) -> int:
+        """Places it takes in the batch, now or once it is there."""
+        return sum(not sequence.over for sequence in self.sequences)
+
+    @property
+    def n_most(self) -> int:
+        """Most tokens one of its sequences can have."""
+        return len(self.prompt) + self.request.max_tokens

@@ -1,0 +1,96 @@
+"""How much memory a model may take. The plan is a pure function; `available_bytes` asks the system."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from aiadmin_core.errors import ModelLoadFailed
+
+_MIN_CONTEXT = 256
+"""A model whose cache cannot hold this many tokens is refused."""
+
+_CACHE_SHARE = 0.25
+_MAX_CACHE_BYTES = 4 << 30
+"""Of what the weights leave free, the share (and most bytes) that prefixes kept between requests may take."""
+
+_COMPUTE_SHARE = 0.2
+"""Of what the weights leave free, the share left for activations and the system."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPlan:
+    """What the free memory is used for."""
+
+    n_ctx: int
+    """Tokens one sequence may have."""
+    n_cells: int
+    """Tokens all running sequences may have together."""
+    prompt_cache_bytes: int
+
+
+def check_weights(name: str, *, weights_bytes: int, limit_bytes: int) -> None:
+    """Refuse weights that cannot fit, with both numbers. Raises `ModelLoadFailed`."""
+    if weights_bytes > limit_bytes:
+        raise ModelLoadFailed(
+            f"{name} does not fit: its weights take {gigabytes(weights_bytes)}, "
+            f"{gigabytes(limit_bytes)} of memory are available.",
+            hint="Unload other models (`aiadmin ps`, `aiadmin stop`), or use a smaller or more quantised model.",
+        )
+
+
+def plan(
+    name: str, *, free_bytes: int, bytes_per_token: int, n_ctx: int, n_parallel: int, prompt_cache_bytes: int | None
+) -> MemoryPlan:
+    """Divide what the weights leave free between running sequences and kept prefixes.
+
+    A model whose cache does not grow (`bytes_per_token` 0) gets all it asks for. Raises `ModelLoadFailed` where not
+    even a short context fits.
+    """
+    if prompt_cache_bytes is None:
+        prompt_cache_bytes = min(int(free_bytes * _CACHE_SHARE), _MAX_CACHE_BYTES)
+    wanted = n_ctx * n_parallel
+    if not bytes_per_token:
+        return MemoryPlan(n_ctx=n_ctx, n_cells=wanted, prompt_cache_bytes=prompt_cache_bytes)
+    room = max(0, int(free_bytes * (1 - _COMPUTE_SHARE)) - prompt_cache_bytes) // bytes_per_token
+    if room < min(n_ctx, _MIN_CONTEXT):
+        raise ModelLoadFailed(
+            f"{name} does not fit: beside its weights {gigabytes(free_bytes)} of memory are left, and "
+            f"{_MIN_CONTEXT} tokens of context take {gigabytes(_MIN_CONTEXT * bytes_per_token)}.",
+            hint="Unload other models (`aiadmin ps`, `aiadmin stop`), or use a smaller or more quantised model.",
+        )
+    return MemoryPlan(n_ctx=min(n_ctx, room), n_cells=min(wanted, room), prompt_cache_bytes=prompt_cache_bytes)
+
+
+def available_bytes(device_info: dict[str, Any]) -> int:
+    """Memory a model may take now: what the system has left, no more than the container's limit leaves, and on Apple
+    silicon no more of the unified memory than Metal recommends. `device_info` is `mlx.core.device_info()`."""
+    candidates = [psutil.virtual_memory().available]
+    if (container := _container_bytes(Path("/sys/fs/cgroup"))) is not None:
+        candidates.append(container)
+    if recommended := device_info.get("max_recommended_working_set_size"):
+        candidates.append(int(recommended))
+    return min(candidates)
+
+
+def _container_bytes(group: Path) -> int | None:
+    """What the limit of this control group (version 2) leaves, cached file pages counted as free; None without one."""
+    try:
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+        pages = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return max(0, limit - used + int(pages["inactive_file"]) + int(pages["active_file"]))
+    except (OSError, ValueError, KeyError):
+        return None  # no such group, or "max": no limit
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process."""
+    return int(psutil.Process(os.getpid()).memory_info().rss)
+
+
+def gigabytes(n_bytes: int) -> str:
+    """ "1.25 GB" """
+    return f"{n_bytes / 1e9:.2f} GB"

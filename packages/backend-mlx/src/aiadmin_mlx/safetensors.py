@@ -1,0 +1,120 @@
+"""What a folder of safetensors says about itself: config.json and the headers of the weight files, nothing loaded.
+
+The format: https://github.com/huggingface/safetensors#format
+"""
+
+import json
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from aiadmin_core.backend import ModelInfo
+from aiadmin_core.errors import BadRequest
+
+_MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+
+_CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "model_max_length")
+_WIDTH_KEYS = ("hidden_size", "n_embd", "d_model", "dim")
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether `folder` holds a config.json and at least one safetensors file."""
+    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+
+
+def read_folder(folder: Path) -> ModelInfo:
+    """The facts of the model in `folder`. Raises `BadRequest` where a file of it is broken."""
+    config = read_json(folder / "config.json")
+    text = config.get("text_config")
+    language: Mapping[str, Any] = {**config, **text} if isinstance(text, dict) else config
+    tensors: dict[str, Any] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        tensors.update(read_header(path))
+    quantization = config.get("quantization") or config.get("quantization_config") or {}
+    return ModelInfo(
+        format="safetensors",
+        architecture=str(config.get("model_type", "")),
+        n_params=count_params(tensors, quantization),
+        n_ctx_train=_first_int(language, _CONTEXT_KEYS),
+        n_embd=_first_int(language, _WIDTH_KEYS),
+        quantization=name_quantization(tensors, quantization),
+        chat_template=read_chat_template(folder),
+        metadata=config,
+    )
+
+
+def read_chat_template(folder: Path) -> str | None:
+    """The default chat template of chat_template.jinja or tokenizer_config.json, where there is one."""
+    jinja = folder / "chat_template.jinja"
+    if jinja.is_file():
+        return jinja.read_text(encoding="utf-8")
+    for name in ("tokenizer_config.json", "chat_template.json"):
+        if not (folder / name).is_file():
+            continue
+        template = read_json(folder / name).get("chat_template")
+        if isinstance(template, list):  # several named templates
+            named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
+            template = named.get("default")
+        if isinstance(template, str):
+            return template
+    return None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object in a file. Raises `BadRequest` for anything else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadRequest(f"{path} cannot be read: {error}.", hint="Fetch the model's files again.") from error
+    if not isinstance(value, dict):
+        raise BadRequest(f"{path} holds no JSON object.", hint="Fetch the model's files again.")
+    return value
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Name -> {dtype, shape, data_offsets} of a file's tensors. Raises `BadRequest` where the file is broken or cut."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > _MAX_HEADER_BYTES:
+                raise ValueError(f"a header of {length} bytes")
+            header: dict[str, Any] = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+        if path.stat().st_size < 8 + length + end:
+            raise ValueError(f"it ends after {path.stat().st_size} of {8 + length + end} bytes")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise BadRequest(f"{path} is no whole safetensors file: {error}.", hint="Fetch it again.") from error
+    return header
+
+
+def count_params(tensors: Mapping[str, Any], quantization: Mapping[str, Any]) -> int:
+    """Parameters in `tensors`; a uint32 of a quantised matrix packs 32 / bits of them, scales and biases are none."""
+    packed = 32 // bits if isinstance(bits := quantization.get("bits"), int) and 0 < bits <= 32 else 1
+    n_params = 0
+    for name, tensor in tensors.items():
+        stem, _, kind = name.rpartition(".")
+        if kind in ("scales", "biases") and f"{stem}.weight" in tensors:
+            continue
+        n_params += prod(tensor["shape"]) * (packed if tensor["dtype"] == "U32" else 1)
+    return n_params
+
+
+def name_quantization(tensors: Mapping[str, Any], quantization: Mapping[str, Any]) -> str:
+    """ "4-bit" for MLX's own, the method's name for others ("awq"), else the dtype that most parameters have."""
+    if isinstance(bits := quantization.get("bits"), int):
+        method = quantization.get("quant_method") or quantization.get("mode", "affine")
+        return f"{bits}-bit" if method == "affine" else f"{method} {bits}-bit"
+    if method := quantization.get("quant_method"):
+        return str(method)
+    sizes: Counter[str] = Counter()
+    for tensor in tensors.values():
+        sizes[tensor["dtype"]] += prod(tensor["shape"])
+    return sizes.most_common(1)[0][0] if sizes else ""
+
+
+def _first_int(config: Mapping[str, Any], keys: tuple[str, ...]) -> int:
+    return next((config[key] for key in keys if isinstance(config.get(key), int)), 0)
