@@ -1,0 +1,246 @@
+"""Chunks to events."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from aiadmin_core.errors import AiAdminError
+from aiadmin_core.specs.events import (
+    Alternative,
+    Event,
+    Failed,
+    Finished,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    TokenLogprob,
+    ToolCallDelta,
+)
+from aiadmin_core.specs.request import GenerateRequest
+from aiadmin_core.specs.sampling import SamplingParams
+from aiadmin_openai.answer import Answer, share
+from aiadmin_openai.failures import StreamBroken
+
+Ask = Callable[..., GenerateRequest]
+
+
+def play(request: GenerateRequest, *chunks: Any, why: str | None = None) -> list[Event]:
+    answer = Answer(request, "10.0.0.5:8000", clock=iter(range(1000)).__next__)
+    events = [event for chunk in chunks for event in answer.read(json.dumps(chunk).encode())]
+    return events + (answer.end() if why is None else answer.end(why))
+
+
+def choice(index: int = 0, finish: str | None = None, **delta: Any) -> dict[str, Any]:
+    return {"choices": [{"index": index, "delta": delta, "finish_reason": finish}]}
+
+
+def test_a_text_with_its_usage(ask: Ask) -> None:
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 4,
+        "prompt_tokens_details": {"cached_tokens": 8},
+        "completion_tokens_details": {"reasoning_tokens": 1},
+    }
+
+    events = play(
+        ask(),
+        choice(role="assistant", content=""),
+        choice(reasoning_content="Hm."),
+        choice(content="Hel", refusal=None),
+        choice(content="lo"),
+        choice(finish="length"),
+        {"choices": [], "usage": usage},
+    )
+
+    assert events[:-1] == [Started(1, 0), ReasoningDelta(1, "Hm."), TextDelta(1, "Hel"), TextDelta(1, "lo")]
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert (last.reason, last.choice) == ("length", 0)
+    assert (last.usage.prompt_tokens, last.usage.completion_tokens) == (9, 4)
+    assert (last.usage.cached_tokens, last.usage.reasoning_tokens) == (8, 1)
+    assert last.usage.prefill_s > 0
+    assert last.usage.decode_s > 0
+
+
+def test_reasoning_by_its_other_name_and_a_refusal(ask: Ask) -> None:
+    events = play(ask(), choice(reasoning="Hm."), choice(refusal="No."), choice(reasoning={"a": 1}, finish="stop"))
+
+    assert events[1:3] == [ReasoningDelta(1, "Hm."), TextDelta(1, "No.")]
+    assert len(events) == 4
+
+
+def test_an_answer_without_text_is_an_answer(ask: Ask) -> None:
+    events = play(ask(), choice(role="assistant"), choice(finish="stop"))
+
+    assert [type(event) for event in events] == [Started, Finished]
+
+
+def test_a_body_that_was_not_streamed(ask: Ask) -> None:
+    message = {"role": "assistant", "content": "Hello", "tool_calls": None}
+
+    events = play(ask(), {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+
+    assert events[1] == TextDelta(1, "Hello")
+    assert isinstance(events[2], Finished)
+
+
+def test_tool_calls_say_id_and_name_once(ask: Ask) -> None:
+    events = play(
+        ask(),
+        choice(tool_calls=[{"index": 0, "id": "c1", "function": {"name": "f", "arguments": ""}}]),
+        choice(tool_calls=[{"index": 0, "id": "c1", "function": {"name": "f", "arguments": '{"a"'}}]),
+        choice(tool_calls=[{"index": 0, "function": {"arguments": ":1}"}}, {"index": 1, "id": "c2", "function": None}]),
+        choice(finish="tool_calls"),
+    )
+
+    assert events[1:-1] == [
+        ToolCallDelta(1, 0, 0, "c1", "f", ""),
+        ToolCallDelta(1, 0, 0, None, None, '{"a"'),
+        ToolCallDelta(1, 0, 0, None, None, ":1}"),
+        ToolCallDelta(1, 1, 0, "c2", None, ""),
+    ]
+    assert isinstance(events[-1], Finished)
+    assert events[-1].reason == "tool_calls"
+
+
+def test_tool_calls_without_an_index_are_told_apart_by_their_ids(ask: Ask) -> None:
+    def call(id: str | None) -> dict[str, Any]:
+        return choice(tool_calls=[{"id": id, "function": {"name": "f", "arguments": "{}"}}])
+
+    events = play(ask(), call("c1"), call(None), call("c2"), call("c2"), choice(finish="function_call"))
+
+    assert [event.index for event in events if isinstance(event, ToolCallDelta)] == [0, 0, 1, 1]
+
+
+def test_choices_share_the_usage_by_their_deltas(ask: Ask) -> None:
+    events = play(
+        ask(n=2),
+        choice(0, content="a"),
+        choice(1, content="b"),
+        choice(1, content="c"),
+        choice(1, finish="stop"),
+        choice(0, finish="stop"),
+        {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 7}},
+    )
+
+    finished = [event for event in events if isinstance(event, Finished)]
+    assert [(event.choice, event.usage.completion_tokens, event.usage.prompt_tokens) for event in finished] == [
+        (0, 2, 5),
+        (1, 5, 5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("total", "weights", "shares"),
+    [(7, [1, 2], [2, 5]), (7, [0, 0], [4, 3]), (0, [1, 1], [0, 0]), (10, [1, 1, 1], [4, 3, 3]), (2, [5], [2])],
+)
+def test_shares_add_up(total: int, weights: list[int], shares: list[int]) -> None:
+    assert share(total, weights) == shares
+
+
+def test_without_usage_the_deltas_are_counted(ask: Ask) -> None:
+    last = play(ask(), choice(content="a"), choice(content="b"), choice(finish="stop"))[-1]
+
+    assert isinstance(last, Finished)
+    assert (last.usage.completion_tokens, last.usage.cached_tokens) == (2, None)
+
+
+def test_the_stop_string_that_ended_it(ask: Ask) -> None:
+    def end(stop_reason: Any) -> Event:
+        chunk = {"choices": [{"index": 0, "text": "a", "finish_reason": "stop", "stop_reason": stop_reason}]}
+        return play(ask(sampling=SamplingParams(stop=("\n",))), chunk)[-1]
+
+    assert [getattr(end(reason), "stop", "") for reason in ("\n", 2, None)] == ["\n", None, None]
+
+
+def test_log_probabilities_of_a_chat(ask: Ask) -> None:
+    item = {
+        "token": "\ufffd",
+        "bytes": [195],
+        "logprob": -0.5,
+        "id": 7,
+        "top_logprobs": [{"token": "a", "logprob": -1.0, "bytes": None}],
+    }
+    chunk = {"choices": [{"index": 0, "delta": {"content": "x"}, "logprobs": {"content": [item]}}]}
+
+    event = play(ask(), chunk)[1]
+
+    assert event == TextDelta(1, "x", 0, (TokenLogprob(7, b"\xc3", -0.5, (Alternative(-1, b"a", -1.0),)),))
+
+
+def test_log_probabilities_of_a_token_that_is_no_character_yet_are_kept(ask: Ask) -> None:
+    chunk = {"choices": [{"index": 0, "delta": {}, "logprobs": {"content": [{"token": "a", "logprob": -1}]}}]}
+
+    assert play(ask(), chunk)[1] == TextDelta(1, "", 0, (TokenLogprob(-1, b"a", -1.0),))
+
+
+def test_log_probabilities_of_a_completion(ask: Ask) -> None:
+    logprobs = {"tokens": ["a"], "token_logprobs": [-0.5], "top_logprobs": [{"b": -1.0}], "text_offset": [0]}
+
+    event = play(ask(), {"choices": [{"text": "a", "logprobs": logprobs}]})[1]
+
+    assert event == TextDelta(1, "a", 0, (TokenLogprob(-1, b"a", -0.5, (Alternative(-1, b"b", -1.0),)),))
+
+
+def test_a_choice_that_is_missing_is_not_passed_over(ask: Ask) -> None:
+    """Some servers ignore `n`."""
+    last = play(ask(n=2), choice(content="a"), choice(finish="stop"))[-2:]
+
+    assert isinstance(last[0], Finished)
+    assert isinstance(last[1], Failed)
+    assert (last[1].choice, last[1].status) == (1, 502)
+
+
+@pytest.mark.parametrize("reason", ["abort", "error"])
+def test_a_choice_the_upstream_gave_up_has_failed(ask: Ask, reason: str) -> None:
+    last = play(ask(), choice(content="a"), choice(finish=reason))[-1]
+
+    assert isinstance(last, Failed)
+    assert reason in last.message
+
+
+def test_a_stream_cut_off_has_failed_and_says_where(ask: Ask) -> None:
+    last = play(ask(), choice(content="a"), why="the connection broke")[-1]
+
+    assert isinstance(last, Failed)
+    assert last.message == "10.0.0.5:8000, which serves this model, failed: the connection broke."
+    assert (last.choice, last.status) == (None, 502)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"hello",
+        b"[]",
+        b'{"choices": [{"index": 1, "delta": {}}]}',
+        b'{"choices": [{"index": -1, "delta": {}}]}',
+        b'{"choices": [{"delta": {"content": 7}}]}',
+        b'{"choices": [{"delta": {"content": "\xff"}}]}',
+        b'{"choices": [{"text": "a", "logprobs": {"tokens": ["a"]}}]}',
+        b'{"choices": [{"delta": {}, "logprobs": {"content": [{"bytes": [999]}]}}]}',
+        b'{"error": ' + b"[" * 100_000,
+    ],
+)
+def test_what_is_no_chunk_breaks_the_stream(ask: Ask, payload: bytes) -> None:
+    with pytest.raises(StreamBroken):
+        Answer(ask(), "host").read(payload)
+
+
+@pytest.mark.parametrize(
+    ("payload", "status", "code"),
+    [
+        ({"error": {"message": "boom", "code": "runner_died", "status": 502}}, 502, "runner_died"),
+        ({"error": {"message": "boom", "code": 400}}, 400, "upstream_error"),
+        ({"error": {"message": "boom", "code": None}}, 502, "upstream_error"),
+        ({"object": "error", "message": "boom", "code": 429}, 429, "rate_limit_exceeded"),
+        ({"error": "boom"}, 502, "upstream_error"),
+    ],
+)
+def test_an_error_event_is_an_error(ask: Ask, payload: Any, status: int, code: str) -> None:
+    with pytest.raises(AiAdminError, match="boom") as caught:
+        Answer(ask(), "host").read(json.dumps(payload).encode())
+
+    assert (caught.value.status, caught.value.code) == (status, code)
