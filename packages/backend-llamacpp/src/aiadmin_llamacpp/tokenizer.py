@@ -20,8 +20,8 @@ class LlamaTokenizer:
     def __init__(self, model: Model) -> None:
         self._vocab = model.vocab
         self.n_vocab = model.n_vocab
-        bos = int(lib.llama_vocab_bos(self._vocab))
-        self.bos: int | None = bos if bos >= 0 else None
+        self.bos = _token(lib.llama_vocab_bos(self._vocab))
+        self.eos = _token(lib.llama_vocab_eos(self._vocab))
         self.add_bos = self.bos is not None and bool(lib.llama_vocab_get_add_bos(self._vocab))
         self.chat_template = model.chat_template
         ids = range(self.n_vocab)
@@ -84,3 +84,8 @@ class LlamaTokenizer:
         from llguidance.llamacpp import lltokenizer_from_vocab
 
         return lltokenizer_from_vocab(self._vocab)
+
+
+def _token(token: int) -> int | None:
+    """llama.cpp writes "there is none" as -1."""
+    return token if token >= 0 else None

@@ -208,12 +208,7 @@ class EngineLoop:
         if not job.prefilled_at:
             self._prefilled(job, now)
         try:
-            logits = self._context.logits(row)
-            # The choices of a request read their first token from one row, and a mask is written into it.
-            untouched = logits.copy() if choice.matcher and job.request.n > 1 and choice.n_sampled == 0 else None
-            sampled = sample(job, choice, logits, row)
-            if untouched is not None:
-                logits[:] = untouched
+            sampled = sample(job, choice, row, self._context.logits)
             if sampled.token in job.request.end_tokens:
                 self._conclude(sequence, "stop")
                 return

@@ -1,6 +1,7 @@
 """From a row of logits to a token: log-probabilities, the constraint's mask, the sampler. Engine thread only."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,16 +21,27 @@ class ConstraintExhausted(AiAdminError):
     code = "constraint_exhausted"
 
 
-def sample(job: Job, choice: Choice, logits: Logits, row: int) -> Sampled:
-    """The next token of `choice`. `logits` is float32[n_vocab], the memory its sampler reads as `row`; the mask is
-    written into it."""
+def sample(job: Job, choice: Choice, row: int, read_logits: Callable[[int], Logits]) -> Sampled:
+    """The next token of `choice`, from `row` of the step just decoded.
+
+    `read_logits` gives that row as float32[n_vocab], the very memory the sampler reads: a mask is written into it.
+    It is only looked at when there is a mask, or log-probabilities are asked for.
+    """
     n_top = job.request.sampling.logprobs
-    logprobs = None if n_top is None else log_softmax(logits)
-    if choice.matcher is not None:
-        mask = choice.matcher.mask()
-        if mask is not None:
-            apply_mask(logits, mask)
-    token = choice.sampler.sample(row)
+    logits = None if n_top is None and choice.matcher is None else read_logits(row)
+    logprobs = None if n_top is None or logits is None else log_softmax(logits)  # before the mask
+    mask = None if choice.matcher is None else choice.matcher.mask()
+    if mask is None or logits is None:
+        token = choice.sampler.sample(row)
+    elif job.request.n > 1 and choice.n_sampled == 0:
+        # The choices of a request read their first token from one row: leave it as it was.
+        untouched = logits.copy()
+        apply_mask(logits, mask)
+        token = choice.sampler.sample(row)
+        logits[:] = untouched
+    else:
+        apply_mask(logits, mask)
+        token = choice.sampler.sample(row)
     choice.n_sampled += 1
     if logprobs is None or n_top is None:
         return Sampled(job.request.id, choice.index, token)

@@ -22,7 +22,7 @@ SLOWER = 1.4
 HOPELESS = 3.0
 """A trial with a step this much slower than what it is compared with ends at once."""
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 8.0
 """Between two trials; doubles each time a trial brings nothing."""
 
 
