@@ -6,7 +6,7 @@ when all of it is there.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -65,11 +65,12 @@ class FetchedModel(Struct, frozen=True, kw_only=True):
     license: str | None = None
     parameters: Mapping[str, Any] = {}
     origin: str = ""
-    """Recorded in the manifest; a later pull of the name from another origin has to be told to replace it."""
+    """Recorded by the store; a later pull of the name from another origin has to be told to replace it. The reference,
+    where a source leaves it empty."""
 
 
 class Source(Protocol):
-    """A place models can be fetched from."""
+    """A place models can be fetched from. References are handed to it without its scheme."""
 
     scheme: str
     """`pypi`, `file`, `hf`: picks this source in `scheme:rest`."""
@@ -86,3 +87,13 @@ class Source(Protocol):
         there need not be fetched twice. `expected_digest` is the model file's, where it is known. Calling `progress`
         often is fine: it is cheap. Raises `errors.PullFailed` with a hint that says what the user can do.
         """
+
+
+@runtime_checkable
+class TellsOrigin(Protocol):
+    """Optional for a `Source`: knows a model's origin before it fetches anything, so that a pull that would replace a
+    model from elsewhere is refused at once."""
+
+    def origin(self, reference: str) -> str:
+        """What `FetchedModel.origin` will be: scheme included, in one spelling, without what changes from release to
+        release (a version). Offline. Raises `errors.BadRequest` for a reference that cannot be read."""

@@ -70,8 +70,7 @@ class Resolver:
         spec = self.store.spec(found) if isinstance(found, StoredModel) else found
         for alias in reversed(search.aliases):
             spec = replace(spec, parameters=spec.parameters | alias.parameters)
-        keep_alives: list[str | float | None] = [alias.keep_alive for alias in search.aliases]
-        keep_alive = _first(keep_alives)
+        keep_alive = next((alias.keep_alive for alias in search.aliases if alias.keep_alive is not None), None)
         return Target(
             requested=name,
             resolved=found.name,

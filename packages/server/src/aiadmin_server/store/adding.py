@@ -71,7 +71,7 @@ def stage(
     `expected` is the digest of the first model file, "" where unknown. Raises `PullFailed`, `OSError`.
     """
     first = next((file for file in fetched.files if file.role == "model"), None)
-    if first is None:
+    if not fetched.files or (first is None and fetched.format in ("gguf", "safetensors")):
         raise PullFailed("The source delivered no model file.", hint="Check the reference, or report it to the source.")
     staged: list[Staged] = []
     try:

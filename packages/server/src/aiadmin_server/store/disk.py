@@ -39,7 +39,7 @@ def describe(error: OSError, doing: str, path: Path) -> StoreError:
     # EFBIG: a quota on file size, or a file system that cannot hold files this large (FAT).
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return StoreError(
-            f"The disk is full: could not go on {doing} in '{path}'{_free(path)}.",
+            f"The disk is full: could not go on {doing} in '{path}'; {_free_bytes(path) / 1e6:,.0f} MB are free.",
             hint="Free some space and repeat the command, or set AIADMIN_MODELS to a folder on another disk.",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -51,6 +51,17 @@ def describe(error: OSError, doing: str, path: Path) -> StoreError:
         f"Could not go on {doing}: '{where}' ({error.strerror or type(error).__name__}).",
         hint="Check the disk and the folder AIADMIN_MODELS names, then repeat the command.",
     )
+
+
+def need_room(path: Path, n_bytes: int) -> None:
+    """Raise `StoreError` if the disk of `path` plainly has no room for `n_bytes`."""
+    free = _free_bytes(path)
+    if free and free < n_bytes:  # some network file systems report 0
+        raise StoreError(
+            f"There is not enough room on the disk of '{path}': {n_bytes / 1e6:,.0f} MB are needed, "
+            f"{free / 1e6:,.0f} MB are free.",
+            hint="Free some space and repeat the command, or set AIADMIN_MODELS to a folder on another disk.",
+        )
 
 
 def write_file(path: Path, data: bytes, *, scratch: Path) -> None:
@@ -172,10 +183,10 @@ def _sync_folder(folder: Path) -> None:
                 os.close(descriptor)
 
 
-def _free(path: Path) -> str:
+def _free_bytes(path: Path) -> int:
     while not path.exists() and path != path.parent:
         path = path.parent
     try:
-        return f" ({shutil.disk_usage(path).free / 1e6:,.0f} MB free)"
+        return shutil.disk_usage(path).free
     except OSError:
-        return ""
+        return 0

@@ -156,7 +156,7 @@ def config_of(model_format: ModelFormat, info: ModelInfo | None) -> bytes:
 def format_of(manifest: Manifest, config: Config | None) -> ModelFormat:
     """What kind of files a manifest names; "other" for what no backend of ours can be asked to open."""
     if manifest.text_layer("model") is None:
-        return "other"
+        return "remote" if config is not None and config.model_format == "remote" else "other"
     if config is not None and config.model_format == "safetensors":
         return "safetensors"
     return "gguf" if config is None or config.model_format in ("", "gguf") else "other"

@@ -1,0 +1,172 @@
+"""`pull`: from a reference to a model in the store. Used by the command line, and by the server's pull endpoints.
+
+A reference is a name of the catalogue, `scheme:rest` for a source, or a path.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace as replace_fields
+
+from aiadmin_core.errors import ModelNotFound, PullFailed
+from aiadmin_core.plugins import Plugins
+from aiadmin_core.sources import CatalogueEntry, Progress, Source, TellsOrigin
+
+from .catalogue import catalogue, find_entry
+from .sources.inspecting import inspect
+from .sources.installed import installed_sources
+from .store.adding import refuse_replacing
+from .store.disk import disk_errors, need_room, sweep
+from .store.store import ModelStore, StoredModel
+
+ABANDONED_AFTER_S = 30 * 24 * 3600.0
+"""What an interrupted pull has fetched is kept this long."""
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What is to be pulled, and from where."""
+
+    source: Source
+    reference: str
+    """Without its scheme."""
+    origin: str
+    """"" where the source tells only with the model."""
+    entry: CatalogueEntry | None = None
+    """The catalogue's word on it."""
+
+    @property
+    def key(self) -> str:
+        """Equal for pulls that fetch the same: they share a folder, and wait for each other."""
+        return f"{self.source.scheme}:{self.reference}"
+
+
+def pull(
+    reference: str,
+    *,
+    name: str | None = None,
+    store: ModelStore,
+    plugins: Plugins,
+    progress: Callable[[Progress], None],
+    replace: bool = False,
+) -> StoredModel:
+    """Fetch what `reference` names and store it, under `name` if that is given. Blocking.
+
+    May be interrupted at any point: no half model is ever seen, and the next pull of the same reference goes on from
+    what is there. A second pull of it meanwhile waits for the first. Raises `ModelNotFound`, `InvalidName`,
+    `PullFailed`, `ModelExists`, `StoreError`.
+    """
+    order = plan(reference, catalogue(plugins), installed_sources(plugins))
+    entry = order.entry
+    name = name or (entry.name if entry else None)
+    here = _already_here(order, name, store, replace=replace)
+    if here is None:
+
+        def waiting() -> None:
+            progress(Progress(status="waiting for another pull of the same model"))
+
+        with store.pull_lock(order.key, waiting=waiting):
+            here = _already_here(order, name, store, replace=replace)
+            if here is None:
+                return _fetch(order, name, store, plugins, progress, replace=replace)
+    progress(Progress(status="already here and complete"))
+    return here
+
+
+def plan(reference: str, entries: Sequence[CatalogueEntry], sources: Sequence[Source]) -> Order:
+    """Which source is to fetch what. Pure, but for sources that look whether a path exists.
+
+    Raises `ModelNotFound`, and whatever a source finds wrong with the reference.
+    """
+    entry = find_entry(entries, reference) or next((one for one in entries if one.reference == reference), None)
+    text = entry.reference if entry else reference
+    scheme, _, rest = text.partition(":")
+    source = next((source for source in sources if rest and source.scheme.lower() == scheme.lower()), None)
+    if source is None:
+        rest = text
+        source = next((source for source in sources if source.claims(text)), None)
+    if source is None:
+        names = ", ".join(entry.name for entry in entries)
+        schemes = ", ".join(f"{source.scheme}:" for source in sources)
+        raise ModelNotFound(
+            reference,
+            hint=f"The catalogue has: {names}. Other models are named by where they are: a path, or a text that begins "
+            f"with {schemes}",
+        )
+    origin = source.origin(rest) if isinstance(source, TellsOrigin) else ""
+    return Order(source=source, reference=rest, origin=origin, entry=entry)
+
+
+def _already_here(order: Order, name: str | None, store: ModelStore, *, replace: bool) -> StoredModel | None:
+    """The model, where a pull would only fetch the same again. Raises `ModelExists` where it must not be replaced."""
+    existing = store.find(name) if name else None
+    if existing is None:
+        return None
+    if not replace and order.origin:
+        refuse_replacing(existing, order.origin)
+    if order.entry is None or existing.origin not in (order.origin, order.key):
+        return None  # only the catalogue says beforehand what would come
+    same = order.entry.digest in (file.digest for file in existing.files)
+    return existing if same and store.intact(existing) else None
+
+
+def _fetch(
+    order: Order,
+    name: str | None,
+    store: ModelStore,
+    plugins: Plugins,
+    progress: Callable[[Progress], None],
+    *,
+    replace: bool,
+) -> StoredModel:
+    """Fetch, look at what came, store it. Holding the pull's lock."""
+    workdir = store.workdir(order.key)
+    entry = order.entry
+    sweep(workdir.parent, older_than_s=ABANDONED_AFTER_S)
+    with disk_errors("fetching the model", workdir):
+        workdir.mkdir(parents=True, exist_ok=True)
+        if entry is not None:
+            need_room(workdir, entry.size + entry.download_size - _size(workdir))
+        fetched = order.source.fetch(
+            order.reference,
+            workdir=workdir,
+            progress=_with_total(progress, entry.download_size if entry else 0),
+            expected_digest=entry.digest if entry else "",
+        )
+        fetched = replace_fields(
+            fetched,
+            origin=fetched.origin or order.key,
+            license=fetched.license or (entry.license if entry else None),
+            parameters=(entry.parameters if entry else {}) | dict(fetched.parameters),
+        )
+        try:
+            model = store.add(
+                name or fetched.suggested_name,
+                fetched,
+                replace=replace,
+                progress=progress,
+                info=inspect(fetched, plugins.backends()),
+                expected_digest=entry.digest if entry else "",
+            )
+        except PullFailed:
+            shutil.rmtree(workdir, ignore_errors=True)  # what came is not what was asked for: no use in keeping it
+            raise
+    shutil.rmtree(workdir, ignore_errors=True)
+    progress(Progress(status="success"))
+    return model
+
+
+def _with_total(progress: Callable[[Progress], None], total: int) -> Callable[[Progress], None]:
+    """Say how much there is to download, where the source does not know and the catalogue does."""
+
+    def report(step: Progress) -> None:
+        if total and step.completed and not step.total:
+            step = replace_fields(step, completed=min(step.completed, total), total=total)
+        progress(step)
+
+    return report
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,1 @@
+"""Where `aiadmin pull` reads from."""

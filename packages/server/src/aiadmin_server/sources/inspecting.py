@@ -1,0 +1,55 @@
+"""What a fetched model's header says, as an installed backend reads it. Used by `pull`, before anything is stored."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from aiadmin_core.backend import Backend, ModelInfo
+from aiadmin_core.errors import AiAdminError, PluginError, PullFailed
+from aiadmin_core.sources import FetchedModel
+
+from .local import GGUF_MAGIC
+
+
+def inspect(fetched: FetchedModel, backends: Mapping[str, Backend]) -> ModelInfo | None:
+    """Its facts; None where it looks like a model and no installed backend knows the format.
+
+    Raises `PullFailed` for what is no model or a broken one, `PluginError` where the backend that should know failed.
+    """
+    path = header_path(fetched)
+    if path is None:
+        return None
+    failures: list[str] = []
+    for name, backend in backends.items():
+        try:
+            info = backend.inspect(path)
+        except AiAdminError as error:
+            raise PullFailed(f"'{path.name}' cannot be used: {error.message}", hint=error.hint) from error
+        except Exception as error:  # a plugin may raise anything, and another backend may know better
+            failures.append(f"{name}: {type(error).__name__}: {error}")
+            continue
+        if info is not None:
+            return info
+    if failures:
+        raise PluginError(f"'{path.name}' could not be inspected: {'; '.join(failures)}.", hint="Report it.")
+    if not _looks_like_model(fetched, path):
+        raise PullFailed(
+            f"'{path.name}' is no model that any installed backend knows.",
+            hint="`aiadmin doctor` lists the backends; a model is a GGUF file or a folder of safetensors.",
+        )
+    return None
+
+
+def header_path(fetched: FetchedModel) -> Path | None:
+    """What a backend is shown: the model file, or the folder of a model that is several kinds of file."""
+    file = next((file for file in fetched.files if file.role == "model"), next(iter(fetched.files), None))
+    if file is None:
+        return None
+    return file.path.parent if fetched.format == "safetensors" else file.path
+
+
+def _looks_like_model(fetched: FetchedModel, path: Path) -> bool:
+    """Without a backend to ask, the first bytes must do."""
+    if fetched.format != "gguf":
+        return True
+    with path.open("rb") as file:
+        return file.read(4) == GGUF_MAGIC

@@ -1,0 +1,128 @@
+"""Fetching a wheel with the tools the user has, set up as the user has set them up (index, proxy, certificates).
+
+Tried in order: pip of this interpreter, `pip` on the path, `uv`. Used by `pypi`. Processes are started here and nowhere
+else in the sources; a killed pull may leave one running, so each attempt has a folder of its own.
+"""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiadmin_core.sources import Progress
+
+POLL_S = 0.2
+REASON_CHARS = 240
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A way to fetch a wheel."""
+
+    name: str
+    command: tuple[str, ...]
+    """Empty where it is not installed."""
+
+
+class NoToolWorked(Exception):
+    """Each tool's failure, in the order they were tried."""
+
+    def __init__(self, failures: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in failures.items()))
+
+
+def tools(requirement: str, *, output: Path, cache: Path) -> list[Tool]:
+    """What to try for `requirement`, in order: pip leaves a wheel in `output`, uv the files of one."""
+    pip_arguments = ("download", "--no-deps", "--only-binary=:all:", "-d", str(output), requirement)
+    pip_on_path = shutil.which("pip") or shutil.which("pip3")
+    if pip_on_path is not None and Path(pip_on_path).parent == Path(sys.executable).parent:
+        pip_on_path = None  # this interpreter's, tried already
+    # A virtual environment that is not activated has its scripts beside its interpreter, not on the path.
+    uv = shutil.which("uv") or shutil.which("uv", path=sysconfig.get_path("scripts"))
+    uv_arguments = ("pip", "install", "--no-deps", "--only-binary", ":all:", "--python", sys.executable)
+    # uv unpacks into its cache: one of its own, so that progress can be seen, and cleared away with the rest.
+    uv_places = ("--target", str(output), "--cache-dir", str(cache), requirement)
+    return [
+        Tool(name="pip of this Python", command=(sys.executable, "-m", "pip", *pip_arguments)),
+        Tool(name="pip", command=(pip_on_path, *pip_arguments) if pip_on_path else ()),
+        Tool(name="uv", command=(uv, *uv_arguments, *uv_places) if uv else ()),
+    ]
+
+
+def download(requirement: str, workdir: Path, progress: Callable[[Progress], None]) -> Path:
+    """A folder below `workdir` with the wheel of `requirement`, or with its files. Blocking.
+
+    Raises `NoToolWorked`, and `OSError` where the disk is full.
+    """
+    failures: dict[str, str] = {}
+    attempt = workdir / f"attempt-{os.urandom(4).hex()}"
+    output, temporary, log = attempt / "out", attempt / "tmp", attempt / "log.txt"
+    for tool in tools(requirement, output=output, cache=attempt / "cache"):
+        if not tool.command:
+            failures[tool.name] = "not on the path"
+            continue
+        shutil.rmtree(attempt, ignore_errors=True)
+        output.mkdir(parents=True)
+        temporary.mkdir()
+        status = _run(tool.command, temporary, log, watch=lambda: _report(attempt, progress))
+        if status == 0:
+            return output
+        said = log.read_text(encoding="utf-8", errors="replace")
+        if os.strerror(errno.ENOSPC).lower() in said.lower():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(workdir))
+        failures[tool.name] = last_words(said) or f"ended with status {status}"
+    shutil.rmtree(attempt, ignore_errors=True)
+    raise NoToolWorked(failures)
+
+
+def last_words(log: str) -> str:
+    """The line of a tool's output that says best what went wrong. Pure."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith(("error", "fatal"))]
+    words = (errors or lines or [""])[-1]
+    return words if len(words) <= REASON_CHARS else words[: REASON_CHARS - 3] + "..."
+
+
+def _run(command: tuple[str, ...], temporary: Path, log: Path, watch: Callable[[], None]) -> int:
+    """Run a tool to its end, its output in `log`; it ends with us if we are interrupted. Returns its status."""
+    # Its temporary files go where the model will go: the same disk, seen by `watch`, and cleared away with the rest.
+    places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
+    manners = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_PROGRESS_BAR": "off", "NO_COLOR": "1"}
+    with log.open("wb") as output:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - a tool of `tools`, its arguments checked by `parse_reference`
+                command,
+                env={**os.environ, **places, **manners},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        except OSError as error:
+            output.write(f"error: {error}".encode())
+            return 127
+        try:
+            while True:
+                try:
+                    return process.wait(timeout=POLL_S)
+                except subprocess.TimeoutExpired:
+                    watch()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def _report(folder: Path, progress: Callable[[Progress], None]) -> None:
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += (Path(where) / name).stat().st_size
+            except OSError:  # renamed or removed meanwhile
+                continue
+    progress(Progress(status="downloading", completed=total))
