@@ -5,6 +5,8 @@ import time
 from typing import Any
 
 from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from ..openai.decode import decode
 from ..openai.from_core import ChatFormat, Head, fingerprint
@@ -16,7 +18,9 @@ from .ports import Lease
 
 
 @post("/v1/chat/completions", status_code=200)
-async def create_chat_completion(request: Request[Any, Any, Any], service: Service) -> Answer:
+async def create_chat_completion(
+    request: Request[Any, Any, Any], service: NamedDependency[SkipValidation[Service]]
+) -> Answer:
     """Answer a conversation, whole or streamed."""
     decoded = decode(await request.body(), ChatCompletionRequest)
     data = decoded.data

@@ -3,6 +3,8 @@
 from typing import Any
 
 from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from aiadmin_core.specs.request import TextInput
 
@@ -16,7 +18,9 @@ from .exchange import Service
 
 
 @post("/v1/completions", status_code=200)
-async def create_completion(request: Request[Any, Any, Any], service: Service) -> Answer:
+async def create_completion(
+    request: Request[Any, Any, Any], service: NamedDependency[SkipValidation[Service]]
+) -> Answer:
     """Continue one or several prompts, whole or streamed."""
     decoded = decode(await request.body(), CompletionRequest)
     data = decoded.data

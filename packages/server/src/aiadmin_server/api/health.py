@@ -3,7 +3,9 @@
 from typing import Any
 
 from litestar import Request, Response, get, route
+from litestar.di import NamedDependency
 from litestar.enums import MediaType
+from litestar.params import SkipValidation
 
 from ..metrics import Metrics
 from .ports import RouterDependency
@@ -24,7 +26,9 @@ async def health(router: RouterDependency) -> Response[dict[str, Any]]:
 
 
 @get("/metrics", media_type=MediaType.TEXT)
-async def metrics(request: Request[Any, Any, Any], metrics: Metrics) -> Response[bytes]:
+async def metrics(
+    request: Request[Any, Any, Any], metrics: NamedDependency[SkipValidation[Metrics]]
+) -> Response[bytes]:
     """The counters, in Prometheus' text format."""
     body, content_type = metrics.exposition(request.headers.get("accept", ""))
     return Response(body, media_type=content_type.removesuffix("; charset=utf-8"))  # Litestar adds it

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, SkipValidation
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
@@ -33,13 +35,15 @@ class Model(Struct, frozen=True, kw_only=True):
 
 
 @get("/v1/models")
-async def list_models(store: ModelStore, router: RouterDependency) -> dict[str, Any]:
+async def list_models(store: NamedDependency[SkipValidation[ModelStore]], router: RouterDependency) -> dict[str, Any]:
     """Every model of the store, newest first, and every alias."""
     return {"object": "list", "data": await _models(store, router)}
 
 
 @get("/v1/models/{name:path}")
-async def get_model(name: str, store: ModelStore, router: RouterDependency) -> Model:
+async def get_model(
+    name: FromPath[str], store: NamedDependency[SkipValidation[ModelStore]], router: RouterDependency
+) -> Model:
     """One model, by any spelling of its name."""
     wanted = name.removeprefix("/")
     found = next((model for model in await _models(store, router) if same_name(model.id, wanted)), None)

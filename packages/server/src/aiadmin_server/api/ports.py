@@ -5,9 +5,10 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated, Protocol
+from typing import Protocol
 
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from aiadmin_core.backend import Engine
 from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
@@ -70,5 +71,5 @@ class Router(Protocol):
     async def close(self) -> None: ...
 
 
-RouterDependency = Annotated[Router, Dependency(skip_validation=True)]
-"""How a handler asks for the router: Litestar would check each request whether it is one."""
+RouterDependency = NamedDependency[SkipValidation[Router]]
+"""How a handler asks for the router; Litestar would check at each request whether it is one."""

@@ -101,6 +101,8 @@ async def while_connected(receive: Receive, work: Coroutine[None, None, None]) -
         watch.cancel()
         await asyncio.wait({task, watch})
     if not left:
+        if task.cancelled():  # by something inside: nobody here has
+            raise PluginError("The engine's stream was cancelled from within.")
         task.result()
     elif not task.cancelled() and (error := task.exception()):
         LOG.warning("closing a request whose client has left failed", exc_info=error)

@@ -1,0 +1,211 @@
+"""A real server on a free port over a small engine that does what a test tells it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from aiadmin_core.errors import ModelNotFound
+from aiadmin_core.plugins import Plugins, load_plugins
+from aiadmin_core.specs.capabilities import Capabilities
+from aiadmin_core.specs.events import Event, Finished, Started, TextDelta, Usage
+from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
+from aiadmin_core.specs.request import GenerateRequest
+from aiadmin_server.app import Server, bind, create_app, uvicorn_config
+from aiadmin_server.settings import Settings
+
+ABLE = Capabilities(
+    inputs=frozenset({"chat", "text", "tokens"}),
+    modalities=frozenset({"text", "image", "audio"}),
+    sampling=frozenset(
+        {
+            "temperature",
+            "top_p",
+            "top_k",
+            "min_p",
+            "frequency_penalty",
+            "presence_penalty",
+            "repeat_penalty",
+            "repeat_last_n",
+            "logit_bias",
+            "seed",
+            "ignore_eos",
+        }
+    ),
+    constraints=frozenset({"json_object", "json_schema"}),
+    max_choices=8,
+    max_logprobs=20,
+    tools=True,
+    reasoning=True,
+    suffix=True,
+)
+"""Everything that OpenAI's fields can ask for."""
+
+
+async def three_words(request: GenerateRequest) -> AsyncGenerator[Event, None]:
+    """Each choice says "one two three"."""
+    yield Started(request.id, 5)
+    for choice in range(request.n):
+        for word in ("one", " two", " three"):
+            yield TextDelta(request.id, word, choice=choice)
+        usage = Usage(prompt_tokens=5, completion_tokens=3, cached_tokens=2)
+        yield Finished(request.id, "stop", usage, choice=choice)
+
+
+Script = Callable[[GenerateRequest], AsyncGenerator[Event, None]]
+
+
+@dataclass
+class FakeEngine:
+    """Plays a script, and tells when it was asked and when it was closed."""
+
+    script: Script = three_words
+    capabilities: Capabilities = ABLE
+    facts: ModelFacts = field(default_factory=lambda: ModelFacts(n_ctx=4096))
+    engine_stats: EngineStats = field(default_factory=EngineStats)
+    requests: list[GenerateRequest] = field(default_factory=list)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+        self.requests.append(request)
+        self.begun.set()
+        try:
+            async with contextlib.aclosing(self.script(request)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self.closed.set()
+
+    @property
+    def request(self) -> GenerateRequest:
+        """The only one it was asked."""
+        (request,) = self.requests
+        return request
+
+    def stats(self) -> EngineStats:
+        return self.engine_stats
+
+    async def close(self) -> None:
+        pass
+
+
+@dataclass
+class FakeRouter:
+    """Serves one model, under any of its names; `loading` can hold it back."""
+
+    engine: FakeEngine
+    names: tuple[str, ...] = ("echo", "gpt-4o")
+    loading: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    n_leases: int = 0
+    keep_alive_s: float | None = None
+    problems: tuple[str, ...] = ()
+    models: list[Any] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        self.loading.set()
+
+    @contextlib.asynccontextmanager
+    async def lease(self, name: str, keep_alive_s: float | None = None) -> AsyncIterator[SimpleNamespace]:
+        if name not in self.names:
+            raise ModelNotFound(name)
+        self.n_leases += 1
+        self.keep_alive_s = keep_alive_s
+        self.asked.set()
+        try:
+            await self.loading.wait()
+            spec = ModelSpec(name="echo:latest", digest="sha256:1", format="other", files=())
+            yield SimpleNamespace(engine=self.engine, spec=spec, requested=name, resolved="echo:latest", backend="echo")
+        finally:
+            self.n_leases -= 1
+            self.released.set()
+
+    def loaded(self) -> list[Any]:
+        return self.models
+
+    async def unload(self, name: str) -> bool:
+        self.stopped.append(name)
+        return name in self.names
+
+    def health(self) -> tuple[str, ...]:
+        return self.problems
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class Served:
+    """A running server and two clients of it."""
+
+    url: str
+    port: int
+    engine: FakeEngine
+    router: FakeRouter
+    http: httpx.AsyncClient
+    openai: openai.AsyncOpenAI
+
+    async def chat(self, **fields: Any) -> httpx.Response:
+        """Post a chat completion; the least a request needs is filled in."""
+        body = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]} | fields
+        return await self.http.post("/v1/chat/completions", json=body)
+
+    async def complete(self, **fields: Any) -> httpx.Response:
+        """The same for a completion."""
+        return await self.http.post("/v1/completions", json={"model": "echo", "prompt": "hi"} | fields)
+
+
+Serve = Callable[..., contextlib.AbstractAsyncContextManager[Served]]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Serve:
+    """`async with serve(script=..., capabilities=..., plugins=[(name, object)], settings=...) as server`."""
+
+    @contextlib.asynccontextmanager
+    async def serving(
+        *,
+        script: Script = three_words,
+        capabilities: Capabilities = ABLE,
+        plugins: list[tuple[str, Any]] | None = None,
+        **settings: Any,
+    ) -> AsyncIterator[Served]:
+        engine = FakeEngine(script=script, capabilities=capabilities)
+        router = FakeRouter(engine)
+        chosen = Settings(**{"port": 0, "models": tmp_path / "models", "state": tmp_path} | settings)
+        app = create_app(chosen, plugins=only(plugins or []), router=router)
+        listener = bind(chosen)
+        server = Server(uvicorn_config(app, chosen), None)
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started:
+            await asyncio.sleep(0)
+        port = listener.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        try:
+            async with (
+                httpx.AsyncClient(base_url=url, timeout=30) as http,
+                openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+            ):
+                yield Served(url=url, port=port, engine=engine, router=router, http=http, openai=client)
+        finally:
+            server.should_exit = True
+            await running
+            listener.close()
+
+    return serving
+
+
+def only(builtin: list[tuple[str, Any]]) -> Plugins:
+    """These plugins and no installed ones."""
+    return load_plugins(builtin=builtin, only=[])
