@@ -84,24 +84,11 @@ def babbles(request: TokenRequest, choice: int) -> list[int]:
     return list(" ".join(draw.choice(_WORDS) for _ in range(draw.randint(150, 200))).encode())
 
 
-_WORDS = [
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "zwölf",
-    "十二",
-    "🙂",
-    "and",
-    "or",
-    "of",
-]
+def _nobody(_events: Sequence[StepEvent]) -> None:
+    """The sink before `start`."""
+
+
+_WORDS = "one two three four five six seven eight nine ten zwölf 十二 🙂 and or of".split()  # noqa: SIM905 - a list of sixteen would not fit a line
 _PREFERRED = [END, *b'}"]:{,0123456789-', *range(256)]
 """What is taken under a mask that forbids the scripted token: whatever closes soonest."""
 
@@ -114,24 +101,28 @@ class _Sequence:
     n_tokens: int = 0
 
 
+_FACTS = ModelFacts(architecture="fake", n_ctx=4096, n_vocab=259)
+_CAPABILITIES = Capabilities(
+    inputs=frozenset({"text", "tokens"}),
+    sampling=frozenset({"seed", "temperature", "ignore_eos", "logit_bias", "top_p"}),
+    max_choices=4,
+    max_logprobs=5,
+    cached_tokens=True,
+)
+
+
 @dataclass
 class FakeTokenEngine:
     """A `TokenEngine` whose choices follow `script`, one token a step.
 
     The thread steps whenever there is work; with `manual` set, a test calls `step` itself. Every call of the API is
-    recorded. `fault` is raised to each request as `Broken` after its first token.
+    recorded. With `fault`, each request is `Broken` by it after its first token.
     """
 
     tokenizer: ByteTokenizer = field(default_factory=ByteTokenizer)
     script: Script = babbles
-    facts: ModelFacts = ModelFacts(architecture="fake", n_ctx=4096)
-    capabilities: Capabilities = Capabilities(
-        inputs=frozenset({"text", "tokens"}),
-        sampling=frozenset({"seed", "temperature", "ignore_eos"}),
-        max_choices=4,
-        max_logprobs=5,
-        cached_tokens=True,
-    )
+    facts: ModelFacts = _FACTS
+    capabilities: Capabilities = _CAPABILITIES
     manual: bool = False
     fault: Exception | None = None
 
@@ -140,7 +131,7 @@ class FakeTokenEngine:
         self.cancelled: list[tuple[int, int | None]] = []
         self.n_steps = 0
         self.closed = False
-        self._sink: Callable[[Sequence[StepEvent]], None] = lambda events: None
+        self._sink: Callable[[Sequence[StepEvent]], None] = _nobody
         self._waiting: list[TokenRequest] = []
         self._running: list[_Sequence] = []
         self._changed = threading.Condition()
