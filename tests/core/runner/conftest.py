@@ -76,4 +76,8 @@ def start_runner() -> StartRunner:
 @pytest.fixture
 def ask() -> Callable[..., GenerateRequest]:
     """A request to continue a text."""
-    return lambda text, id=7: GenerateRequest(id=id, input=TextInput(text=text))
+
+    def make(text: str, id: int = 7) -> GenerateRequest:
+        return GenerateRequest(id=id, input=TextInput(text=text))
+
+    return make

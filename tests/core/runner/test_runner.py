@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,14 @@ def text(events) -> str:
 
 
 async def line_in(path: Path, line: str) -> None:
-    """Wait until another process has written `line`."""
+    """Until another process has written `line`: of a file there is nothing to await."""
+
+    def look() -> bool:
+        return path.exists() and line in path.read_text().splitlines()
+
     async with asyncio.timeout(10):
-        while not (path.exists() and line in path.read_text().splitlines()):
-            await asyncio.sleep(0.01)  # another process's file: there is nothing to await
+        while not await asyncio.to_thread(look):
+            await asyncio.to_thread(time.sleep, 0.01)
 
 
 @pytest.mark.parametrize("prefer_unix", [True, False])

@@ -1,0 +1,71 @@
+"""Which backend serves a model, and which of its names share one engine. Pure; asked by the router."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+
+import msgspec
+
+from aiadmin_core.backend import Backend
+from aiadmin_core.errors import NoBackend
+from aiadmin_core.plugins import Plugin
+from aiadmin_core.specs.model import ModelSpec
+
+from .target import Target
+
+Offers = Mapping[str, tuple[str, Backend]]
+"""Backend name -> (plugin, backend)."""
+
+PACKAGES = {"gguf": "aiadmin-backend-llamacpp", "safetensors": "aiadmin-backend-mlx"}
+"""What to install for a format nobody here serves: a suggestion only; any installed backend may claim it."""
+
+logger = logging.getLogger(__name__)
+_ENCODER = msgspec.json.Encoder(order="sorted")
+
+
+def choose_backend(target: Target, offers: Offers, broken: Sequence[Plugin] = ()) -> str:
+    """The backend the target asks for, or the one that suits its model best.
+
+    Raises `NoBackend` with the package to install.
+    """
+    model = target.spec
+    if target.backend is not None:
+        if target.backend not in offers:
+            package = f"aiadmin-backend-{target.backend}"
+            raise NoBackend(f"The backend '{target.backend}' is not installed.", hint=_remedy(package, broken))
+        if _suitability(offers[target.backend][1], model) is None:
+            raise NoBackend(
+                f"The backend '{target.backend}' cannot serve {target.resolved} ({model.format}).",
+                hint="Leave the backend out, and the most suitable one serves it.",
+            )
+        return target.backend
+    scores = {name: _suitability(backend, model) for name, (_, backend) in offers.items()}
+    fitting = {name: score for name, score in scores.items() if score is not None}
+    if not fitting:
+        wanted = PACKAGES.get(model.format)
+        hint = _remedy(wanted, broken) if wanted else "Install a backend for it; `aiadmin doctor` lists those here."
+        raise NoBackend(f"No installed backend can serve {target.resolved} ({model.format}).", hint=hint)
+    return max(fitting, key=lambda name: fitting[name])  # the first loaded of equals
+
+
+def engine_key(target: Target, backend: str) -> str:
+    """Names with the same key share an engine: the same files, chat template, backend and options."""
+    model = target.spec
+    files = [(file.role, file.digest or file.path) for file in model.files if file.role != "model"]
+    options = _ENCODER.encode((files, model.template, target.options))
+    return f"{backend}/{model.digest or model.name}/{sha256(options).hexdigest()[:16]}"
+
+
+def _suitability(backend: Backend, model: ModelSpec) -> int | None:
+    try:
+        return backend.suitability(model)
+    except Exception:
+        logger.exception("The backend '%s' cannot say whether it serves %s", backend.name, model.name)
+        return None
+
+
+def _remedy(package: str, broken: Sequence[Plugin]) -> str:
+    for plugin in broken:
+        if plugin.distribution == package or package.endswith(f"-{plugin.name}"):
+            return f"{package} is installed, but its plugin {plugin.error}. `aiadmin doctor` says more."
+    return f"Run `pip install {package}`, and start the server again."

@@ -1,0 +1,265 @@
+"""One runner's process, from its start to its end. Made by `supervisor`, once for each start.
+
+stopped -> starting -> ready -> stopping -> stopped
+              |          |
+              +----------+----> failed
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from aiadmin_core.errors import AiAdminError, ModelLoadFailed, RunnerDied
+from aiadmin_core.runner import frames, transport
+from aiadmin_core.runner.client import RemoteEngine, greet
+from aiadmin_core.runner.messages import Hello, Launch, Reply
+from aiadmin_core.specs.model import EngineOptions, EngineStats, ModelSpec
+
+from . import exits, vitals
+from .log import RunnerLog
+
+State = Literal["stopped", "starting", "ready", "stopping", "failed"]
+
+SHUTDOWN_S = 3.0
+"""How long a runner may take to end when it is told to; then it is terminated."""
+TERMINATE_S = 1.0
+"""How long it may take then; then it is killed."""
+EXIT_S = 5.0
+"""How long a process may live on without its connection."""
+STDERR_S = 1.0
+"""How long its last words may take after its exit: a child of its own may hold the pipe open."""
+
+logger = logging.getLogger(__name__)
+
+
+class DiedLoading(Exception):
+    """The process ended before its model was loaded."""
+
+    def __init__(self, status: int, account: str) -> None:
+        super().__init__(account)
+        self.status = status
+        self.account = account
+        """A sentence: who died, how, and its last words."""
+
+
+class RunnerProcess:
+    """Used from one event loop. `engine` is there from `start` on."""
+
+    engine: RemoteEngine
+
+    def __init__(
+        self,
+        *,
+        plugin: str,
+        backend: str,
+        model: ModelSpec,
+        options: EngineOptions,
+        load_timeout_s: float,
+        log_path: Path | None = None,
+        limits: vitals.Limits | None = None,
+    ) -> None:
+        self.state: State = "stopped"
+        self.notes: tuple[str, ...] = ()
+        self.log = RunnerLog(log_path)
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        """The exit status, when the process has ended and its last words are read."""
+        self._plugin = plugin
+        self._backend = backend
+        self._model = model
+        self._options = options
+        self._load_timeout_s = load_timeout_s
+        self._limits = limits or vitals.Limits()
+        self._process: asyncio.subprocess.Process | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._vitals = vitals.first(time.monotonic())
+        self._alarm: asyncio.TimerHandle | None = None
+        self._ended_because = ""
+        """" because ...": why we ended it, where we did."""
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def trouble(self) -> str | None:
+        """What seems wrong with it, while it has requests to answer."""
+        if self.state != "ready" or not self.engine.n_open:
+            return None
+        return vitals.trouble(self._vitals, self._limits, time.monotonic())
+
+    async def start(self) -> None:
+        """Start the process and wait until its model is loaded. When this raises, the process is gone.
+
+        Raises `DiedLoading`, or the `AiAdminError` that opening the model raised.
+        """
+        self.state = "starting"
+        try:
+            async with transport.listen(frames.REPLIES) as listener:
+                await self._spawn(listener)
+                connection, hello = await self._loaded(listener)
+        except BaseException:
+            await self._kill()
+            self.state = "failed"
+            raise
+        self.state = "ready"
+        self._vitals = vitals.first(time.monotonic())
+        self.engine = RemoteEngine(connection, hello, explain=self._explain, on_heartbeat=self._on_heartbeat)
+        self._set_alarm()
+
+    async def stop(self) -> None:
+        """Shut the runner down; terminate it if it does not go, kill it if it still does not."""
+        if self.ended.done() or self._process is None:
+            return
+        if self.state == "stopping":
+            await asyncio.shield(self.ended)
+        elif self.state == "ready":
+            self.state = "stopping"
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SHUTDOWN_S):
+                    await self.engine.close()
+                    await asyncio.shield(self.ended)
+        if not self.ended.done():
+            _send(self._process, "terminate")
+            await asyncio.wait({self.ended}, timeout=TERMINATE_S)
+        await self._kill()
+
+    async def _spawn(self, listener: transport.Listener[Reply]) -> None:
+        launch = Launch(
+            address=listener.address,
+            secret=listener.secret,
+            plugin=self._plugin,
+            backend=self._backend,
+            model=self._model,
+            options=self._options,
+        )
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # a module in the folder the server was started in must not stand in for a library
+                "-m",
+                "aiadmin_core.runner",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"},
+            )
+        except OSError as error:
+            raise ModelLoadFailed(
+                f"No process can be started for {self._model.name}: {error.strerror or error}.",
+                hint="Free memory, or stop other models with `aiadmin stop`.",
+            ) from error
+        self._watching = asyncio.create_task(self._watch(self._process))
+        assert self._process.stdin is not None
+        self._process.stdin.write(msgspec.json.encode(launch) + b"\n")  # and left open: its end is the server's
+        with contextlib.suppress(ConnectionError):  # it has died: `_watch` tells
+            await self._process.stdin.drain()
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        """Keep what the process writes until it has ended."""
+        reading = asyncio.create_task(self._read(process))
+        status = await process.wait()
+        await asyncio.wait({reading}, timeout=STDERR_S)
+        reading.cancel()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self.state = "stopped" if self.state == "stopping" else "failed"
+        self.ended.set_result(status)
+        logger.info("The process serving %s (%s) %s", self._model.name, self._backend, exits.describe(status))
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stderr is not None
+        while data := await process.stderr.read(64 * 1024):
+            self.log.write(data)
+
+    async def _loaded(self, listener: transport.Listener[Reply]) -> tuple[transport.Connection[Reply], Hello]:
+        greeting = asyncio.create_task(self._greeted(listener))
+        news: set[asyncio.Future[Any]] = {greeting, self.ended}
+        try:
+            while not greeting.done() and not self.ended.done():
+                patience_s = self.log.last_output_at + self._load_timeout_s - time.monotonic()
+                if patience_s <= 0:
+                    raise ModelLoadFailed(
+                        f"{self._model.name} has not loaded: no sign of life for {self._load_timeout_s:g} s.",
+                        hint="Set AIADMIN_LOAD_TIMEOUT higher if this machine needs longer.",
+                    )
+                timeout = min(patience_s, 86400.0)
+                await asyncio.wait(news, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if greeting.done():
+                with contextlib.suppress(EOFError):
+                    return greeting.result()
+        finally:
+            greeting.cancel()
+        await asyncio.wait({self.ended}, timeout=EXIT_S)
+        await self._kill()
+        status = self.ended.result()
+        raise DiedLoading(status, self._account(f"{exits.describe(status)} while loading"))
+
+    async def _greeted(self, listener: transport.Listener[Reply]) -> tuple[transport.Connection[Reply], Hello]:
+        connection = await listener.accept()
+        try:
+            return connection, await greet(connection)
+        except BaseException:
+            connection.abort()
+            raise
+
+    async def _explain(self, reason: str) -> AiAdminError:
+        """Why the connection has ended. Called by `engine`."""
+        if self.state == "stopping":
+            return RunnerDied(f"{self._model.name} was unloaded under the request.", hint="Send the request again.")
+        if not reason and not self._ended_because:
+            await asyncio.wait({self.ended}, timeout=EXIT_S)
+            reason = "" if self.ended.done() else " because its connection ended"
+        await self._kill()
+        if because := self._ended_because or reason:
+            return RunnerDied(self._account(f"was ended{because}"), hint=exits.SEND_AGAIN)
+        status = self.ended.result()
+        next_step = exits.after_exit(status, loading=False, safe_mode=self._options.safe_mode)
+        return RunnerDied(self._account(exits.describe(status)), hint=next_step.hint)
+
+    def _account(self, ending: str) -> str:
+        words = exits.last_words(self.log.lines)
+        quoted = f"its last lines: {' | '.join(words)}" if words else "it left no log."
+        return f"The process serving {self._model.name} ({self._backend}) {ending}; {quoted}"
+
+    async def _kill(self) -> None:
+        if self._process is None:
+            return
+        if not self.ended.done():
+            _send(self._process, "kill")
+        await asyncio.shield(self.ended)
+
+    def _on_heartbeat(self, stats: EngineStats) -> None:
+        self._vitals = vitals.after_heartbeat(self._vitals, stats, time.monotonic())
+        self._end_if_lost()
+        self._set_alarm()
+
+    def _on_silence(self) -> None:
+        self._end_if_lost()
+        self._set_alarm()
+
+    def _end_if_lost(self) -> None:
+        """End a runner that will not answer: its requests fail, the next one starts it afresh."""
+        now = time.monotonic()
+        if self.state == "ready" and self.engine.n_open and vitals.is_lost(self._vitals, self._limits, now):
+            self._ended_because = f" because {vitals.trouble(self._vitals, self._limits, now)}"
+            logger.error("Ending the process serving %s%s", self._model.name, self._ended_because)
+            _send(self._process, "kill")
+
+    def _set_alarm(self) -> None:
+        """Look again when the runner could be lost, unless it is heard of before."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if not self.ended.done():
+            self._alarm = asyncio.get_running_loop().call_later(self._limits.silent_s, self._on_silence)
+
+
+def _send(process: asyncio.subprocess.Process | None, signal: Literal["terminate", "kill"]) -> None:
+    if process is not None:
+        with contextlib.suppress(ProcessLookupError):
+            getattr(process, signal)()

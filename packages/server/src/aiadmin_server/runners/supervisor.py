@@ -1,0 +1,139 @@
+"""Starts what holds a loaded model: a runner's process, once more in safe mode if it crashes while loading, or an
+engine in the server's own process. Called by the router, which owns what is started.
+"""
+
+import asyncio
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from aiadmin_core.backend import Backend, Engine
+from aiadmin_core.errors import ModelLoadFailed
+from aiadmin_core.runner.opening import open_in_process
+from aiadmin_core.specs.model import EngineOptions, ModelSpec
+
+from ..settings import Settings
+from . import exits, machine
+from .process import DiedLoading, RunnerProcess
+from .vitals import Limits
+
+logger = logging.getLogger(__name__)
+
+
+class Running(Protocol):
+    """A loaded model, ready to answer."""
+
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def pid(self) -> int | None: ...
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What an administrator should know."""
+
+    @property
+    def ended(self) -> "asyncio.Future[int]":
+        """Done when the engine cannot answer any more."""
+
+    def trouble(self) -> str | None:
+        """What seems wrong with it, or None."""
+
+    async def stop(self) -> None:
+        """End its requests and free the model, within seconds."""
+
+
+class Opener(Protocol):
+    """Opens models: `Supervisor`, or a fake."""
+
+    async def open(self, plugin: str, backend: Backend, model: ModelSpec, options: EngineOptions) -> Running: ...
+
+
+class InProcess:
+    """An engine in the server's own process: nothing protects the server from it."""
+
+    notes = ("runs in the server's own process",)
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.pid = os.getpid()
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def trouble(self) -> str | None:
+        return None
+
+    async def stop(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(0)
+            await self.engine.close()
+
+
+class Supervisor:
+    """Opens models as the settings say."""
+
+    def __init__(self, settings: Settings, *, limits: Limits | None = None) -> None:
+        self._settings = settings
+        self._limits = limits
+
+    async def open(self, plugin: str, backend: Backend, model: ModelSpec, options: EngineOptions) -> Running:
+        """Open `model`; cancelling it leaves nothing behind.
+
+        Raises the `AiAdminError` that says why it cannot be opened.
+        """
+        if self._settings.in_process:
+            return InProcess(await open_in_process(backend, model, options))
+        build = await asyncio.to_thread(backend.build_id)
+        crash = await asyncio.to_thread(self._known_crash, backend.name, build)
+        if crash is not None:
+            options = replace(options, safe_mode=True)
+        try:
+            process = await self._start(plugin, backend.name, model, options)
+        except DiedLoading as death:
+            decision = exits.after_exit(death.status, loading=True, safe_mode=options.safe_mode)
+            if decision.action != "start in safe mode":
+                raise ModelLoadFailed(death.account, hint=decision.hint) from None
+            logger.warning("%s", death.account)
+            logger.warning("Starting %s once more, in safe mode.", model.name)
+            process = await self._start_safely(plugin, backend.name, model, options)
+            reason = f"{exits.describe(death.status)} while it loaded {model.name}"
+            machine.remember(self._settings.state, backend=backend.name, build=build, reason=reason)
+            process.notes = (_note(reason),)
+        else:
+            process.notes = (_note(crash.reason),) if crash else ()
+        return process
+
+    def _known_crash(self, backend: str, build: str) -> machine.Crash | None:
+        known = machine.read(self._settings.state)
+        return machine.find(known, backend=backend, build=build, processor=machine.processor()) if build else None
+
+    async def _start_safely(self, plugin: str, backend: str, model: ModelSpec, options: EngineOptions) -> RunnerProcess:
+        try:
+            return await self._start(plugin, backend, model, replace(options, safe_mode=True))
+        except DiedLoading as death:
+            hint = exits.after_exit(death.status, loading=True, safe_mode=True).hint
+            raise ModelLoadFailed(death.account, hint=hint) from None
+
+    async def _start(self, plugin: str, backend: str, model: ModelSpec, options: EngineOptions) -> RunnerProcess:
+        process = RunnerProcess(
+            plugin=plugin,
+            backend=backend,
+            model=model,
+            options=options,
+            load_timeout_s=self._settings.load_timeout_s,
+            log_path=log_path(self._settings.state, backend, model.name),
+            limits=self._limits,
+        )
+        await process.start()
+        return process
+
+
+def log_path(state: Path, backend: str, model: str) -> Path:
+    """Where the runner of a model keeps its log."""
+    return state / "logs" / f"runner-{backend}-{re.sub('[^A-Za-z0-9._-]+', '-', model)[:100]}.log"
+
+
+def _note(reason: str) -> str:
+    return f"safe mode: the backend {reason} on this machine, so paths that are known to crash are avoided"

@@ -1,0 +1,66 @@
+"""Whether a runner is alive inside: judged by its heartbeats. Pure; `process` keeps one `Vitals` for each runner.
+
+An engine that reports `n_running` also reports how it gets on (`n_steps`, or tokens); one that reports neither is
+judged by its heartbeats alone.
+"""
+
+from dataclasses import dataclass
+
+from aiadmin_core.specs.model import EngineStats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long silence is bearable while a request waits, in seconds."""
+
+    late_s: float = 15.0
+    """Without a heartbeat: reported."""
+    silent_s: float = 60.0
+    """Without a heartbeat: the runner is ended. Heartbeats come every two seconds, a machine that swaps is slow."""
+    stuck_s: float = 300.0
+    """Without a step, sequences running: the runner is ended. A step of a large model on a slow processor may take
+    a minute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vitals:
+    """The last heartbeat, and when the engine last got on. Times are `time.monotonic()`."""
+
+    heartbeat_at: float
+    progress: tuple[int, ...] = ()
+    progress_at: float
+    n_running: int = 0
+
+
+def first(now: float) -> Vitals:
+    """Of a runner that has just said hello."""
+    return Vitals(heartbeat_at=now, progress_at=now)
+
+
+def after_heartbeat(vitals: Vitals, stats: EngineStats, now: float) -> Vitals:
+    """Take note of a heartbeat. An engine that was idle starts its time anew."""
+    progress = (stats.n_steps, stats.n_prompt_tokens, stats.n_completion_tokens)
+    got_on = progress != vitals.progress or not stats.n_running or not vitals.n_running
+    return Vitals(
+        heartbeat_at=now,
+        progress=progress,
+        progress_at=now if got_on else vitals.progress_at,
+        n_running=stats.n_running,
+    )
+
+
+def trouble(vitals: Vitals, limits: Limits, now: float) -> str | None:
+    """What is wrong with a runner that has requests, or None."""
+    silent_s = now - vitals.heartbeat_at
+    if silent_s >= limits.late_s:
+        return f"it has not been heard of for {silent_s:.0f} s"
+    if vitals.n_running and now - vitals.progress_at >= limits.stuck_s:
+        return f"its engine has not made a step for {now - vitals.progress_at:.0f} s"
+    return None
+
+
+def is_lost(vitals: Vitals, limits: Limits, now: float) -> bool:
+    """Whether a runner that has requests is to be ended."""
+    return now - vitals.heartbeat_at >= limits.silent_s or (
+        vitals.n_running > 0 and now - vitals.progress_at >= limits.stuck_s
+    )

@@ -1,0 +1,396 @@
+"""The router over a fake opener and a fake clock."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from aiadmin_core.errors import ModelLoadFailed, ModelNotFound, NoBackend, Overloaded
+from aiadmin_core.specs.model import EngineOptions
+from aiadmin_server.settings import FOREVER
+
+
+async def use(world, name, **keywords):
+    async with world.router.lease(name, **keywords) as lease:
+        return lease
+
+
+def names(world):
+    return [model.name for model in world.router.loaded()]
+
+
+def test_a_model_is_loaded_on_first_use_and_stays(make_world):
+    async def main():
+        world = make_world()
+        first = await use(world, "a")
+        second = await use(world, "a")
+        assert first.engine is second.engine
+        assert world.opener.asked == [("fakes", "fast", "a", EngineOptions())]
+        (model,) = world.router.loaded()
+        assert (model.name, model.backend, model.state, model.pid) == ("a", "fast", "ready", 123)
+        assert model.notes == ("a note", "a fact")
+        assert model.expires_at == world.clock.unix_time() + 300
+
+    asyncio.run(main())
+
+
+def test_first_requests_at_once_wait_for_one_load(make_world, settled):
+    async def main():
+        world = make_world()
+        gate = world.opener.gates["a"] = asyncio.Event()
+        requests = [asyncio.create_task(use(world, "a")) for _ in range(5)]
+        await settled()
+        (model,) = world.router.loaded()
+        assert (model.state, model.n_active) == ("starting", 5)
+        gate.set()
+        leases = await asyncio.gather(*requests)
+        assert len({id(lease.engine) for lease in leases}) == 1
+        assert len(world.opener.asked) == 1
+
+    asyncio.run(main())
+
+
+def test_who_leaves_while_waiting_does_not_stop_the_load(make_world, settled):
+    async def main():
+        world = make_world()
+        gate = world.opener.gates["a"] = asyncio.Event()
+        leaves, stays = (asyncio.create_task(use(world, "a")) for _ in range(2))
+        await settled()
+        leaves.cancel()
+        await settled()
+        gate.set()
+        assert (await stays).resolved == "a"
+        assert leaves.cancelled()
+        assert world.opener.n_cancelled == 0
+
+    asyncio.run(main())
+
+
+def test_a_load_that_everybody_left_still_counts_as_idle(make_world, settled):
+    async def main():
+        world = make_world(keep_alive_s=0)
+        gate = world.opener.gates["a"] = asyncio.Event()
+        leaves = asyncio.create_task(use(world, "a"))
+        await settled()
+        leaves.cancel()
+        gate.set()
+        await settled()
+        assert names(world) == []
+        assert world.opener.running() == []
+
+    asyncio.run(main())
+
+
+def test_a_failed_load_reaches_all_who_wait_and_is_tried_again_after_a_moment(make_world, settled):
+    async def main():
+        world = make_world()
+        gate = world.opener.gates["a"] = asyncio.Event()
+        world.opener.errors["a"] = ModelLoadFailed("no")
+        requests = [asyncio.create_task(use(world, "a")) for _ in range(3)]
+        await settled()
+        gate.set()
+        assert [type(error) for error in await asyncio.gather(*requests, return_exceptions=True)] == [
+            ModelLoadFailed
+        ] * 3
+        with pytest.raises(ModelLoadFailed):
+            await use(world, "a")
+        assert len(world.opener.asked) == 1, "within the backoff nothing is started"
+
+        world.clock.advance(1)
+        with pytest.raises(ModelLoadFailed):
+            await use(world, "a")
+        assert len(world.opener.asked) == 2
+        world.clock.advance(1)
+        with pytest.raises(ModelLoadFailed):
+            await use(world, "a")
+        assert len(world.opener.asked) == 2, "the second backoff is longer"
+
+        del world.opener.errors["a"]
+        world.clock.advance(1)
+        assert (await use(world, "a")).resolved == "a"
+
+    asyncio.run(main())
+
+
+def test_a_bug_in_the_opener_is_a_failed_load(make_world):
+    async def main():
+        world = make_world()
+        world.opener.errors["a"] = ZeroDivisionError("oops")
+        with pytest.raises(ModelLoadFailed, match="ZeroDivisionError"):
+            await use(world, "a")
+
+    asyncio.run(main())
+
+
+def test_an_idle_model_is_unloaded_when_its_time_is_over(make_world, settled):
+    async def main():
+        world = make_world(keep_alive_s=60)
+        await use(world, "a")
+        world.clock.advance(59)
+        await use(world, "a")
+        world.clock.advance(59)
+        await settled()
+        assert world.opener.running() == ["a"], "each use starts the time anew"
+        world.clock.advance(1)
+        await settled()
+        assert world.opener.running() == []
+        assert names(world) == []
+
+    asyncio.run(main())
+
+
+def test_the_time_starts_when_the_last_request_ends(make_world, settled):
+    async def main():
+        world = make_world(keep_alive_s=60)
+        async with world.router.lease("a"):
+            assert world.router.loaded()[0].expires_at is None
+            world.clock.advance(1000)
+            async with world.router.lease("a"):
+                pass
+            world.clock.advance(1000)
+            await settled()
+            assert world.opener.running() == ["a"]
+        world.clock.advance(60)
+        await settled()
+        assert world.opener.running() == []
+
+    asyncio.run(main())
+
+
+def test_a_requests_keep_alive_holds_until_another_sets_it(make_world, settled):
+    async def main():
+        world = make_world(keep_alive_s=60)
+        await use(world, "a", keep_alive_s=FOREVER)
+        await use(world, "a")
+        world.clock.advance(1e9)
+        await settled()
+        assert world.router.loaded()[0].expires_at is None
+        await use(world, "a", keep_alive_s=0)
+        await settled()
+        assert world.opener.running() == []
+
+    asyncio.run(main())
+
+
+def test_a_models_own_keep_alive_counts_before_the_settings(make_world):
+    async def main():
+        world = make_world(keep_alive_s=60)
+        world.add("own", keep_alive_s=5.0)
+        await use(world, "own")
+        assert world.router.loaded()[0].expires_at == world.clock.unix_time() + 5
+
+    asyncio.run(main())
+
+
+def test_keep_alive_zero_waits_for_the_requests_that_run(make_world, settled):
+    async def main():
+        world = make_world()
+        async with world.router.lease("a"):
+            await use(world, "a", keep_alive_s=0)
+            await settled()
+            assert world.opener.running() == ["a"]
+        await settled()
+        assert world.opener.running() == []
+
+    asyncio.run(main())
+
+
+def test_names_of_the_same_weights_share_an_engine_unless_it_is_opened_differently(make_world):
+    async def main():
+        world = make_world()
+        world.add("alias", digest="sha256:a")
+        world.add("larger", digest="sha256:a", options=EngineOptions(n_ctx=4096))
+        world.add("elsewhere", digest="sha256:a", backend="slow")
+        engines = [(await use(world, name)).engine for name in ("a", "alias", "larger", "elsewhere")]
+        assert engines[0] is engines[1]
+        assert len({id(engine) for engine in engines}) == 3
+
+    asyncio.run(main())
+
+
+def test_a_full_house_unloads_an_idle_model(make_world, settled):
+    async def main():
+        world = make_world(max_loaded=2)
+        await use(world, "a")
+        world.clock.advance(1)
+        await use(world, "b")
+        async with world.router.lease("a"):
+            await use(world, "c")
+        assert world.opener.running() == ["a", "c"]
+
+    asyncio.run(main())
+
+
+def test_a_full_house_of_busy_models_waits_for_the_first_to_finish(make_world, settled):
+    async def main():
+        world = make_world(max_loaded=2)
+        async with AsyncExitStack() as others:
+            await others.enter_async_context(world.router.lease("b"))
+            first = AsyncExitStack()
+            await first.enter_async_context(world.router.lease("a"))
+            waiting = asyncio.create_task(use(world, "c"))
+            await settled()
+            assert not waiting.done()
+            await use(world, "b")  # loaded models go on answering
+            await first.aclose()
+            await waiting
+            assert world.opener.running() == ["b", "c"]
+
+    asyncio.run(main())
+
+
+def test_a_model_that_is_never_idle_makes_room_in_the_end(make_world, settled):
+    async def main():
+        world = make_world(max_loaded=1)
+        async with world.router.lease("a"):
+            waiting = asyncio.create_task(use(world, "b"))
+            await settled()
+            world.clock.advance(30)
+            await settled()
+            later = asyncio.create_task(use(world, "a"))
+            await settled()
+            assert not later.done(), "no new requests for the one that has to go"
+        await waiting
+        await later
+        assert [asked[2] for asked in world.opener.asked] == ["a", "b", "a"]
+
+    asyncio.run(main())
+
+
+def test_nothing_is_unloaded_for_who_has_left(make_world, settled):
+    async def main():
+        world = make_world(max_loaded=1)
+        async with world.router.lease("a"):
+            waiting = asyncio.create_task(use(world, "b"))
+            await settled()
+            waiting.cancel()
+            await settled()
+            assert names(world) == ["a"]
+        await settled()
+        assert world.opener.running() == ["a"]
+        assert (await use(world, "b")).resolved == "b"
+
+    asyncio.run(main())
+
+
+def test_a_full_queue_refuses(make_world, settled):
+    async def main():
+        world = make_world(max_queue=2)
+        gate = world.opener.gates["a"] = asyncio.Event()
+        waiting = [asyncio.create_task(use(world, "a")) for _ in range(2)]
+        await settled()
+        with pytest.raises(Overloaded, match="2 requests are waiting"):
+            await use(world, "a")
+        gate.set()
+        await asyncio.gather(*waiting)
+        await use(world, "a")
+
+    asyncio.run(main())
+
+
+def test_unload_waits_for_running_requests_and_later_ones_load_again(make_world, settled):
+    async def main():
+        world = make_world()
+        async with world.router.lease("a"):
+            unloading = asyncio.create_task(world.router.unload("a"))
+            await settled()
+            assert not unloading.done()
+            assert world.router.loaded()[0].state == "stopping"
+            later = asyncio.create_task(use(world, "a"))
+            await settled()
+            assert not later.done()
+        assert await unloading
+        await later
+        assert len(world.opener.opened) == 2
+        assert not await world.router.unload("b")
+        with pytest.raises(ModelNotFound):
+            await use(world, "nonesuch")
+
+    asyncio.run(main())
+
+
+def test_unload_by_a_name_that_was_removed_meanwhile(make_world):
+    async def main():
+        world = make_world()
+        await use(world, "a")
+        del world.targets["a"]
+        assert await world.router.unload("a")
+        assert world.opener.running() == []
+
+    asyncio.run(main())
+
+
+def test_unload_ends_a_load(make_world, settled):
+    async def main():
+        world = make_world()
+        gate = world.opener.gates["a"] = asyncio.Event()
+        waiting = asyncio.create_task(use(world, "a"))
+        await settled()
+        assert await world.router.unload("a")
+        with pytest.raises(ModelLoadFailed, match="unloaded while it was loading"):
+            await waiting
+        assert world.opener.n_cancelled == 1
+        gate.set()
+        assert (await use(world, "a")).resolved == "a"
+
+    asyncio.run(main())
+
+
+def test_after_a_death_the_next_request_starts_it_afresh(make_world, settled):
+    async def main():
+        world = make_world()
+        async with world.router.lease("a"):
+            world.opener.opened[0].ended.set_result(-11)
+            await settled()
+            assert names(world) == []
+        assert (await use(world, "a")).engine is world.opener.opened[1].engine
+
+    asyncio.run(main())
+
+
+def test_health_names_who_is_in_trouble(make_world):
+    async def main():
+        world = make_world()
+        await use(world, "a")
+        assert world.router.health() == []
+        world.opener.opened[0].complaint = "it has not been heard of for 20 s"
+        assert world.router.health() == ["a (fast): it has not been heard of for 20 s"]
+
+    asyncio.run(main())
+
+
+def test_close_ends_loaded_models_and_loads_alike(make_world, settled):
+    async def main():
+        world = make_world()
+        world.opener.gates["b"] = asyncio.Event()
+        async with world.router.lease("a"):
+            waiting = asyncio.create_task(use(world, "b"))
+            await settled()
+            await world.router.close()
+            assert world.opener.running() == []
+            with pytest.raises(ModelLoadFailed):
+                await waiting
+            with pytest.raises(Overloaded, match="shutting down"):
+                await use(world, "c")
+        assert names(world) == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message", "hint"),
+    [
+        ({"backend": "mlx"}, "The backend 'mlx' is not installed", "pip install aiadmin-backend-mlx"),
+        ({"backend": "fast", "format": "safetensors"}, "'fast' cannot serve", "Leave the backend out"),
+        ({"format": "other"}, "No installed backend", "Install a backend"),
+    ],
+)
+def test_a_model_nobody_can_serve_says_what_to_install(make_world, changes, message, hint):
+    async def main():
+        world = make_world()
+        world.add("odd", **changes)
+        with pytest.raises(NoBackend, match=message) as caught:
+            await use(world, "odd")
+        assert hint in caught.value.hint
+
+    asyncio.run(main())
