@@ -1,7 +1,12 @@
 """What the tests of the command line share: a state folder of their own, and the command in this process."""
 
-from collections.abc import Callable
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -10,6 +15,8 @@ from aiadmin_core.sources import FetchedFile, FetchedModel
 from aiadmin_server.cli import _plugins
 from aiadmin_server.cli._group import aiadmin
 from aiadmin_server.store.store import ModelStore, StoredModel
+
+AIADMIN = (sys.executable, "-m", "aiadmin_server")
 
 
 @pytest.fixture
@@ -55,3 +62,123 @@ def invoke(state: Path) -> Callable[..., Result]:
         return CliRunner().invoke(aiadmin, list(arguments), input=input)
 
     return invoke
+
+
+ECHO = '''
+import asyncio
+from aiadmin_core.backend import Health
+from aiadmin_core.hookspecs import hookimpl
+from aiadmin_core.specs.capabilities import Capabilities
+from aiadmin_core.specs.content import plain_text
+from aiadmin_core.specs.events import Finished, ReasoningDelta, Started, TextDelta, Usage
+from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
+
+
+class EchoEngine:
+    capabilities = Capabilities(sampling=frozenset({"temperature", "seed"}), constraints=frozenset({"json_object"}))
+    facts = ModelFacts(n_ctx=512)
+
+    async def generate(self, request):
+        """Says what was said: the last message, or "system | last" where there is a system message. "slow" never ends,
+        "think" thinks first."""
+        *earlier, last = [plain_text(message.content) for message in request.messages]
+        yield Started(request.id, len(request.messages))
+        if last == "think":
+            yield ReasoningDelta(request.id, "hmm")
+        text = f"[{len(earlier)} before] " + (f"{earlier[0]} | " if request.messages[0].role == "system" else "") + last
+        for word in text.split(" "):
+            yield TextDelta(request.id, word + " ")
+        while last == "slow":
+            await asyncio.sleep(0.01)
+            yield TextDelta(request.id, "tick ")
+        yield Finished(request.id, "stop", Usage(prompt_tokens=7, completion_tokens=3))
+
+    def stats(self):
+        return EngineStats()
+
+    async def close(self):
+        pass
+
+
+class EchoBackend:
+    name = "echo"
+
+    def suitability(self, model):
+        return 50
+
+    def inspect(self, path):
+        return None
+
+    def build_id(self):
+        return ""
+
+    def health(self):
+        return Health(ok=True, summary="always well")
+
+    def models(self):
+        return [ModelSpec(name="echo:latest", digest="", format="other", files=())]
+
+    def open_engine(self, model, options):
+        return EchoEngine()
+
+
+@hookimpl
+def aiadmin_backends():
+    return [EchoBackend()]
+'''
+
+
+@pytest.fixture
+def echo(tmp_path: Path, state: Path) -> dict[str, str]:
+    """The environment of commands that find one plugin: a backend that says what was said, with the model `echo`."""
+    site = tmp_path / "site"
+    metadata = site / "aiadmin_cli_echo-0.1.dist-info"
+    metadata.mkdir(parents=True)
+    (site / "aiadmin_cli_echo.py").write_text(ECHO)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: aiadmin-cli-echo\nVersion: 0.1\n")
+    (metadata / "entry_points.txt").write_text("[aiadmin]\nclecho = aiadmin_cli_echo\n")
+    return os.environ | {"PYTHONPATH": str(site), "AIADMIN_PLUGINS": "clecho", "AIADMIN_IN_PROCESS": "1"}
+
+
+@pytest.fixture
+def aiadmin_process(echo: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `aiadmin ARGUMENTS` in a process of its own, with the echo backend."""
+
+    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        given = {"stdin": subprocess.DEVNULL} if "input" not in options else {}
+        return subprocess.run(
+            [*AIADMIN, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env=echo,
+            **given,
+            **options,
+        )
+
+    return run
+
+
+@pytest.fixture
+def serving(echo: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `aiadmin serve --port 0 ARGUMENTS`, waits for its first line, and points AIADMIN_HOST at it."""
+    started: list[subprocess.Popen[str]] = []
+
+    def serve(*arguments: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            [*AIADMIN, "serve", "--port", "0", *arguments], stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=echo
+        )
+        started.append(process)
+        assert process.stdout
+        process.line = process.stdout.readline()  # type: ignore[attr-defined]
+        url = re.search(r"http://[\d.]+:\d+", process.line)  # type: ignore[attr-defined]
+        assert url, process.communicate()[1]
+        process.url = echo["AIADMIN_HOST"] = url[0]  # type: ignore[attr-defined]
+        return process
+
+    yield serve
+    for process in started:
+        with process:
+            process.kill()

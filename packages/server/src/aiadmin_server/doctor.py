@@ -19,6 +19,8 @@ from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.observe import DoctorCheck, Finding
 from aiadmin_core.plugins import Plugin
 
+from .runners import machine
+from .runners.machine import Crash
 from .settings import Settings, load_settings
 
 COMPILERS = ("c++", "g++", "clang++", "cl")
@@ -34,13 +36,15 @@ def aiadmin_doctor_checks() -> Sequence[DoctorCheck]:
 
     settings = load_settings()
     plugins = load_server_plugins()
+    backends = plugins.backends()
     return [
         DoctorCheck(name="python", run=lambda: python_finding(sys.version_info[:3], venv=_venv())),
         DoctorCheck(name="compiler", run=lambda: compiler_finding(_first_on_path(COMPILERS))),
         DoctorCheck(name="installer", run=lambda: installer_finding(_installers())),
         DoctorCheck(name="node", run=lambda: node_finding(_node_version())),
         DoctorCheck(name="plugins", run=lambda: plugins_finding(plugins.installed)),
-        *backend_checks(plugins.backends()),
+        *backend_checks(backends),
+        DoctorCheck(name="safe mode", run=lambda: safe_mode_finding(_crashes(settings, backends))),
         DoctorCheck(name="store", run=lambda: _store(settings)),
         DoctorCheck(
             name="disk",
@@ -131,6 +135,17 @@ def health_finding(health: Health) -> Finding:
     return Finding(status="ok" if health.ok else "warning", summary=health.summary, hint=health.hint)
 
 
+def safe_mode_finding(crashes: Sequence[Crash]) -> Finding:
+    """Which builds crashed on this processor, and run in safe mode since."""
+    if not crashes:
+        return Finding(status="ok", summary="not needed by any backend")
+    return Finding(
+        status="warning",
+        summary="; ".join(f"{crash.backend} {crash.reason} when it loaded: it runs in safe mode" for crash in crashes),
+        hint=f"Models run. A rebuilt or upgraded library is tried anew; so is this one without {machine.FILE_NAME}.",
+    )
+
+
 def backends_finding(works: Mapping[str, bool]) -> Finding:
     """Whether anything can run a model."""
     working = [name for name, ok in works.items() if ok]
@@ -174,6 +189,15 @@ def store_finding(root: Path, *, n_models: int, writable: bool, problems: Sequen
             hint="Change its owner, or name another folder in AIADMIN_MODELS.",
         )
     return Finding(status="ok", summary=text)
+
+
+def _crashes(settings: Settings, backends: Mapping[str, Backend]) -> list[Crash]:
+    known, processor = machine.read(settings.state), machine.processor()
+    found = (
+        machine.find(known, backend=name, build=backend.build_id(), processor=processor)
+        for name, backend in backends.items()
+    )
+    return [crash for crash in found if crash]
 
 
 def _store(settings: Settings) -> Finding:

@@ -57,16 +57,22 @@ def line_of(progress: Progress) -> str:
 
 @contextmanager
 def _bars() -> Iterator[Report]:
-    """One rich bar for each status, the running one last."""
+    """One rich bar for each status that counts bytes, a line for each that does not."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     tasks: dict[str, TaskID] = {}
+    said: set[str] = set()
     with Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
 
         def report(progress: Progress) -> None:
+            if not progress.total and not progress.completed:
+                if progress.status not in said:
+                    bars.console.print(progress.status, markup=False)
+                    said.add(progress.status)
+                return
             if progress.status not in tasks:
                 for task in tasks.values():
                     bars.stop_task(task)

@@ -1,5 +1,7 @@
 """`aiadmin pull`: fetch a model into the store. Needs no server."""
 
+from pathlib import Path
+
 import click
 
 from ._verb import verb
@@ -24,8 +26,17 @@ def command(reference: str, name: str | None, replace: bool, in_place: bool) -> 
     from ._output import remark, size
     from ._pulling import fetch
 
-    model = fetch(reference, load_settings(), name=name, replace=replace, in_place=in_place)
+    wanted = linked(reference) if in_place else reference
+    model = fetch(wanted, load_settings(), name=name, replace=replace)
     remark(f'Pulled {model.name} ({size(model.size)}). Try it: aiadmin run {short(model.name)} "Say this is a test"')
+
+
+def linked(reference: str) -> str:
+    """The reference that leaves a file where it is. Raises `click.UsageError` for what is no path."""
+    path = reference.removeprefix("file:").removeprefix("link:")
+    if not Path(path).expanduser().exists():
+        raise click.UsageError(f"--in-place takes a file or folder of this machine; there is no '{path}'.")
+    return f"link:{path}"
 
 
 def short(name: str) -> str:

@@ -80,25 +80,23 @@ def _reach_server(settings: Settings, stack: ExitStack) -> Any:
 
 
 def _make_available(client: Any, model: str, settings: Settings) -> None:
-    """Pull a model of the catalogue that the server does not have. Raises the server's refusal for any other."""
+    """Pull a model of the catalogue that this machine's server does not have. Any other name is the server's to judge
+    when it is asked."""
     from urllib.parse import quote
 
     from ._client import ServerRefused
     from ._output import remark, size
     from ._pulling import fetch, in_catalogue
 
-    path = f"/v1/models/{quote(model, safe='/:')}"
-    try:
-        client.get(path)
-    except ServerRefused as refused:
-        entry = in_catalogue(model) if refused.status == 404 and settings.host in THIS_MACHINE else None
-        if entry is None:
-            raise
-    else:
+    if settings.host not in THIS_MACHINE:
         return
-    remark(f"{model} is not here yet: pulling it ({size(entry.download_size or entry.size)}).")
-    fetch(model, settings)
-    client.get(path)
+    try:
+        client.get(f"/v1/models/{quote(model, safe='/:')}")
+    except ServerRefused as refused:
+        entry = in_catalogue(model)
+        if refused.status == 404 and entry is not None:
+            remark(f"{model} is not here yet: pulling it ({size(entry.download_size or entry.size)}).")
+            fetch(model, settings)
 
 
 def _print_answer(client: Any, request: dict[str, Any], model: str, *, verbose: bool) -> None:

@@ -1,0 +1,141 @@
+"""`aiadmin serve`, `ps` and `stop`, as processes."""
+
+import json
+import signal
+import socket
+import time
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from aiadmin_server.cli._client import Listener
+from aiadmin_server.cli._serving import in_use
+from aiadmin_server.cli.ps import row, until
+from aiadmin_server.settings import Settings
+
+CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def test_serve_says_where_once_it_takes_requests(serving):
+    server = serving()
+
+    assert server.line == f"AiAdmin is serving on {server.url}/v1 (Ctrl-C ends it)\n"
+    answer = httpx.post(f"{server.url}/v1/chat/completions", json=CHAT).json()
+    assert answer["choices"][0]["message"]["content"].strip() == "[0 before] hi"
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_server_cleanly_and_quietly(serving, sig):
+    server = serving()
+
+    server.send_signal(sig)
+    out, err = server.communicate(timeout=20)
+
+    assert (server.returncode, out) == (0, "")
+    assert "Traceback" not in err
+    assert len(err.splitlines()) <= 2, "no wall of logs"
+
+
+def test_a_second_ctrl_c_ends_the_server_at_once(serving):
+    """A stream is running: the first signal waits for it, the second does not."""
+    server = serving()
+    slow = {"model": "echo", "stream": True, "messages": [{"role": "user", "content": "slow"}]}
+    with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=slow) as response:
+        next(response.iter_lines())
+        server.send_signal(signal.SIGINT)
+        _wait_until_refused(server.url)
+        asked = time.monotonic()
+        server.send_signal(signal.SIGINT)
+        server.wait(timeout=20)
+
+        assert server.returncode == 130
+        assert time.monotonic() - asked < 5
+
+
+def _wait_until_refused(url: str) -> None:
+    """Until the server has begun to end: it takes no new connections."""
+    host, port = url.removeprefix("http://").split(":")
+    for _ in range(500):
+        try:
+            socket.create_connection((host, int(port))).close()
+        except OSError:
+            return
+        time.sleep(0.01)
+    raise AssertionError("the server goes on")
+
+
+def test_a_child_announces_itself_as_json_and_ends_with_its_standard_input(serving):
+    child = serving("--child")
+
+    assert json.loads(child.line) == {"url": child.url}
+    child.stdin.close()
+    assert child.wait(timeout=20) == 0
+
+
+def test_a_port_that_an_aiadmin_has_is_said_to_be_one(serving, aiadmin_process):
+    server = serving()
+
+    second = aiadmin_process("serve", "--port", server.url.rpartition(":")[2])
+
+    assert (second.returncode, second.stdout) == (1, "")
+    assert "AiAdmin 0.1.0 is already serving on" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_a_taken_port_comes_with_the_next_one():
+    assert "--port 11435" in in_use(Settings(port=11434), Listener(kind="stranger")).hint
+
+
+def test_ps_lists_what_is_loaded_and_stop_unloads_it(serving, aiadmin_process):
+    server = serving()
+    nothing = aiadmin_process("ps")
+    httpx.post(f"{server.url}/v1/chat/completions", json=CHAT)
+
+    listed = aiadmin_process("ps").stdout.splitlines()
+    stopped = aiadmin_process("stop", "echo")
+
+    assert (nothing.returncode, nothing.stdout) == (0, "")
+    assert listed[0].split() == ["NAME", "BACKEND", "PID", "SIZE", "CONTEXT", "ACTIVE", "UNTIL", "NOTES"]
+    assert listed[1].split()[:2] == ["echo:latest", "echo"]
+    assert (stopped.returncode, stopped.stderr) == (0, "Stopped echo.\n")
+    assert json.loads(aiadmin_process("ps", "--json").stdout) == {"models": []}
+
+
+def test_stopping_what_nobody_knows_fails(serving, aiadmin_process):
+    serving()
+
+    assert aiadmin_process("stop", "no-such-model").returncode in (0, 1)
+
+
+@pytest.fixture
+def loaded():
+    """A line of `/api/ps`."""
+    return {
+        "name": "smollm2:latest",
+        "backend": "llamacpp",
+        "pid": 7,
+        "size": 98_000_000,
+        "context_length": 8192,
+        "n_active": 0,
+        "state": "ready",
+        "expires_at": "2026-01-01T00:05:00Z",
+        "notes": ["safe mode: was killed by SIGSEGV"],
+    }
+
+
+def test_a_line_of_ps_says_until_when_and_why_it_is_in_safe_mode(loaded):
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    assert row(loaded, now)[-2:] == ("5 minutes from now", "safe mode: was killed by SIGSEGV")
+    assert until({**loaded, "n_active": 1}, now) == "in use"
+    assert until({**loaded, "state": "starting"}, now) == "starting"
+    assert until({**loaded, "expires_at": "9999-12-31T23:59:59Z"}, now) == "for ever"
+
+
+def test_a_port_that_another_program_has_ends_the_command_at_once(aiadmin_process):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        done = aiadmin_process("serve", "--port", str(listener.getsockname()[1]))
+
+    assert done.returncode == 1
+    assert "Another program, not AiAdmin" in done.stderr
