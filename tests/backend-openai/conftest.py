@@ -100,6 +100,10 @@ class Upstream:
     models: list[dict[str, Any]] = field(default_factory=lambda: [{"id": "llama3"}])
     scripts: list[Script] = field(default_factory=lambda: [hello])
     seen: list[Seen] = field(default_factory=list)
+    listing: tuple[int, Any] | None = None
+    """Status and body of `/models`, where it is not simply the models."""
+    client: Any = None
+    """Address of the last connection."""
     checked: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when `/models` was asked for."""
 
@@ -108,12 +112,13 @@ class Upstream:
         return self.url.split("/")[2]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.client = tuple(scope["client"])
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         if scope["method"] == "GET":
             self.checked.set()
-            seen = Seen(scope["path"], headers, None)
             known = scope["path"].rpartition("/")[2] in ["models", *(model["id"] + ":latest" for model in self.models)]
-            return await Reply(send, receive, seen).status(200 if known else 404, {"data": self.models})
+            status, data = self.listing or (200 if known else 404, {"data": self.models})
+            return await Reply(send, receive, Seen(scope["path"], headers, None)).status(status, data)
         body = b""
         while (message := await receive())["type"] == "http.request":
             body += message["body"]

@@ -237,6 +237,7 @@ def test_what_is_no_chunk_breaks_the_stream(ask: Ask, payload: bytes) -> None:
         ({"error": {"message": "boom", "code": None}}, 502, "upstream_error"),
         ({"object": "error", "message": "boom", "code": 429}, 429, "rate_limit_exceeded"),
         ({"error": "boom"}, 502, "upstream_error"),
+        ({"error": {"message": "boom", "type": "invalid_request_error", "code": "bad_n"}}, 400, "bad_n"),
     ],
 )
 def test_an_error_event_is_an_error(ask: Ask, payload: Any, status: int, code: str) -> None:

@@ -48,10 +48,29 @@ def refusal(status: int, body: Any, *, retry_after: str | None = None, secret: s
         pytest.param(404, {"error": "model 'x' not found"}, "model_not_found", "model 'x' not found", None, id="text"),
         pytest.param(422, {"detail": [{"loc": ["n"]}]}, "invalid_value", '[{"loc":["n"]}]', None, id="FastAPI"),
         pytest.param(
-            413, b"<html>", "invalid_value", "10.0.0.5:8000 answered 413 Request Entity Too Large.", None, id="a proxy"
+            413,
+            b"<html>",
+            "invalid_value",
+            "10.0.0.5:8000, which serves this model, answered 413 Request Entity Too Large.",
+            None,
+            id="a proxy",
         ),
-        pytest.param(400, b"[" * 100_000, "invalid_value", "10.0.0.5:8000 answered 400 Bad Request.", None, id="deep"),
-        pytest.param(499, b"", "invalid_value", "10.0.0.5:8000 answered 499.", None, id="a status of its own"),
+        pytest.param(
+            400,
+            b"[" * 100_000,
+            "invalid_value",
+            "10.0.0.5:8000, which serves this model, answered 400 Bad Request.",
+            None,
+            id="deep",
+        ),
+        pytest.param(
+            499,
+            b"",
+            "invalid_value",
+            "10.0.0.5:8000, which serves this model, answered 499.",
+            None,
+            id="a status of its own",
+        ),
     ],
 )
 def test_a_refusal_keeps_status_code_message_and_param(

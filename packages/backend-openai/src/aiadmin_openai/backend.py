@@ -29,7 +29,7 @@ class OpenAIBackend:
 
     def suitability(self, model: ModelSpec) -> int | None:
         """50 for a model with an `upstream.json`, well-formed or not: this backend says best what is wrong with it."""
-        file = model.file("config")
+        file = model.file("model")
         if model.format != "remote" or file is None:
             return None
         try:
@@ -64,7 +64,7 @@ class OpenAIBackend:
         from . import listing  # httpx is slow to import, and this module is imported by every command
         from .engine import OpenAIEngine
 
-        file = model.file("config")
+        file = model.file("model")
         try:
             remote = read(Path(file.path)) if file else None
             if remote is None:

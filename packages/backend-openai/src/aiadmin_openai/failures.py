@@ -23,6 +23,14 @@ MAX_MESSAGE = 2000
 
 _CODES = {401: "invalid_api_key", 403: "permission_denied", 404: "model_not_found", 429: "rate_limit_exceeded"}
 """Where an upstream gives a status and no code."""
+_STATUSES = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "rate_limit_error": 429,
+}
+"""Where an error event gives a type and no status."""
 
 
 class Unavailable(Exception):
@@ -98,9 +106,7 @@ def _refusal(host: str, status: int, message: str) -> AiAdminError:
         )
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return Overloaded(message or f"{host}, which serves this model, is busy.")
-    return BadRequest(
-        message or f"{host} answered {_phrase(status)}.", hint=f"Said by {host}, which serves this model."
-    )
+    return BadRequest(message or f"{host}, which serves this model, answered {_phrase(status)}.")
 
 
 def reported(payload: Any, *, secret: str) -> AiAdminError:
@@ -140,7 +146,9 @@ def _read_object(raw: Any) -> tuple[str, str, str | None]:
 
 def _status(raw: Any) -> int | None:
     error = raw.get("error", raw) if isinstance(raw, dict) else None
-    values = [error.get(name) for name in ("status", "code")] if isinstance(error, dict) else []
+    if not isinstance(error, dict):
+        return None
+    values = [error.get("status"), error.get("code"), _STATUSES.get(str(error.get("type")))]
     return next((value for value in values if type(value) is int and 400 <= value < 600), None)
 
 
