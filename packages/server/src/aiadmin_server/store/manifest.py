@@ -7,13 +7,15 @@ out. Unknown fields and layers are ignored, so that what a newer program wrote i
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from aiadmin_core.backend import ModelInfo
 from aiadmin_core.specs.model import FileRole, ModelFormat
+
+T = TypeVar("T")
 
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
@@ -98,7 +100,7 @@ _encoder = msgspec.json.Encoder()
 
 def decode_manifest(data: bytes) -> Manifest:
     """Raises `ValueError` for what is no manifest, or names a file by anything but a digest."""
-    manifest = _manifest_decoder.decode(data)
+    manifest = _decode(_manifest_decoder, data)
     for layer in (manifest.config, *manifest.layers):
         if not (layer is manifest.config and not layer.digest) and not is_digest(layer.digest):
             raise ValueError(f"'{layer.digest[:80]}' is no sha256 digest")
@@ -112,12 +114,19 @@ def encode(value: Struct | Mapping[str, Any]) -> bytes:
 
 def decode_config(data: bytes) -> Config:
     """Raises `ValueError`."""
-    return _config_decoder.decode(data)
+    return _decode(_config_decoder, data)
 
 
 def decode_params(data: bytes) -> dict[str, Any]:
     """The params layer. Raises `ValueError`."""
-    return _params_decoder.decode(data)
+    return _decode(_params_decoder, data)
+
+
+def _decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
+    try:
+        return decoder.decode(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def is_digest(text: str) -> bool:

@@ -1,0 +1,80 @@
+"""Aliases: names that follow a model."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from aiadmin_core.errors import BadRequest, InvalidName, ModelNotFound, StoreError
+from aiadmin_server.store.aliases import Alias, Aliases
+
+
+@pytest.fixture
+def aliases(tmp_path: Path) -> Aliases:
+    return Aliases(tmp_path / "aiadmin" / "aliases.json")
+
+
+def test_there_are_none_at_first(aliases: Aliases):
+    assert aliases.all() == {}
+    assert aliases.get("x") is None
+    assert aliases.problem() == ""
+    assert not aliases.path.parent.exists()
+
+
+def test_an_alias_keeps_its_settings_and_is_found_in_any_case(aliases: Aliases):
+    alias = Alias(target="smollm2", backend="llamacpp", keep_alive="10m", n_ctx=4096, parameters={"temperature": 0})
+    aliases.set("GPT-4", alias)
+    assert aliases.get("gpt-4:latest") == alias
+    assert Aliases(aliases.path).all() == {"GPT-4": alias}
+
+
+def test_setting_it_again_replaces_it(aliases: Aliases):
+    aliases.set("GPT-4", Alias(target="a"))
+    aliases.set("gpt-4", Alias(target="b"))
+    assert aliases.all() == {"gpt-4": Alias(target="b")}
+
+
+def test_removing_says_when_there_is_none(aliases: Aliases):
+    aliases.set("gpt-4", Alias(target="a"))
+    aliases.remove("GPT-4")
+    assert aliases.all() == {}
+    with pytest.raises(ModelNotFound, match="no alias"):
+        aliases.remove("gpt-4")
+
+
+@pytest.mark.parametrize("target", ["a", "A:latest", "c"])
+def test_a_loop_is_refused_and_named(aliases: Aliases, target: str):
+    aliases.set("c", Alias(target="b"))
+    aliases.set("b", Alias(target="a"))
+    with pytest.raises(BadRequest, match="back to itself"):
+        aliases.set("a", Alias(target=target))
+    assert set(aliases.all()) == {"b", "c"}
+
+
+def test_bad_names_and_durations_are_refused(aliases: Aliases):
+    with pytest.raises(InvalidName):
+        aliases.set("a b", Alias(target="m"))
+    with pytest.raises(BadRequest, match="keep_alive"):
+        aliases.set("a", Alias(target="m", keep_alive="soon"))
+
+
+def test_a_broken_file_is_named_and_not_overwritten(aliases: Aliases):
+    aliases.path.parent.mkdir()
+    aliases.path.write_text("{")
+    assert aliases.all() == {}
+    assert "cannot be read" in aliases.problem()
+    with pytest.raises(StoreError, match="cannot be read"):
+        aliases.set("a", Alias(target="m"))
+    assert aliases.path.read_text() == "{"
+
+
+def test_changes_at_the_same_time_are_all_kept(aliases: Aliases):
+    threads = [
+        threading.Thread(target=lambda index=index: Aliases(aliases.path).set(f"a{index}", Alias(target="m")))
+        for index in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(aliases.all()) == 16
