@@ -54,7 +54,7 @@ def test_a_text_with_its_usage(ask: Ask) -> None:
         {"choices": [], "usage": usage},
     )
 
-    assert events[:-1] == [Started(1, 0), ReasoningDelta(1, "Hm."), TextDelta(1, "Hel"), TextDelta(1, "lo")]
+    assert events[:-1] == [ReasoningDelta(1, "Hm."), TextDelta(1, "Hel"), TextDelta(1, "lo")]
     last = events[-1]
     assert isinstance(last, Finished)
     assert (last.reason, last.choice) == ("length", 0)
@@ -64,17 +64,25 @@ def test_a_text_with_its_usage(ask: Ask) -> None:
     assert last.usage.decode_s > 0
 
 
+def test_a_request_has_started_where_the_upstream_has_counted_its_prompt(ask: Ask) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 8}}
+
+    events = play(ask(), choice(content="a") | {"usage": usage}, choice(content="b", finish="stop"))
+
+    assert events[:3] == [Started(1, 9, 8), TextDelta(1, "a"), TextDelta(1, "b")]
+
+
 def test_reasoning_by_its_other_name_and_a_refusal(ask: Ask) -> None:
     events = play(ask(), choice(reasoning="Hm."), choice(refusal="No."), choice(reasoning={"a": 1}, finish="stop"))
 
-    assert events[1:3] == [ReasoningDelta(1, "Hm."), TextDelta(1, "No.")]
-    assert len(events) == 4
+    assert events[:2] == [ReasoningDelta(1, "Hm."), TextDelta(1, "No.")]
+    assert len(events) == 3
 
 
 def test_an_answer_without_text_is_an_answer(ask: Ask) -> None:
     events = play(ask(), choice(role="assistant"), choice(finish="stop"))
 
-    assert [type(event) for event in events] == [Started, Finished]
+    assert [type(event) for event in events] == [Finished]
 
 
 def test_a_body_that_was_not_streamed(ask: Ask) -> None:
@@ -82,8 +90,8 @@ def test_a_body_that_was_not_streamed(ask: Ask) -> None:
 
     events = play(ask(), {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
 
-    assert events[1] == TextDelta(1, "Hello")
-    assert isinstance(events[2], Finished)
+    assert events[0] == TextDelta(1, "Hello")
+    assert isinstance(events[1], Finished)
 
 
 def test_tool_calls_say_id_and_name_once(ask: Ask) -> None:
@@ -95,7 +103,7 @@ def test_tool_calls_say_id_and_name_once(ask: Ask) -> None:
         choice(finish="tool_calls"),
     )
 
-    assert events[1:-1] == [
+    assert events[:-1] == [
         ToolCallDelta(1, 0, 0, "c1", "f", ""),
         ToolCallDelta(1, 0, 0, None, None, '{"a"'),
         ToolCallDelta(1, 0, 0, None, None, ":1}"),
@@ -165,7 +173,7 @@ def test_log_probabilities_of_a_chat(ask: Ask) -> None:
     }
     chunk = {"choices": [{"index": 0, "delta": {"content": "x"}, "logprobs": {"content": [item]}}]}
 
-    event = play(ask(), chunk)[1]
+    event = play(ask(), chunk)[0]
 
     assert event == TextDelta(1, "x", 0, (TokenLogprob(7, b"\xc3", -0.5, (Alternative(-1, b"a", -1.0),)),))
 
@@ -173,13 +181,13 @@ def test_log_probabilities_of_a_chat(ask: Ask) -> None:
 def test_log_probabilities_of_a_token_that_is_no_character_yet_are_kept(ask: Ask) -> None:
     chunk = {"choices": [{"index": 0, "delta": {}, "logprobs": {"content": [{"token": "a", "logprob": -1}]}}]}
 
-    assert play(ask(), chunk)[1] == TextDelta(1, "", 0, (TokenLogprob(-1, b"a", -1.0),))
+    assert play(ask(), chunk)[0] == TextDelta(1, "", 0, (TokenLogprob(-1, b"a", -1.0),))
 
 
 def test_log_probabilities_of_a_completion(ask: Ask) -> None:
     logprobs = {"tokens": ["a"], "token_logprobs": [-0.5], "top_logprobs": [{"b": -1.0}], "text_offset": [0]}
 
-    event = play(ask(), {"choices": [{"text": "a", "logprobs": logprobs}]})[1]
+    event = play(ask(), {"choices": [{"text": "a", "logprobs": logprobs}]})[0]
 
     assert event == TextDelta(1, "a", 0, (TokenLogprob(-1, b"a", -0.5, (Alternative(-1, b"b", -1.0),)),))
 

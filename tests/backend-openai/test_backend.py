@@ -21,7 +21,7 @@ def described(tmp_path: Path) -> Callable[..., ModelSpec]:
     def describe(*urls: str, format: ModelFormat = "remote", **fields: Any) -> ModelSpec:
         path = tmp_path / "sha256-0123"  # in the store a file has its digest for a name
         write(RemoteModel(upstreams=urls, model="llama3", **fields), path)
-        return ModelSpec(name="far:latest", digest="", format=format, files=(ModelFile(role="model", path=str(path)),))
+        return ModelSpec(name="far:latest", digest="", format=format, files=(ModelFile(role="config", path=str(path)),))
 
     return describe
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aiadmin_core.errors import AiAdminError
-from aiadmin_core.specs.events import Failed, Finished, Started, TextDelta
+from aiadmin_core.specs.events import Failed, Finished, TextDelta
 from aiadmin_core.specs.request import TextInput
 
 
@@ -22,9 +22,9 @@ def test_an_answer_is_streamed_through(serve: Any, open_engine: Any, ask: Any, c
         async with serve() as upstream, open_engine(upstream.url, system="Be brief.") as engine:
             events = await collect(engine, ask("Hi", extra={"mirostat": 2}))
 
-            assert events[:3] == [Started(1, 0), TextDelta(1, "Hello"), TextDelta(1, " world")]
-            assert isinstance(events[3], Finished)
-            assert (events[3].usage.prompt_tokens, events[3].usage.cached_tokens) == (5, 3)
+            assert events[:2] == [TextDelta(1, "Hello"), TextDelta(1, " world")]
+            assert isinstance(events[2], Finished)
+            assert (events[2].usage.prompt_tokens, events[2].usage.cached_tokens) == (5, 3)
             sent = upstream.seen[0]
             assert sent.path == "/v1/chat/completions"
             assert sent.body["model"] == "llama3"
@@ -238,7 +238,7 @@ def test_an_answer_that_was_complete_when_the_connection_broke_is_one(
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("n_events", [0, 2])
+@pytest.mark.parametrize("n_events", [0, 1])
 def test_cancelling_closes_the_upstreams_connection(n_events: int, serve: Any, open_engine: Any, ask: Any) -> None:
     """By closing the generator between events, and by cancelling who waits for the first one."""
 
@@ -296,7 +296,6 @@ def test_closing_the_engine_fails_what_is_running_and_refuses_what_comes(
 
         async with serve(script) as upstream, open_engine(upstream.url) as engine, asyncio.timeout(10):
             running = engine.generate(ask())
-            await anext(running)
             await anext(running)
             rest = asyncio.create_task(anext(running))
             await asyncio.sleep(0)

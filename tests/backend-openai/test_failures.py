@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from aiadmin_core.errors import AiAdminError, BadRequest, NotAuthenticated, Overloaded
+from aiadmin_core.errors import AiAdminError, BadRequest, ContextLengthExceeded, NotAuthenticated, Overloaded
 from aiadmin_openai.failures import Unavailable, UpstreamUnavailable, give_up, refused, reported, retry_after_s
 
 URL = "http://10.0.0.5:8000/v1"
@@ -80,6 +80,13 @@ def test_a_refusal_keeps_status_code_message_and_param(
 
     assert isinstance(error, BadRequest)
     assert (error.status, error.code, error.message, error.param) == (status, code, message, param)
+
+
+def test_a_prompt_that_does_not_fit_is_that_error_whoever_says_so() -> None:
+    error = refusal(400, {"error": {"message": "too long", "code": "context_length_exceeded", "param": "messages"}})
+
+    assert isinstance(error, ContextLengthExceeded)
+    assert (str(error), error.param) == ("too long", "messages")
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -31,7 +31,7 @@ def test_what_is_pulled_is_a_description(serve: Any, tmp_path: Path) -> None:
 
             assert delivered(model) == RemoteModel(upstreams=(upstream.url,), model="llama3")
             assert (model.format, model.suggested_name) == ("remote", "llama3")
-            assert [(file.role, file.name) for file in model.files] == [("model", "upstream.json")]
+            assert [(file.role, file.name) for file in model.files] == [("config", "upstream.json")]
             assert progress
 
     asyncio.run(main())

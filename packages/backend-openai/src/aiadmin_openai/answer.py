@@ -104,10 +104,12 @@ class Answer:
         return last
 
     def _started(self) -> list[Event]:
-        """The first time it is asked for. Few upstreams have counted the prompt by then."""
+        """Once; nothing where the upstream has not counted the prompt yet, as most have not."""
         if self._first_at is not None:
             return []
         self._first_at = self._clock()
+        if self._usage.prompt_tokens is None:
+            return []
         usage = self._usage_of(0, 0)
         return [events.Started(self._request.id, usage.prompt_tokens, usage.cached_tokens)]
 

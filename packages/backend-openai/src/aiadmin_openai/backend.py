@@ -25,15 +25,15 @@ class OpenAIBackend:
 
     name = "openai"
     in_process = True
-    """There is nothing native to crash and nothing to load: the router opens the engine in the server's own process."""
+    """Nothing native to crash, nothing to load: no process of its own is needed."""
 
     def suitability(self, model: ModelSpec) -> int | None:
         """50 for a model with an `upstream.json`, well-formed or not: this backend says best what is wrong with it."""
-        file = model.file("model")
-        if model.format != "remote" or file is None:
+        path = _description(model)
+        if model.format != "remote" or path is None:
             return None
         try:
-            return 50 if read(Path(file.path)) else None
+            return 50 if read(path) else None
         except BadRequest:
             return 50
 
@@ -64,9 +64,9 @@ class OpenAIBackend:
         from . import listing  # httpx is slow to import, and this module is imported by every command
         from .engine import OpenAIEngine
 
-        file = model.file("model")
+        path = _description(model)
         try:
-            remote = read(Path(file.path)) if file else None
+            remote = read(path) if path else None
             if remote is None:
                 raise BadRequest(f"'{model.name}' has no upstream.json.", hint="Pull the model again.")
             key = key_of(remote)
@@ -80,6 +80,12 @@ class OpenAIBackend:
             if found.error:
                 engine.pool.mark_down(upstream, found.error)
         return engine
+
+
+def _description(model: ModelSpec) -> Path | None:
+    """Its `upstream.json`. There are no weights, so whoever has the file alone takes it for the model."""
+    file = model.file("config") or model.file("model")
+    return Path(file.path) if file else None
 
 
 def _ask_all(remote: RemoteModel, sent: dict[str, str]) -> "list[Listing]":

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from aiadmin_core.errors import AiAdminError, BadRequest, NotAuthenticated, Overloaded
+from aiadmin_core.errors import AiAdminError, BadRequest, ContextLengthExceeded, NotAuthenticated, Overloaded
 
 from .remote import host_of
 
@@ -86,7 +86,7 @@ def refused(url: str, status: int, body: bytes, *, retry_after: str | None, secr
         return Unavailable(url, reason, retry_after_s=wait_s)
     if status < 400:
         return Unavailable(url, f"it answered {_phrase(status)}: it wants to be called at another address")
-    error = _refusal(host_of(url), status, message)
+    error = _refusal(host_of(url), status, code, message)
     error.status, error.param = status, param
     error.code = code or _CODES.get(status, error.code)
     if status != HTTPStatus.TOO_MANY_REQUESTS:
@@ -97,13 +97,17 @@ def refused(url: str, status: int, body: bytes, *, retry_after: str | None, secr
     return Unavailable(url, "it is busy (429)", retry_after_s=wait_s, refusal=error)
 
 
-def _refusal(host: str, status: int, message: str) -> AiAdminError:
+def _refusal(host: str, status: int, code: str, message: str) -> AiAdminError:
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         # Their messages like to repeat parts of the key.
         return NotAuthenticated(
             f"{host}, which serves this model, refuses the server's API key ({_phrase(status)}).",
             hint="The administrator sets the key: `aiadmin show` names the environment variable it is read from.",
         )
+    if code == ContextLengthExceeded.code and message:
+        error = ContextLengthExceeded(n_prompt=0, n_ctx=0)  # the numbers are in the upstream's words
+        error.message, error.hint = message, ""
+        return error
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return Overloaded(message or f"{host}, which serves this model, is busy.")
     return BadRequest(message or f"{host}, which serves this model, answered {_phrase(status)}.")

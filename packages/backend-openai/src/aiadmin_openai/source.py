@@ -47,7 +47,7 @@ class OpenAISource:
         path = workdir / FILE_NAME
         write(remote, path)
         return FetchedModel(
-            files=(FetchedFile(path=path, name=FILE_NAME),),
+            files=(FetchedFile(path=path, role="config", name=FILE_NAME),),
             format="remote",
             suggested_name=references.local_name(remote.model),
         )

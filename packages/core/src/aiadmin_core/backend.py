@@ -54,7 +54,11 @@ class Health:
 @runtime_checkable
 class Backend(Protocol):
     """Opens models of some formats. Made in every process by its plugin's hook: import no native library before
-    `open_engine`."""
+    `open_engine`.
+
+    One with nothing native in it may set `in_process = True`: its engines need no process of their own, and run in the
+    server's.
+    """
 
     name: str
     """Short, `llamacpp`: the prefix that picks this backend in `llamacpp/smollm2`."""

@@ -83,7 +83,7 @@ class Supervisor:
 
         Raises the `AiAdminError` that says why it cannot be opened.
         """
-        if self._settings.in_process:
+        if self._settings.in_process or getattr(backend, "in_process", False):
             return InProcess(await open_in_process(backend, model, options))
         build = await asyncio.to_thread(backend.build_id)
         crash = await asyncio.to_thread(self._known_crash, backend.name, build)
