@@ -33,10 +33,10 @@ class LocalSource:
 
     def claims(self, reference: str) -> bool:
         """Whether it looks like a path: whether it exists is for `fetch` to say."""
-        if self.in_place:
+        if self.in_place or not reference:
             return False
         looks = reference.startswith((".", "/", "~", "\\")) or reference.lower().endswith((".gguf", ".safetensors"))
-        return looks or re.match(r"[A-Za-z]:[\\/]", reference) is not None or Path(reference).exists()
+        return looks or re.match(r"[A-Za-z]:[\\/]", reference) is not None or _exists(reference)
 
     def origin(self, reference: str) -> str:
         """The path, in the store or not: `link:` after `file:` is a change of place, not of model."""
@@ -132,6 +132,10 @@ def safetensors_files(folder: Path) -> list[tuple[Path, FileRole]]:
         elif CONFIG_FILES.fullmatch(path.name):
             found.append((path, "config"))
     return found
+
+
+def _exists(text: str) -> bool:
+    return os.path.exists(text)  # noqa: PTH110 - Path.exists raises for texts that are too long for a path
 
 
 def suggest_name(text: str) -> str:
