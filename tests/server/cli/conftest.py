@@ -1,5 +1,6 @@
 """What the tests of the command line share: a state folder of their own, and the command in this process."""
 
+import json
 import os
 import re
 import subprocess
@@ -128,16 +129,44 @@ def aiadmin_backends():
 '''
 
 
-@pytest.fixture
-def echo(tmp_path: Path, state: Path) -> dict[str, str]:
-    """The environment of commands that find one plugin: a backend that says what was said, with the model `echo`."""
-    site = tmp_path / "site"
+@pytest.fixture(scope="session")
+def echo_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an installed plugin: a backend that says what was said, with the model `echo`."""
+    site = tmp_path_factory.mktemp("site")
     metadata = site / "aiadmin_cli_echo-0.1.dist-info"
-    metadata.mkdir(parents=True)
+    metadata.mkdir()
     (site / "aiadmin_cli_echo.py").write_text(ECHO)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: aiadmin-cli-echo\nVersion: 0.1\n")
     (metadata / "entry_points.txt").write_text("[aiadmin]\nclecho = aiadmin_cli_echo\n")
-    return os.environ | {"PYTHONPATH": str(site), "AIADMIN_PLUGINS": "clecho", "AIADMIN_IN_PROCESS": "1"}
+    return site
+
+
+def with_echo(site: Path, **more: str) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(site), "AIADMIN_PLUGINS": "clecho", "AIADMIN_IN_PROCESS": "1"} | more
+
+
+@pytest.fixture
+def echo(echo_site: Path, state: Path) -> dict[str, str]:
+    """The environment of commands that find one plugin, the echo backend, and no server."""
+    return with_echo(echo_site)
+
+
+@pytest.fixture(scope="session")
+def shared_server(echo_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a running `aiadmin serve` with the echo backend, for tests that leave it as it is."""
+    environment = with_echo(echo_site, AIADMIN_STATE=str(tmp_path_factory.mktemp("state")))
+    command = [*AIADMIN, "serve", "--port", "0", "--child"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout
+        yield json.loads(process.stdout.readline())["url"]
+        process.kill()
+
+
+@pytest.fixture
+def running(shared_server: str, echo: dict[str, str]) -> str:
+    """Points this test's commands at the shared server."""
+    echo["AIADMIN_HOST"] = shared_server
+    return shared_server
 
 
 @pytest.fixture

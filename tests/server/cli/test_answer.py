@@ -2,8 +2,6 @@
 
 from contextlib import nullcontext
 
-import pytest
-
 from aiadmin_server.cli._answer import Answer, report, show, visible
 
 
@@ -11,19 +9,34 @@ def chunk(text=None, finish=None, usage=None):
     return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}], "usage": usage}
 
 
-def test_pieces_are_written_as_they_come():
-    written: list[str] = []
+def shown(*chunks):
+    """The answer, and what was written and thought, in order."""
+    seen: list[tuple[str, str]] = []
     answer = Answer()
-
     show(
-        [chunk(""), chunk("Hel"), chunk("lo"), chunk(finish="stop")],
+        chunks,
         answer,
-        write=written.append,
+        write=lambda text: seen.append(("write", text)),
+        think=lambda text: seen.append(("think", text)),
         spinner=nullcontext(),
     )
+    return answer, seen
 
-    assert written == ["Hel", "lo", ""]
+
+def test_pieces_are_written_as_they_come():
+    answer, seen = shown(chunk(""), chunk("Hel"), chunk("lo"), chunk(finish="stop"))
+
+    assert seen == [("write", "Hel"), ("write", "lo")]
     assert (answer.text, answer.finish_reason) == ("Hello", "stop")
+
+
+def test_thinking_is_kept_apart_from_the_answer():
+    thinking = {"choices": [{"index": 0, "delta": {"reasoning_content": "hm"}, "finish_reason": None}]}
+
+    answer, seen = shown(thinking, chunk("Yes"), chunk("."))
+
+    assert seen == [("think", "hm"), ("think", "\n\n"), ("write", "Yes"), ("write", ".")]
+    assert answer.text == "Yes."
 
 
 def test_usage_arrives_in_a_chunk_without_choices():
@@ -36,11 +49,9 @@ def test_usage_arrives_in_a_chunk_without_choices():
 
 
 def test_an_empty_answer_is_an_answer():
-    answer = Answer()
+    answer, seen = shown(chunk(finish="stop"))
 
-    show([chunk(finish="stop")], answer, write=pytest.fail, spinner=nullcontext())
-
-    assert answer.text == ""
+    assert (answer.text, seen) == ("", [])
 
 
 def test_the_report_gives_first_token_and_speed(capsys):

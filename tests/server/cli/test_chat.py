@@ -8,14 +8,13 @@ import pytest
 pexpect = pytest.importorskip("pexpect", reason="needs a pseudo-terminal")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 
-PROMPT = ">>> "
+PROMPT = ">>>"
 CTRL_C, CTRL_D, ALT_ENTER, UP = "\x03", "\x04", "\x1b\r", "\x1b[A"
 
 
 @pytest.fixture
-def chat(serving, echo) -> Iterator[pexpect.spawn]:
+def chat(running, echo) -> Iterator[pexpect.spawn]:
     """`aiadmin run echo`, at its first prompt."""
-    serving()
     child = start(echo)
     yield child
     child.close(force=True)
@@ -24,7 +23,7 @@ def chat(serving, echo) -> Iterator[pexpect.spawn]:
 def start(environment, *arguments):
     command = ["-m", "aiadmin_server", "run", "echo", *arguments]
     environment = environment | {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
-    child = pexpect.spawn(sys.executable, command, env=environment, timeout=20, encoding="utf-8", dimensions=(24, 200))
+    child = pexpect.spawn(sys.executable, command, env=environment, timeout=10, encoding="utf-8", dimensions=(24, 200))
     child.expect_exact("Ctrl-D leaves.")
     child.expect_exact(PROMPT)
     return child
@@ -118,8 +117,7 @@ def test_history_is_kept_for_the_next_chat_and_only_for_its_owner(chat, echo, st
     assert (state / "history").stat().st_mode & 0o077 == 0
 
 
-def test_history_can_be_turned_off(serving, echo, state):
-    serving()
+def test_history_can_be_turned_off(running, echo, state):
     child = start(echo | {"AIADMIN_NOHISTORY": "1"})
     child.send("secret\r")
     child.expect_exact("[0 before] secret")

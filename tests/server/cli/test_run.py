@@ -24,31 +24,23 @@ def test_run_answers_without_a_running_server_and_leaves_none_behind(aiadmin_pro
     assert (done.returncode, done.stdout, done.stderr) == (0, "[0 before] say this \n", "")
 
 
-def test_run_uses_the_running_server(serving, aiadmin_process):
-    serving()
-
+def test_run_uses_the_running_server(running, aiadmin_process):
     assert aiadmin_process("run", "echo", "hi").stdout == "[0 before] hi \n"
     assert "echo:latest" in aiadmin_process("ps").stdout, "it is loaded there, not elsewhere"
 
 
-def test_piped_text_joins_the_prompt(serving, aiadmin_process):
-    serving()
-
+def test_piped_text_joins_the_prompt(running, aiadmin_process):
     assert aiadmin_process("run", "echo", "Repeat:", input="größer\n").stdout == "[0 before] Repeat:\n\ngrößer \n"
     assert aiadmin_process("run", "echo", input="alone").stdout == "[0 before] alone \n"
 
 
-def test_options_reach_the_model(serving, aiadmin_process):
-    serving()
-
+def test_options_reach_the_model(running, aiadmin_process):
     done = aiadmin_process("run", "echo", "hi", "--system", "Be brief.", "--temperature", "0", "--seed", "1")
 
     assert done.stdout == "[1 before] Be brief. | hi \n"
 
 
-def test_json_prints_the_completion_and_nothing_else(serving, aiadmin_process):
-    serving()
-
+def test_json_prints_the_completion_and_nothing_else(running, aiadmin_process):
     done = aiadmin_process("run", "echo", "hi", "--json")
 
     assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "[0 before] hi "
@@ -72,9 +64,7 @@ def test_nothing_to_ask_is_misuse(aiadmin_process):
     assert "Nothing to ask" in done.stderr
 
 
-def test_a_model_nobody_knows_fails_with_a_hint(serving, aiadmin_process):
-    serving()
-
+def test_a_model_nobody_knows_fails_with_a_hint(running, aiadmin_process):
     done = aiadmin_process("run", "no-such-model", "hi")
 
     assert (done.returncode, done.stdout) == (1, "")
@@ -82,9 +72,7 @@ def test_a_model_nobody_knows_fails_with_a_hint(serving, aiadmin_process):
     assert "Traceback" not in done.stderr
 
 
-def test_what_the_server_refuses_is_a_sentence(serving, aiadmin_process):
-    serving()
-
+def test_what_the_server_refuses_is_a_sentence(running, aiadmin_process):
     done = aiadmin_process("run", "echo", "hi", "--temperature", "3")
 
     assert done.returncode == 1

@@ -4,9 +4,11 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
+
+import click
 
 from ._client import Client
 from ._output import remark
@@ -51,7 +53,7 @@ def stream_answer(client: Client, request: dict[str, Any], *, waiting_for: str) 
     body = {**request, "stream": True, "stream_options": {"include_usage": True}}
     try:
         with closing(client.stream(CHAT_PATH, body)) as chunks:
-            show(chunks, answer, write=_write, spinner=_spinner(f"waiting for {waiting_for}"))
+            show(chunks, answer, write=_write, think=_think, spinner=_spinner(f"waiting for {waiting_for}"))
     except KeyboardInterrupt:
         raise Interrupted(answer) from None
     finally:
@@ -68,19 +70,35 @@ class Interrupted(Exception):
         self.answer = answer
 
 
-def show(chunks: Iterable[dict[str, Any]], answer: Answer, *, write: Callable[[str], None], spinner: Any) -> None:
-    """Write each chunk's text; the spinner turns until the first one."""
-    pieces = iter(chunks)
-    with spinner:
-        for chunk in pieces:
-            text = answer.add(chunk, time.perf_counter())
+def show(
+    chunks: Iterable[dict[str, Any]],
+    answer: Answer,
+    *,
+    write: Callable[[str], None],
+    think: Callable[[str], None],
+    spinner: AbstractContextManager[object],
+) -> None:
+    """Write each chunk's text, give `think` what the model thinks before; the spinner turns until the first of them."""
+    thinking = False
+    with ExitStack() as waiting:
+        waiting.enter_context(spinner)
+        for chunk in chunks:
+            thought, text = thought_in(chunk), answer.add(chunk, time.perf_counter())
+            if not thought and not text:
+                continue
+            waiting.close()
+            if thought:
+                think(thought)
             if text:
-                break
-        else:
-            return
-    write(text)
-    for chunk in pieces:
-        write(answer.add(chunk, time.perf_counter()))
+                if thinking:
+                    think("\n\n")
+                write(text)
+            thinking = bool(thought)
+
+
+def thought_in(chunk: dict[str, Any]) -> str:
+    """What the model thinks, which is no part of the answer."""
+    return "".join(choice["delta"].get("reasoning_content") or "" for choice in chunk.get("choices", ()))
 
 
 def report(answer: Answer) -> None:
@@ -107,8 +125,18 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def _spinner(text: str) -> Any:
-    if not (sys.stderr.isatty() and sys.stdout.isatty()):
+def _think(text: str) -> None:
+    """Beside the answer, and only where somebody watches."""
+    if _watched():
+        click.echo(click.style(visible(text), dim=True), nl=False, err=True)
+
+
+def _watched() -> bool:
+    return sys.stderr.isatty() and sys.stdout.isatty()
+
+
+def _spinner(text: str) -> AbstractContextManager[object]:
+    if not _watched():
         return nullcontext()
     from rich.console import Console
 
