@@ -102,7 +102,8 @@ def _refusal(host: str, status: int, code: str, message: str) -> AiAdminError:
         # Their messages like to repeat parts of the key.
         return NotAuthenticated(
             f"{host}, which serves this model, refuses the server's API key ({_phrase(status)}).",
-            hint="The administrator sets the key: `aiadmin show` names the environment variable it is read from.",
+            hint="It is read from the environment variable that the model was pulled with (`?key=VARIABLE`), where "
+            "`aiadmin serve` was started.",
         )
     if code == ContextLengthExceeded.code and message:
         error = ContextLengthExceeded(n_prompt=0, n_ctx=0)  # the numbers are in the upstream's words
