@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from aiadmin_core.errors import (
     AiAdminError,
@@ -297,5 +298,16 @@ def test_a_slow_reader_gets_every_word_in_fewer_events(start_runner, ask):
             events += await collect(slow)
             assert text(events) == "".join(f"{number} " for number in range(n_words))
             assert len(events) < 1000
+
+    asyncio.run(main())
+
+
+def test_what_json_can_say_and_msgpack_cannot_is_the_clients_mistake(start_runner, ask):
+    async def main():
+        async with start_runner() as runner:
+            engine = await runner.engine()
+            with pytest.raises(BadRequest, match="cannot be passed on"):
+                await collect(engine.generate(replace(ask("hi"), extra={"seed": 2**80})))
+            assert engine.n_open == 0
 
     asyncio.run(main())

@@ -163,6 +163,8 @@ class RemoteEngine:
             self._connection.send(command)
         except frames.FrameTooLarge as error:
             raise BadRequest(f"The request is too large: {error}.", hint="Send less text, or smaller media.") from None
+        except (OverflowError, RecursionError, UnicodeError) as error:  # msgpack has less room than JSON
+            raise BadRequest(f"The request cannot be passed on: {error}.") from None
 
     async def _call(self, method: str, result: type[Result], **arguments: Any) -> Result:
         """`method`'s result, converted to the type `result`; cancelling the call cancels it in the runner."""

@@ -121,6 +121,7 @@ class Host:
         self._events: list[Event] = []
         self._replies: list[Answer | Closed] = []
         self._flushing = False
+        self._closing = False
 
     def serve(self, engine: Engine, *, backend: str) -> None:
         """The model is loaded: say so, and answer from now on."""
@@ -147,7 +148,9 @@ class Host:
             print(f"The server's command cannot be read: {error}", file=sys.stderr)  # noqa: T201 - the runner's log
 
     async def close(self) -> None:
-        """End every request, then the engine, then the connection."""
+        """End every request, then the engine, then the connection. Nothing is sent any more: to the server, the
+        requests that were open end with the connection."""
+        self._closing = True
         tasks = [*self._tasks.values(), *([self._heartbeat] if self._heartbeat else [])]
         for task in tasks:
             task.cancel()
@@ -209,7 +212,7 @@ class Host:
             await self._connection.drain()
 
     def _flush_soon(self) -> None:
-        if not self._flushing:
+        if not self._flushing and not self._closing:
             self._flushing = True
             self._loop.call_soon(self._flush)  # after every task that this turn has woken
 

@@ -1,7 +1,7 @@
 """Opening a model in this process: what a runner does, and the server in its in-process mode."""
 
 import asyncio
-from typing import Any, cast
+from typing import cast
 
 from ..backend import Backend, Engine
 from ..errors import AiAdminError, ModelLoadFailed
@@ -14,12 +14,7 @@ async def open_in_process(backend: Backend, model: ModelSpec, options: EngineOpt
     Raises `errors.AiAdminError`, of `ModelLoadFailed`'s kind unless the backend says otherwise.
     """
     try:
-        opened: Any = await asyncio.to_thread(backend.open_engine, model, options)
-        if hasattr(opened, "generate"):
-            return cast(Engine, opened)
-        from ..assemble import assemble  # heavy, and only needed where an engine of the lower level was opened
-
-        return cast(Engine, assemble(opened, model))
+        return await asyncio.to_thread(_open, backend, model, options)
     except AiAdminError:
         raise
     except Exception as error:
@@ -27,3 +22,12 @@ async def open_in_process(backend: Backend, model: ModelSpec, options: EngineOpt
             f"The backend '{backend.name}' could not open {model.name}: {type(error).__name__}: {error}",
             hint="Run `aiadmin doctor`; the runner's log has the traceback.",
         ) from error
+
+
+def _open(backend: Backend, model: ModelSpec, options: EngineOptions) -> Engine:
+    opened = backend.open_engine(model, options)
+    if hasattr(opened, "generate"):
+        return cast(Engine, opened)
+    from ..assemble import assemble  # heavy, and only needed for an engine of the lower level
+
+    return assemble(opened, model)

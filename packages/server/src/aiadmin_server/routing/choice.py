@@ -49,10 +49,12 @@ def choose_backend(target: Target, offers: Offers, broken: Sequence[Plugin] = ()
 
 
 def engine_key(target: Target, backend: str) -> str:
-    """Names with the same key share an engine: the same files, chat template, backend and options."""
+    """Names with the same key share an engine: the same files, backend and options, and the same of what the engine
+    takes from the model's manifest (what only requests take from it may differ)."""
     model = target.spec
+    manifest = (model.template, model.system, model.parameters.get("stop"))
     files = [(file.role, file.digest or file.path) for file in model.files if file.role != "model"]
-    options = _ENCODER.encode((files, model.template, target.options))
+    options = _ENCODER.encode((files, manifest, target.options))
     return f"{backend}/{model.digest or model.name}/{sha256(options).hexdigest()[:16]}"
 
 

@@ -1,0 +1,229 @@
+"""Real runner processes: started, crashed, remembered, explained, ended."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+
+import pytest
+
+from aiadmin_core.errors import ModelLoadFailed, RunnerDied
+from aiadmin_core.specs.events import Failed, TextDelta
+from aiadmin_core.specs.model import EngineOptions
+from aiadmin_server.runners import machine
+from aiadmin_server.runners.supervisor import Supervisor
+from aiadmin_server.runners.vitals import Limits
+from aiadmin_server.settings import Settings
+
+
+@pytest.fixture
+def supervisor(tmp_path, misbehaving):
+    """Opens models of the misbehaving backend; `settings` and `limits` as given."""
+
+    def make(*, limits=None, **settings):
+        made = Supervisor(Settings(state=tmp_path / "state", **settings), limits=limits)
+
+        @contextlib.asynccontextmanager
+        async def opened(model, options=None):
+            running = await made.open("misbehaving", misbehaving, model, options or EngineOptions())
+            try:
+                yield running
+            finally:
+                await running.stop()
+
+        return opened
+
+    return make
+
+
+async def collect(events):
+    async with contextlib.aclosing(events):
+        return [event async for event in events]
+
+
+def text(events):
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def test_a_model_answers_from_a_process_of_its_own(supervisor, model, ask, tmp_path):
+    journal = tmp_path / "journal"
+
+    async def main():
+        async with supervisor()(model(journal=str(journal))) as running:
+            assert running.pid != os.getpid()
+            assert running.state == "ready"
+            assert running.trouble() is None
+            assert text(await collect(running.engine.generate(ask("say this")))) == "say this "
+        assert running.state == "stopped"
+        assert await running.ended == 0
+        assert journal.read_text().splitlines() == ["opening", "closed"]
+
+    asyncio.run(main())
+
+
+def test_a_crash_while_loading_is_paid_for_once(supervisor, model, ask, tmp_path, monkeypatch):
+    """First start: crash, then safe mode. Second: safe mode at once. Another build starts with a clean slate."""
+    journal = tmp_path / "journal"
+    crashing = model(load="crash", journal=str(journal))
+
+    async def main():
+        for _ in range(2):
+            async with supervisor()(crashing) as running:
+                assert running.engine.facts.notes == ("opened in safe mode",)
+                (note,) = running.notes
+                assert note.startswith("safe mode: the backend was killed by SIGSEGV while it loaded m:latest")
+                assert text(await collect(running.engine.generate(ask("hello")))) == "hello "
+        monkeypatch.setenv("MISBEHAVING_BUILD", "misbehaving-2")
+        async with supervisor()(crashing):
+            pass
+
+    asyncio.run(main())
+    opened = [line for line in journal.read_text().splitlines() if line.startswith("opening")]
+    assert opened == ["opening", "opening safely", "opening safely", "opening", "opening safely"]
+    assert [crash.build for crash in machine.read(tmp_path / "state").crashes] == ["misbehaving-2"]
+
+
+def test_a_crash_in_safe_mode_too_is_told_and_not_remembered(supervisor, model, tmp_path):
+    async def main():
+        with pytest.raises(ModelLoadFailed) as caught:
+            async with supervisor()(model(load="always crash")):
+                pass
+        message = caught.value.message
+        assert message.startswith("The process serving m:latest (misbehaving) was killed by SIGSEGV while loading; ")
+        assert "its last lines: " in message
+        assert "reading address zero | Fatal Python error: Segmentation fault" in message
+        assert "safe mode too" in caught.value.hint
+        assert machine.read(tmp_path / "state").crashes == ()
+
+    asyncio.run(main())
+    assert b"reading address zero" in (tmp_path / "state/logs/runner-misbehaving-m-latest.log").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("load", "message"),
+    [
+        ("refuse", "The file is no model."),
+        ("exit", "ended with exit status 3 while loading; its last lines: giving up"),
+    ],
+)
+def test_a_failed_load_is_not_a_crash(supervisor, model, tmp_path, load, message):
+    journal = tmp_path / "journal"
+
+    async def main():
+        with pytest.raises(ModelLoadFailed, match=message):
+            async with supervisor()(model(load=load, journal=str(journal))):
+                pass
+
+    asyncio.run(main())
+    assert journal.read_text() == "opening\n"
+
+
+def test_a_load_without_a_sign_of_life_is_given_up(supervisor, model):
+    async def main():
+        with pytest.raises(ModelLoadFailed, match="no sign of life for 2 s"):
+            async with supervisor(load_timeout_s=2.0)(model(load="hang")):
+                pass
+
+    asyncio.run(main())
+
+
+def test_a_load_that_is_cancelled_leaves_no_process(supervisor, model, tmp_path):
+    journal = tmp_path / "journal"
+
+    async def main():
+        opening = asyncio.create_task(supervisor()(model(load="hang", journal=str(journal))).__aenter__())
+        while not await asyncio.to_thread(journal.exists):
+            await asyncio.to_thread(time.sleep, 0.01)
+        before = children()
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        return before
+
+    before = asyncio.run(main())
+    assert len(before) == 1
+    assert not any(process.is_running() for process in before)
+
+
+def children():
+    psutil = pytest.importorskip("psutil")
+    return [process for process in psutil.Process().children() if "aiadmin_core.runner" in process.cmdline()]
+
+
+@pytest.mark.parametrize(("how", "name"), [("crash", "SIGSEGV"), ("abort", "SIGABRT")])
+def test_a_crash_in_mid_stream_is_explained(supervisor, model, ask, how, name):
+    async def main():
+        async with supervisor()(model()) as running:
+            events = await collect(running.engine.generate(ask(f"{how} now")))
+            assert text(events) == f"{how} now "
+            failure = events[-1]
+            assert isinstance(failure, Failed)
+            assert failure.message.startswith(
+                f"The process serving m:latest (misbehaving) was killed by {name}; its last"
+            )
+            assert (failure.code, failure.status) == ("runner_died", 502)
+            assert failure.hint == "Send the request again: the model is loaded afresh."
+            assert running.state == "failed"
+
+    asyncio.run(main())
+
+
+def test_kill_9_in_mid_stream_is_explained(supervisor, model, ask):
+    async def main():
+        async with supervisor()(model()) as running:
+            waiting = running.engine.generate(ask("hang on"))
+            await anext(waiting)
+            os.kill(running.pid, signal.SIGKILL)
+            failure = (await collect(waiting))[-1]
+            assert "was killed by SIGKILL" in failure.message
+            assert "memory ran out" in failure.hint
+            with pytest.raises(RunnerDied, match="SIGKILL"):
+                await collect(running.engine.generate(ask("again")))
+
+    asyncio.run(main())
+
+
+def test_a_runner_that_falls_silent_under_a_request_is_ended(supervisor, model, ask):
+    limits = Limits(late_s=1, silent_s=4)
+
+    async def main():
+        async with supervisor(limits=limits)(model()) as running:
+            events = await collect(running.engine.generate(ask("block everything")))
+            assert "was ended because it has not been heard of for" in events[-1].message
+            assert running.state == "failed"
+
+    asyncio.run(main())
+
+
+def test_an_engine_that_makes_no_step_is_ended(supervisor, model, ask):
+    async def main():
+        async with supervisor(limits=Limits(stuck_s=3))(model()) as running:
+            events = await collect(running.engine.generate(ask("hang on")))
+            assert "was ended because its engine has not made a step for" in events[-1].message
+
+    asyncio.run(main())
+
+
+def test_stop_ends_a_runner_that_does_not_listen(supervisor, model, ask):
+    async def main():
+        async with supervisor()(model()) as running:
+            events = running.engine.generate(ask("block everything"))
+            await anext(events)
+            async with asyncio.timeout(10):
+                await running.stop()
+            assert (await collect(events))[-1].message == "m:latest was unloaded under the request."
+
+    asyncio.run(main())
+
+
+def test_in_process_mode_opens_the_engine_here(supervisor, model, ask, tmp_path):
+    async def main():
+        async with supervisor(in_process=True)(model()) as running:
+            assert running.pid == os.getpid()
+            assert text(await collect(running.engine.generate(ask("say this")))) == "say this "
+        with pytest.raises(ModelLoadFailed, match="ZeroDivisionError"):
+            async with supervisor(in_process=True)(model(load="bug")):
+                pass
+
+    asyncio.run(main())
