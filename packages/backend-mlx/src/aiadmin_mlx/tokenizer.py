@@ -48,7 +48,9 @@ class MlxTokenizer:
         self.bos: int | None = vocabulary.get(bos) if bos else None
         first = Tokenizer.from_str(json.dumps(description)).encode("a").ids[:1]
         self.add_bos = self.bos is not None and bool(settings.get("add_bos_token", first == [self.bos]))
-        self.end_tokens = _end_tokens(folder, settings, vocabulary, control)
+        named = _named_ends(folder, settings, vocabulary)
+        self.eos: int | None = named[0] if named else None
+        self.end_tokens = frozenset(named) | {token for text, token in control.items() if text in _TURN_ENDS}
         self.chat_template = read_chat_template(folder)
 
     def encode(self, text: str, *, special: bool) -> list[int]:
@@ -145,18 +147,14 @@ def _byte_alphabet() -> dict[str, bytes]:
     return {chr(byte): bytes([byte]) for byte in printable} | shifted
 
 
-def _end_tokens(
-    folder: Path, settings: Mapping[str, Any], vocabulary: Mapping[str, int], control: Mapping[str, int]
-) -> frozenset[int]:
-    """EOS as any of the folder's files name it, and the control tokens that end a turn."""
-    ends = {token for text, token in control.items() if text in _TURN_ENDS}
+def _named_ends(folder: Path, settings: Mapping[str, Any], vocabulary: Mapping[str, int]) -> list[int]:
+    """EOS as the folder's files name it: the tokenizer's own first, which is the one that templates write."""
+    ends = [vocabulary[text]] if (text := _content(settings.get("eos_token"))) in vocabulary else []
     for name in ("generation_config.json", "config.json"):
         if (folder / name).is_file():
             eos = read_json(folder / name).get("eos_token_id")
-            ends.update(token for token in (eos if isinstance(eos, list) else [eos]) if isinstance(token, int))
-    if (text := _content(settings.get("eos_token"))) in vocabulary:
-        ends.add(vocabulary[text])
-    return frozenset(ends)
+            ends.extend(token for token in (eos if isinstance(eos, list) else [eos]) if isinstance(token, int))
+    return ends
 
 
 def _content(token: Any) -> str:

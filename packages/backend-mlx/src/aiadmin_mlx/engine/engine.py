@@ -78,7 +78,7 @@ class MlxEngine:
         self.facts = self._opened.facts
         self.tokenizer: Tokenizer = self._opened.tokenizer
         self.capabilities = Capabilities(
-            inputs=frozenset({"tokens"}),
+            inputs=frozenset({"text", "tokens"}),
             sampling=SAMPLING,
             max_choices=self._opened.n_parallel,
             max_logprobs=MAX_LOGPROBS,

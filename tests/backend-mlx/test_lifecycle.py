@@ -1,0 +1,154 @@
+"""How an engine opens, dies and closes."""
+
+import json
+import shutil
+import threading
+from importlib import metadata
+
+import pytest
+
+from aiadmin_core.backend import Sampled
+from aiadmin_core.errors import AiAdminError, ModelLoadFailed
+
+
+def test_an_architecture_that_mlx_lm_does_not_know_is_named_with_a_way_out(open_player, tiny_mlx, tmp_path):
+    folder = copy_of(tiny_mlx, tmp_path, config={"model_type": "gizmo"})
+
+    with pytest.raises(ModelLoadFailed) as raised:
+        open_player(folder)
+
+    assert "'gizmo'" in raised.value.message
+    assert metadata.version("mlx-lm") in raised.value.message
+    assert "pip install --upgrade mlx-lm" in raised.value.hint
+
+
+def test_weights_that_do_not_match_the_config_are_a_load_failure(open_player, tiny_mlx, tmp_path):
+    folder = copy_of(tiny_mlx, tmp_path, config={"num_hidden_layers": 3})
+
+    with pytest.raises(ModelLoadFailed, match="cannot load test"):
+        open_player(folder)
+
+
+def test_a_cut_weight_file_is_a_load_failure(open_player, tiny_mlx, tmp_path):
+    folder = copy_of(tiny_mlx, tmp_path)
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.truncate(1_000_000)
+
+    with pytest.raises(ModelLoadFailed, match="no whole safetensors file"):
+        open_player(folder)
+
+
+def test_a_model_of_own_code_is_not_run(open_player, tiny_mlx, tmp_path):
+    folder = copy_of(tiny_mlx, tmp_path, config={"model_file": "evil.py"})
+    (folder / "evil.py").write_text("raise SystemExit('ran')")
+
+    with pytest.raises(ModelLoadFailed, match=r"evil\.py"):
+        open_player(folder)
+
+
+def test_a_model_larger_than_the_memory_is_refused_with_both_numbers(open_player):
+    with pytest.raises(ModelLoadFailed) as raised:
+        open_player(extra={"memory_limit_bytes": 20_000_000})
+
+    assert "0.03 GB" in raised.value.message
+    assert "0.02 GB" in raised.value.message
+
+
+def test_the_context_is_cut_to_what_the_memory_holds_and_says_so(open_player):
+    facts = open_player(extra={"memory_limit_bytes": 26_200_000, "prompt_cache_bytes": 0}).engine.facts
+
+    assert 256 <= facts.n_ctx < 2048
+    assert any(note.startswith("context cut from 2048 to ") for note in facts.notes)
+
+
+def test_a_setting_nobody_knows_is_refused(open_player):
+    with pytest.raises(ModelLoadFailed, match="turbo"):
+        open_player(extra={"turbo": True})
+
+
+def test_options_are_honoured_or_noted(open_player):
+    player = open_player(n_ctx=64, n_parallel=2, n_threads=3, n_gpu_layers=0, safe_mode=True)
+
+    facts = player.engine.facts
+    assert (facts.n_ctx, facts.device, player.engine.capabilities.max_choices) == (64, "cpu", 2)
+    assert [note.split(":")[0] for note in facts.notes] == ["safe mode", "n_threads has no effect"]
+    assert player.ask([5] * 60, max_tokens=4).error is None
+    assert player.ask([5] * 61, max_tokens=4).error is not None
+
+
+def test_the_facts_are_those_of_the_files(tiny):
+    facts = tiny.engine.facts
+
+    assert (facts.architecture, facts.quantization, facts.device) == ("llama", "F32", "cpu")
+    assert (facts.n_ctx, facts.n_ctx_train, facts.n_vocab, facts.n_embd) == (2048, 2048, 49152, 64)
+    assert facts.n_params == 2 * 49152 * 64 + 2 * (64 * 64 * 2 + 32 * 64 * 2 + 3 * 64 * 128 + 2 * 64) + 64
+
+
+def test_a_dead_engine_thread_breaks_every_request_and_refuses_new_ones(open_player):
+    player = open_player(n_parallel=1)
+    running = player.submit("one", max_tokens=1000)
+    waiting = player.submit("two", max_tokens=1000)
+
+    def die(event):
+        if isinstance(event, Sampled):
+            player.on_event = lambda event: None
+            raise MemoryError("no room")
+
+    player.on_event = die
+
+    for answer in (running, waiting):
+        assert "MemoryError: no room" in str(answer.wait().error)
+    with pytest.raises(AiAdminError, match="engine thread died"):
+        player.submit("three")
+
+
+def test_closing_ends_open_requests_and_the_thread(open_player):
+    player = open_player(n_parallel=1)
+    running = player.submit("one", max_tokens=1000)
+    waiting = player.submit("two", max_tokens=1000)
+    running.first_token.wait()
+
+    player.engine.close()
+
+    assert running.wait().error is not None
+    assert waiting.wait().error is not None
+    assert not any(thread.name == "mlx-engine" and thread is player.engine._thread for thread in threading.enumerate())
+    with pytest.raises(AiAdminError, match="unloaded"):
+        player.submit("three")
+    player.engine.close()  # once more does no harm
+    player.engine.cancel(1)
+    assert player.engine.stats().n_completion_tokens > 0
+
+
+def test_an_engine_that_was_never_started_can_be_closed(tiny_mlx, describe):
+    from aiadmin_core.specs.model import EngineOptions
+    from aiadmin_mlx.backend import MlxBackend
+
+    MlxBackend().open_engine(describe(tiny_mlx), EngineOptions()).close()
+
+
+def test_a_model_of_blobs_is_loaded_by_the_names_its_files_have(open_player, tiny_mlx, tmp_path, describe):
+    from aiadmin_core.specs.model import EngineOptions, ModelFile, ModelSpec
+    from aiadmin_mlx.backend import MlxBackend
+
+    files = []
+    for index, path in enumerate(sorted(tiny_mlx.iterdir())):
+        blob = tmp_path / f"sha256-{index}"
+        shutil.copy(path, blob)
+        files.append(ModelFile(role="model", path=str(blob), name=path.name))
+    spec = ModelSpec(name="blobs", digest="sha256:0", format="safetensors", files=tuple(files))
+
+    engine = MlxBackend().open_engine(spec, EngineOptions())
+
+    assert engine.facts.architecture == "llama"
+    assert engine.tokenizer.chat_template
+    engine.close()
+
+
+def copy_of(folder, target, config=None):
+    """A copy of a model folder, its config changed."""
+    copied = target / "model"
+    shutil.copytree(folder, copied)
+    path = copied / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **(config or {})}))
+    return copied

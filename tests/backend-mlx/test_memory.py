@@ -1,0 +1,71 @@
+"""What fits and what does not."""
+
+import pytest
+
+from aiadmin_core.errors import ModelLoadFailed
+from aiadmin_mlx.memory import _container_bytes, available_bytes, check_weights, plan, resident_bytes
+
+GB = 10**9
+
+
+def test_weights_that_fit_pass_and_others_are_refused_with_both_numbers():
+    check_weights("m", weights_bytes=5 * GB, limit_bytes=5 * GB)
+    with pytest.raises(ModelLoadFailed, match=r"m does not fit: its weights take 6\.00 GB, 5\.00 GB of memory"):
+        check_weights("m", weights_bytes=6 * GB, limit_bytes=5 * GB)
+
+
+def divide(**changes):
+    settings = {"free_bytes": 10 * GB, "bytes_per_token": 10_000, "n_ctx": 8192, "n_parallel": 8}
+    return plan("m", **{**settings, "prompt_cache_bytes": None, **changes})
+
+
+def test_with_room_for_all_every_sequence_gets_a_whole_context():
+    divided = divide()
+
+    assert (divided.n_ctx, divided.n_cells, divided.prompt_cache_bytes) == (8192, 8 * 8192, 2_500_000_000)
+
+
+def test_with_less_room_sequences_share_it():
+    divided = divide(free_bytes=GB // 2)
+
+    assert divided.n_ctx == 8192
+    assert divided.n_cells == (int(GB / 2 * 0.8) - GB // 8) // 10_000
+
+
+def test_with_little_room_the_context_is_cut():
+    divided = divide(free_bytes=20_000_000, prompt_cache_bytes=0)
+
+    assert divided.n_ctx == divided.n_cells == 1600
+
+
+def test_with_no_room_for_a_short_context_the_model_is_refused():
+    with pytest.raises(ModelLoadFailed, match="256 tokens of context take"):
+        divide(free_bytes=1_000_000)
+
+
+def test_a_model_whose_state_does_not_grow_is_not_limited():
+    assert divide(bytes_per_token=0, free_bytes=1000).n_ctx == 8192
+
+
+def test_kept_prefixes_take_what_the_administrator_says():
+    assert divide(prompt_cache_bytes=123).prompt_cache_bytes == 123
+    assert divide(free_bytes=100 * GB).prompt_cache_bytes == 4 << 30
+
+
+def test_metals_recommendation_bounds_the_unified_memory():
+    assert available_bytes({"max_recommended_working_set_size": 1000}) == 1000
+    assert available_bytes({}) > 1000
+
+
+def test_a_containers_limit_counts_without_its_file_cache(tmp_path):
+    assert _container_bytes(tmp_path) is None
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("900\n")
+    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 500\nactive_file 200\n")
+    assert _container_bytes(tmp_path) == 800
+    (tmp_path / "memory.max").write_text("max\n")
+    assert _container_bytes(tmp_path) is None
+
+
+def test_this_process_has_some_memory():
+    assert resident_bytes() > 1_000_000
