@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import openai
@@ -46,7 +47,7 @@ async def stream(client: Any, question: str) -> tuple[str, list[float], list[Any
 
 
 def test_eight_streams_are_decoded_together_and_say_what_each_says_alone(
-    server: Any, record_property: pytest.RecordProperty
+    server: Any, record_property: Callable[[str, object], None]
 ) -> None:
     async def main() -> tuple[list[Any], list[Any]]:
         async with openai.AsyncOpenAI(base_url=server.base_url, api_key="x", max_retries=0) as client:

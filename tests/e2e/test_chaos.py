@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 pytestmark = [pytest.mark.real_model, pytest.mark.xdist_group("chaos")]
-ASK = [{"role": "user", "content": "Say this is a test"}]
+ASK = [{"role": "user", "content": "Say: this is a test."}]
 ENDLESS = {
     "model": "smollm2",
     "messages": [{"role": "user", "content": "Count to a thousand."}],

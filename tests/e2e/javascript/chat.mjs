@@ -2,7 +2,7 @@
 import OpenAI from 'openai'
 
 const openai = new OpenAI({ baseURL: `${process.env.AIADMIN_URL}/v1/`, apiKey: 'AiAdmin' })
-const messages = [{ role: 'user', content: 'Say this is a test' }]
+const messages = [{ role: 'user', content: 'Say: this is a test.' }]
 
 const whole = await openai.chat.completions.create({ model: 'smollm2', messages, max_tokens: 24, temperature: 0 })
 

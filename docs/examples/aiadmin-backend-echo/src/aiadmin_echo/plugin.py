@@ -8,9 +8,10 @@ from aiadmin_core.backend import Backend, Health, ModelInfo
 from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.content import plain_text
-from aiadmin_core.specs.events import Event, Finished, Started, TextDelta, Usage
+from aiadmin_core.specs.events import Event, Finished, FinishReason, Started, TextDelta, Usage
 from aiadmin_core.specs.model import EngineOptions, EngineStats, ModelFacts, ModelSpec
 from aiadmin_core.specs.request import GenerateRequest
+from aiadmin_core.text.stop import StopStrings
 
 ECHO = ModelSpec(name="echo", digest="echo", format="other", files=())
 
@@ -19,17 +20,24 @@ class EchoEngine:
     """Messages in, events out; closing the generator cancels the request."""
 
     capabilities = Capabilities()
-    facts = ModelFacts(architecture="echo", n_ctx=1 << 20)
+    facts = ModelFacts(architecture="echo")
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         words = plain_text(request.messages[-1].content).split()
-        limit = request.sampling.max_tokens or len(words)
         yield Started(request.id, prompt_tokens=len(words))
-        for word in words[:limit]:
+        stops, n_tokens = StopStrings(request.sampling.stop), 0
+        for word in words[: request.sampling.max_tokens]:
             await asyncio.sleep(0)  # others have their turn
-            yield TextDelta(request.id, word + " ")
-        usage = Usage(prompt_tokens=len(words), completion_tokens=min(limit, len(words)))
-        yield Finished(request.id, "length" if limit < len(words) else "stop", usage)
+            n_tokens += 1
+            if text := stops.feed(word + " "):
+                yield TextDelta(request.id, text)
+            if stops.matched:
+                break
+        if text := stops.flush():
+            yield TextDelta(request.id, text)
+        reason: FinishReason = "stop" if stops.matched or n_tokens == len(words) else "length"
+        usage = Usage(prompt_tokens=len(words), completion_tokens=n_tokens)
+        yield Finished(request.id, reason, usage, stop=stops.matched)
 
     def stats(self) -> EngineStats:
         return EngineStats()
