@@ -17,6 +17,7 @@ import msgspec
 
 from .backend import Engine, Matcher, StepEvent, TokenEngine, TokenRequest
 from .errors import AiAdminError, BadRequest, ContextLengthExceeded
+from .plugins import load_plugins
 from .refuse import unsupported
 from .specs.capabilities import Capabilities, ConstraintKind
 from .specs.content import Message
@@ -34,9 +35,13 @@ _CONSTRAINTS: frozenset[ConstraintKind] = frozenset({"json_object", "json_schema
 _NO_LIMIT = 2**31 - 1
 
 
-def assemble(engine: TokenEngine, model: ModelSpec, *, reasoning_dialects: Sequence[ReasoningDialect] = ()) -> Engine:
-    """The `Engine` of `model`, which `engine` has opened. `reasoning_dialects` are those of plugins; they come before
-    core's own."""
+def assemble(
+    engine: TokenEngine, model: ModelSpec, *, reasoning_dialects: Sequence[ReasoningDialect] | None = None
+) -> Engine:
+    """The `Engine` of `model`, which `engine` has opened. `reasoning_dialects` come before core's own; None asks the
+    installed plugins for theirs."""
+    if reasoning_dialects is None:
+        reasoning_dialects = load_plugins().collect("aiadmin_reasoning_dialects")
     return AssembledEngine(engine, model, (*reasoning_dialects, *DIALECTS))
 
 
@@ -77,8 +82,9 @@ class AssembledEngine:
         self._exchanges[prepared.id] = exchange
         try:
             self._engine.submit(prepared)
-            async for event in exchange.events():
-                yield event
+            while not exchange.over:
+                for event in await exchange.news():
+                    yield event
         finally:
             del self._exchanges[prepared.id]
             if exchange.running:
@@ -125,7 +131,10 @@ class AssembledEngine:
     def _deliver(self, events: Sequence[StepEvent]) -> None:
         for event in events:
             if exchange := self._exchanges.get(event.request_id):
-                exchange.take(event)
+                try:
+                    exchange.take(event)
+                except Exception as error:  # a reasoning dialect is a plugin's: its request fails, no other
+                    exchange.fail(error)
 
     def _prepare(self, request: GenerateRequest, id: int) -> tuple[TokenRequest, str]:
         """What the engine is asked, and the end of the prompt's text. On a worker thread."""
@@ -194,12 +203,11 @@ def _template(engine: TokenEngine, model: ModelSpec) -> tuple[ChatTemplate | Non
         source, stops = CHATML, stops or (CHATML_END,)
         notes.append("no chat template: conversations are written as ChatML")
     names: dict[int | None, str] = {token: text for text, token in tokenizer.control_tokens.items()}
-    eos = getattr(tokenizer, "eos", None)  # young: the first tokenizers were written without it
     try:
         template = ChatTemplate(
             source,
             bos=names.get(tokenizer.bos, ""),
-            eos=names.get(eos, ""),
+            eos=names.get(tokenizer.eos, ""),
         )
     except BadRequest as error:
         return None, stops, [f"no conversations: {error.message}"]

@@ -16,8 +16,3 @@ class Detokenizer:
     def flush(self) -> str:
         """What is left at the end: U+FFFD for a character that was never completed, or nothing."""
         return self._decoder.decode(b"", final=True)
-
-    @property
-    def pending(self) -> bool:
-        """Whether a character has begun and is not complete."""
-        return bool(self._decoder.getstate()[0])

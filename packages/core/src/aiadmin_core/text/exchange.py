@@ -6,7 +6,7 @@ arrive, whether or not anybody reads: a stop string frees its place in the engin
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from ..backend import Broken, Ended, Prefilled, Sampled, StepEvent
 from ..errors import AiAdminError
@@ -29,12 +29,15 @@ class Exchange:
         self._prefilled_at = 0.0
         self._error: Exception | None = None
         self._out: list[Event] = []
-        self._news = asyncio.Event()
+        self._begun = False
+        self._happened = asyncio.Event()
+        self.over = False
+        """Whether `news` has given everything there will be."""
 
     @property
     def running(self) -> bool:
-        """Whether the engine still works on it."""
-        return bool(self._running) and self._error is None
+        """Whether the engine may still work on it."""
+        return bool(self._running)
 
     def take(self, event: StepEvent) -> None:
         """Work off one report of the engine."""
@@ -55,38 +58,33 @@ class Exchange:
                 self._error = event.error
             case _:  # a choice that a stop string has ended: these were on their way
                 return
-        self._news.set()
+        self._happened.set()
 
-    def fail(self, error: AiAdminError) -> None:
+    def fail(self, error: Exception) -> None:
         """End it from outside."""
         self._error = error
-        self._news.set()
+        self._happened.set()
 
-    async def events(self) -> AsyncIterator[Event]:
-        """Everything there is, in order; what came since the last look is one delta for each choice.
+    async def news(self) -> list[Event]:
+        """Wait for what has happened since the last call, in order; the text of each choice is one delta.
 
         Raises the error that ended the request if there was no event before it.
         """
-        begun = False
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            for event in self._drain():
-                begun = True
-                yield event
-            if self._error is not None:
-                error = _foreseen(self._error)
-                if not begun:
-                    raise error from self._error
-                yield Failed(self._request_id, error.message, error.code, error.status, error.hint, None, error.param)
-                return
-            if not self._running:
-                return
-
-    def _drain(self) -> list[Event]:
+        await self._happened.wait()
+        self._happened.clear()
         events, self._out = self._out, []
         for choice, pipeline in self._running.items():
             events.extend(pipeline.take(self._request_id, choice))
+        self._begun = self._begun or bool(events)
+        if self._error is not None:
+            self.over = True
+            error = _foreseen(self._error)
+            if not self._begun:
+                raise error from self._error
+            events.append(
+                Failed(self._request_id, error.message, error.code, error.status, error.hint, param=error.param)
+            )
+        self.over = self.over or not self._running
         return events
 
     def _finish(self, choice: int, reason: FinishReason, n_tokens: int, decode_s: float) -> None:

@@ -3,6 +3,7 @@
 Used by `assemble` on the runner's event loop, one instance for each choice. Pure.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -26,8 +27,7 @@ class _Waiting:
 
     kind: Kind
     start: int
-    end: int
-    """Positions of its text in all the characters decoded so far."""
+    """Where its text begins, in all the characters decoded so far."""
     logprob: TokenLogprob
 
 
@@ -52,7 +52,7 @@ class TextPipeline:
         self._stops = StopStrings(stops)
         self._logprobs = logprobs
         self._n_decoded = 0
-        self._waiting: list[_Waiting] = []
+        self._waiting: deque[_Waiting] = deque()
         self._deltas: list[_Delta] = []
         self.n_tokens = 0
         self.n_reasoning_tokens = 0
@@ -75,9 +75,8 @@ class TextPipeline:
         self.n_tokens += 1
         self.n_reasoning_tokens += reasoning
         if self._logprobs:
-            end = self._n_decoded + self._detokenizer.pending  # half a character waits for its other half
             kind: Kind = "reasoning" if reasoning else "answer"
-            self._waiting.append(_Waiting(kind, start, end, self._token_logprob(sampled)))
+            self._waiting.append(_Waiting(kind, start, self._token_logprob(sampled)))
         self._give(pieces)
 
     def flush(self) -> None:
@@ -111,7 +110,7 @@ class TextPipeline:
             given = self._stops.feed(text)
             self._append("answer", given)
             if self.stop is not None:  # what it matched, and what follows, is not part of the answer
-                self._attach(cut - n_before + len(given), started=True)
+                self._attach(cut - n_before + len(given))
                 self._waiting.clear()
                 return
         self._attach(cut - self._stops.n_held)
@@ -120,15 +119,12 @@ class TextPipeline:
         if text:
             self._last(kind).text += text
 
-    def _attach(self, position: int, *, started: bool = False) -> None:
-        """Log-probabilities of the tokens whose text lies before `position` (`started`: at least begins there)."""
-        n = 0
-        for n, waiting in enumerate(self._waiting, start=1):
-            if waiting.start >= position if started else waiting.end > position:
-                n -= 1
-                break
+    def _attach(self, position: int) -> None:
+        """Log-probabilities of the tokens whose text begins before `position`, which is what has been given out. Of
+        a character's tokens, the first ones wait for the last."""
+        while self._waiting and self._waiting[0].start < position:
+            waiting = self._waiting.popleft()
             self._last(waiting.kind).logprobs.append(waiting.logprob)
-        del self._waiting[:n]
 
     def _last(self, kind: Kind) -> _Delta:
         for delta in reversed(self._deltas):

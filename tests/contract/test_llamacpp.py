@@ -1,0 +1,32 @@
+"""The conformance kit on the real llama.cpp engine with a real model, in this process."""
+
+import asyncio
+from operator import attrgetter
+
+import pytest
+
+from aiadmin_core.testing.asking import NotClaimed
+from aiadmin_core.testing.conformance import BEHAVIOURS, check
+from aiadmin_core.testing.opening import open_for_test
+from aiadmin_core.testing.pytest_plugin import OpenEngine
+
+pytestmark = [
+    pytest.mark.real_model,
+    pytest.mark.filterwarnings("ignore:llama_token_get_attr is deprecated:DeprecationWarning"),  # llguidance uses it
+]
+
+
+@pytest.fixture(scope="module")
+def llamacpp(smollm2_gguf):
+    engine = open_for_test("llamacpp", str(smollm2_gguf))
+    with asyncio.Runner() as runner:
+        yield OpenEngine(engine, runner)
+        runner.run(engine.close())
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=attrgetter("__name__"))
+def test_llamacpp(behaviour, llamacpp):
+    try:
+        llamacpp.runner.run(check(behaviour, llamacpp.engine))
+    except NotClaimed as reason:
+        assert "embed" in str(reason)  # noqa: PT017 - the engine claims everything else the kit knows

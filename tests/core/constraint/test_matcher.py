@@ -1,0 +1,141 @@
+"""One choice's constraint as the engine meets it."""
+
+import numpy as np
+import pytest
+
+from aiadmin_core.constraint.compiler import ConstraintCompiler
+from aiadmin_core.constraint.matcher import token_bits
+from aiadmin_core.errors import BadRequest
+from aiadmin_core.specs.constraint import Choice, JsonObject, Regex
+from aiadmin_core.testing.fake import END, ByteTokenizer
+from aiadmin_core.text.reasoning import MarkedReasoning
+
+THINK = MarkedReasoning("think", "<think>", "</think>")
+
+
+def matcher(constraint, *, dialect=None, tail="", tokenizer=None):
+    (made,) = ConstraintCompiler(tokenizer or ByteTokenizer()).matchers(constraint, 1, dialect, tail)
+    return made
+
+
+def allowed(made):
+    mask = made.mask()
+    return {token for token in range(len(mask) * 32) if int(mask[token // 32]) >> (token % 32) & 1}
+
+
+def commit(made, text):
+    for byte in text.encode():
+        assert byte in allowed(made), f"{chr(byte)!r} is not allowed"
+        made.commit(byte)
+
+
+def test_a_mask_holds_the_tokens_that_may_come_next():
+    made = matcher(Choice(("ab", "ac", "x")))
+    assert allowed(made) == {ord("a"), ord("x")}
+
+    made.commit(ord("a"))
+    assert allowed(made) == {ord("b"), ord("c")}
+
+
+def test_a_mask_is_int32_and_covers_the_vocabulary():
+    mask = matcher(Regex("a")).mask()
+
+    assert mask.dtype == np.int32
+    assert mask.shape == ((ByteTokenizer().n_vocab + 31) // 32,)
+
+
+def test_the_end_is_allowed_exactly_where_the_grammar_can_end():
+    made = matcher(Regex("ab*"))
+    assert END not in allowed(made)
+
+    made.commit(ord("a"))
+    assert allowed(made) == {ord("b"), END}
+
+
+def test_after_the_grammar_is_complete_only_the_end_is_allowed():
+    made = matcher(JsonObject())
+    commit(made, '{"a":1}')
+
+    assert allowed(made) == {END}
+    made.commit(END)
+    assert allowed(made) == {END}
+
+
+def test_every_end_token_ends_the_answer():
+    tokenizer = ByteTokenizer()
+    tokenizer.end_tokens = frozenset({END, END + 1})
+    made = matcher(Regex("a"), tokenizer=tokenizer)
+    commit(made, "a")
+
+    assert allowed(made) == {END, END + 1}
+
+
+def test_control_tokens_are_no_text():
+    assert max(allowed(matcher(Regex(r"(?s:.*)")))) == END
+
+
+def test_choices_of_one_request_do_not_share_a_state():
+    first, second = ConstraintCompiler(ByteTokenizer()).matchers(Regex("ab"), 2, None, "")
+    first.commit(ord("a"))
+
+    assert allowed(first) == {ord("b")}
+    assert allowed(second) == {ord("a")}
+
+
+def test_a_token_outside_the_grammar_breaks_the_choice():
+    made = matcher(Regex("ab"))
+    made.commit(ord("x"))
+
+    with pytest.raises(BadRequest, match="enforced"):
+        made.mask()
+
+
+def test_reasoning_that_the_prompt_opened_is_free_and_cannot_be_the_end():
+    made = matcher(JsonObject(), dialect=THINK, tail="<think>\n")
+
+    assert {0, ord("x"), ord("<")} <= allowed(made)
+    assert END not in allowed(made)
+    commit(made, "some { thought </think>")
+    assert allowed(made) == {ord("{")}
+
+
+def test_a_model_may_open_its_reasoning_itself():
+    tokenizer = ByteTokenizer(more_control_tokens=["<think>", "</think>"])
+    made = matcher(JsonObject(), dialect=THINK, tokenizer=tokenizer)
+    start, end = tokenizer.control_tokens["<think>"], tokenizer.control_tokens["</think>"]
+
+    assert allowed(made) == {ord("{"), start}
+    made.commit(start)
+    assert {ord("x"), end} <= allowed(made)
+    made.commit(ord("x"))
+    made.commit(end)
+    assert allowed(made) == {ord("{")}
+
+
+def test_a_model_that_answers_at_once_is_kept_to_the_grammar():
+    tokenizer = ByteTokenizer(more_control_tokens=["<think>", "</think>"])
+    made = matcher(JsonObject(), dialect=THINK, tokenizer=tokenizer)
+    commit(made, "{")
+
+    assert tokenizer.control_tokens["<think>"] not in allowed(made)
+    assert ord("}") in allowed(made)
+
+
+def test_a_prompt_that_switched_thinking_off_leaves_no_way_in():
+    tokenizer = ByteTokenizer(more_control_tokens=["<think>", "</think>"])
+    made = matcher(JsonObject(), dialect=THINK, tail="<think>\n\n</think>\n\n", tokenizer=tokenizer)
+
+    assert allowed(made) == {ord("{")}
+
+
+def test_it_works_on_a_real_vocabulary(smollm2_tokenizer):
+    made = matcher(JsonObject(), tokenizer=smollm2_tokenizer)
+    for token in smollm2_tokenizer.encode('{"name": "Ada", "born": 1815}', special=False):
+        assert token in allowed(made)
+        made.commit(token)
+
+    assert allowed(made) == set(smollm2_tokenizer.end_tokens)
+
+
+def test_bits_are_where_the_engine_looks_for_them():
+    assert token_bits(frozenset({0, 31, 32}), 40).tolist() == [-(2**31) + 1, 1]

@@ -1,0 +1,62 @@
+"""Inputs of every kind as prompts."""
+
+import pytest
+
+from aiadmin_core.errors import BadRequest
+from aiadmin_core.specs.content import Message, TextPart
+from aiadmin_core.specs.prompt import TokenSegment
+from aiadmin_core.specs.request import ChatInput, TextInput, TokensInput
+from aiadmin_core.testing.fake import BOS, END, START_OF_TURN, ByteTokenizer
+from aiadmin_core.text.chat_template import CHATML, ChatTemplate
+from aiadmin_core.text.prompt import PromptWriter
+
+HI = ChatInput(messages=(Message(role="user", content=(TextPart("hi"),)),))
+
+
+def writer(source=CHATML, system=None, **options):
+    return PromptWriter(ByteTokenizer(**options), ChatTemplate(source) if source else None, system=system)
+
+
+def test_a_conversation_is_one_segment_and_knows_how_it_ends():
+    written = writer().write(HI)
+
+    assert written.prompt == (TokenSegment(tuple(written.tokens)),)
+    assert written.tail.endswith("<|im_start|>assistant\n")
+
+
+def test_plain_text_may_hold_its_models_markers():
+    written = writer(add_bos=True).write(TextInput(text="<|im_start|>a<|im_end|>"))
+
+    assert written.tokens == [BOS, START_OF_TURN, ord("a"), END]
+
+
+def test_token_ids_are_taken_as_they_are():
+    assert writer(add_bos=True).write(TokensInput(tokens=(1, 2))).tokens == [1, 2]
+
+
+@pytest.mark.parametrize("tokens", [(-1,), (259,)])
+def test_token_ids_outside_the_vocabulary_are_refused(tokens):
+    with pytest.raises(BadRequest, match="vocabulary of 259") as caught:
+        writer().write(TokensInput(tokens=tokens))
+    assert caught.value.param == "prompt"
+
+
+@pytest.mark.parametrize("empty", [TextInput(text=""), TokensInput(tokens=())])
+def test_an_empty_prompt_is_refused(empty):
+    with pytest.raises(BadRequest, match="empty"):
+        writer().write(empty)
+
+
+def test_without_a_template_conversations_are_refused():
+    with pytest.raises(BadRequest, match="no usable chat template"):
+        writer(source=None).write(HI)
+
+
+def test_the_models_system_message_is_rendered():
+    assert b"system\nbe kind" in bytes(t for t in writer(system="be kind").write(HI).tokens if t < 256)
+
+
+def test_reasoning_effort_is_a_template_variable():
+    rendered = writer("{{ reasoning_effort }}").render(HI, reasoning_effort="high")
+
+    assert rendered[0].text == "high"
