@@ -186,10 +186,12 @@ def serve(tmp_path: Path) -> Serve:
         chosen = Settings(**{"port": 0, "models": tmp_path / "models", "state": tmp_path} | settings)
         app = create_app(chosen, plugins=only(plugins or []), router=router)
         listener = bind(chosen)
-        server = Server(uvicorn_config(app, chosen), None)
+        ready = asyncio.Event()
+        server = Server(uvicorn_config(app, chosen), lambda host, port: ready.set())
         running = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started:
-            await asyncio.sleep(0)
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        assert ready.is_set(), "the server did not start"
         port = listener.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
         try:

@@ -12,7 +12,7 @@ BODIES = {
     "/v1/completions": {"model": "echo", "prompt": "hi"},
 }
 EVERYWHERE = [(path, stream) for path in BODIES for stream in (False, True)]
-LIMIT_S = 10
+LIMIT_S = 60
 
 
 async def silent(request):
@@ -103,7 +103,7 @@ def test_a_client_that_stops_reading_stops_the_engine_and_can_leave(serve):
         nonlocal n_given
         for _ in range(2000):
             n_given += 1
-            yield TextDelta(request.id, "x" * 65536)
+            yield TextDelta(request.id, "x" * 32768)
             await asyncio.sleep(0)
         yield Finished(request.id, "stop")
 

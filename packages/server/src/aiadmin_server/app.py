@@ -29,6 +29,7 @@ from .api.ports import Router
 from .metrics import Metrics
 from .plugins import load_server_plugins
 from .routing.resolver import Resolver
+from .routing.router import Router as ModelRouter
 from .settings import Settings
 from .store.aliases import Aliases
 from .store.store import ModelStore
@@ -63,7 +64,8 @@ def create_app(settings: Settings, *, plugins: Plugins | None = None, router: Ro
     """The application. `router` replaces the one made of `settings`; the app closes either."""
     plugins = plugins or load_server_plugins()
     store = ModelStore(settings.models)
-    router = router or _make_router(settings, plugins, store)
+    resolver = Resolver(store, Aliases(store.aliases_path), plugins, settings)
+    router = router or ModelRouter(resolve=resolver.resolve, plugins=plugins, settings=settings)
     metrics = Metrics(router.loaded)
     service = Service(
         router=router,
@@ -79,7 +81,7 @@ def create_app(settings: Settings, *, plugins: Plugins | None = None, router: Ro
         finally:
             await router.close()
 
-    shared = {"metrics": metrics, "router": router, "service": service, "settings": settings, "store": store}
+    shared = {"metrics": metrics, "resolver": resolver, "router": router, "service": service, "settings": settings}
     app = Litestar(
         HANDLERS,
         cors_config=CORSConfig(
@@ -97,13 +99,6 @@ def create_app(settings: Settings, *, plugins: Plugins | None = None, router: Ro
     _add_routes(app, plugins)
     app.asgi_handler = _surround(app.asgi_handler, settings, plugins, metrics)
     return app
-
-
-def _make_router(settings: Settings, plugins: Plugins, store: ModelStore) -> Router:
-    from .routing.router import Router as ModelRouter
-
-    resolver = Resolver(store, Aliases(store.aliases_path), plugins, settings)
-    return ModelRouter(resolve=resolver.resolve, plugins=plugins, settings=settings)
 
 
 def _given(value: object) -> Provide:

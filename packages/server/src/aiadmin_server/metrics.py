@@ -43,6 +43,12 @@ class Metrics:
             ("endpoint",),
             registry=self.registry,
         )
+        self._errors = Counter(
+            "aiadmin_errors",
+            "Errors by code, those within a stream included.",
+            ("endpoint", "code"),
+            registry=self.registry,
+        )
         self._first = Histogram(
             "aiadmin_time_to_first_token_seconds",
             "From the request's turn at its engine to its first delta, queueing included.",
@@ -66,6 +72,9 @@ class Metrics:
 
     def answered(self, *, endpoint: str, model: str, status: int) -> None:
         self._requests.labels(endpoint, model, str(status)).inc()
+
+    def failed(self, *, endpoint: str, code: str) -> None:
+        self._errors.labels(endpoint, code).inc()
 
     def disconnected(self, endpoint: str) -> None:
         self._disconnects.labels(endpoint).inc()
@@ -147,5 +156,5 @@ class EngineCollector(Collector):
             family: CounterMetricFamily | GaugeMetricFamily
             family = (CounterMetricFamily if grows else GaugeMetricFamily)(name, text, labels=["model"])
             for model_name, engines in models.items():
-                family.add_metric([model_name], combine(read(one, one.stats or EngineStats()) for one in engines))
+                family.add_metric([model_name], combine(read(one, one.stats) for one in engines))
             yield family

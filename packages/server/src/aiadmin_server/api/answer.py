@@ -19,7 +19,7 @@ from aiadmin_core.specs.events import Event
 from ..openai.from_core import Format, coalesce
 from ..openai.to_core import Call
 from . import sse
-from .errors import error_body, problem, request_id_of
+from .errors import told
 from .exchange import Opened, Service
 
 PING_S = 15.0
@@ -79,8 +79,8 @@ class Answer(Response[None]):
                     if data := sse.frames(_chunks(output, batch)) if batch else sse.PING:
                         await write(data)
             except Exception as error:
-                found = problem(error, request_id=request_id_of(scope))
-                await write(b"data: " + error_body(found, scope["path"]) + b"\n\n", more=False)
+                _, body = told(error, scope)
+                await write(b"data: " + body + b"\n\n", more=False)
             else:
                 await write(sse.frames(output.closing()) + sse.DONE, more=False)
 

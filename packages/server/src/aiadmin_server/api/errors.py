@@ -5,7 +5,6 @@ to the log and never to a client.
 """
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import Scope
 from msgspec import Struct
 
-from aiadmin_core.errors import AiAdminError, Overloaded, PluginError
+from aiadmin_core.errors import AiAdminError, Overloaded
 
 LOG = logging.getLogger("aiadmin.server")
 
@@ -40,8 +39,8 @@ class Problem(Struct, frozen=True, kw_only=True):
 def problem(error: BaseException, *, request_id: str) -> Problem:
     """What a client is told about `error`. One that nobody foresaw is logged with its traceback."""
     if isinstance(error, AiAdminError):
-        if isinstance(error, PluginError):
-            LOG.error("%s: %s", request_id, error, exc_info=error.__cause__)
+        if error.status >= 500:
+            LOG.warning("%s: %s", request_id, error, exc_info=error.__cause__)
         headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Overloaded) else {}
         return Problem(status=error.status, message=str(error), code=error.code, param=error.param, headers=headers)
     if isinstance(error, HTTPException) and error.status_code < 500:
@@ -73,21 +72,15 @@ def envelope(problem: Problem, path: str) -> dict[str, Any]:
     }
 
 
-def error_body(problem: Problem, path: str) -> bytes:
-    return msgspec.json.encode(envelope(problem, path))
-
-
-def request_id_of(scope: Mapping[str, Any] | Scope) -> str:
-    """The id this request has in the log and in its `x-request-id` header."""
-    return str(scope.get("state", {}).get("request_id", "-"))
+def told(error: Exception, scope: Scope) -> tuple[Problem, bytes]:
+    """What the client of this connection is told, and the body that says it. The code is kept for the metrics."""
+    state = scope.setdefault("state", {})
+    found = problem(error, request_id=state.get("request_id", "-"))
+    state["error_code"] = found.code
+    return found, msgspec.json.encode(envelope(found, scope["path"]))
 
 
 def answer_with_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar's handler for every exception, its own included."""
-    found = problem(error, request_id=request_id_of(request.scope))
-    return Response(
-        error_body(found, request.scope["path"]),
-        status_code=found.status,
-        headers=found.headers,
-        media_type="application/json",
-    )
+    found, body = told(error, request.scope)
+    return Response(body, status_code=found.status, headers=found.headers, media_type="application/json")

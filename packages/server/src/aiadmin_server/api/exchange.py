@@ -6,23 +6,21 @@ The chain of generators, innermost first: the engine's events; observers (`obser
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec.structs import replace
 
-from aiadmin_core.errors import AiAdminError, PluginError, UnsupportedParameter
+from aiadmin_core.errors import AiAdminError, PluginError
 from aiadmin_core.observe import Exchange
-from aiadmin_core.refuse import unsupported
-from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.events import Event, Failed, Finished
-from aiadmin_core.specs.request import GenerateRequest
 
-from ..openai.to_core import WHY, Call
+from ..openai.to_core import Call
 from .observers import Observers
 from .ports import Lease, Router
+from .settle import settle
 
 
 class EngineFailed(AiAdminError):
@@ -63,7 +61,12 @@ class Service:
         """
         async with self.router.lease(call.model, keep_alive_s=call.keep_alive_s) as lease:
             state["model"] = lease.resolved
-            requests, ignored = settle(call, lease.engine.capabilities, ignore_unknown=self.ignore_unknown_fields)
+            requests, ignored = settle(
+                call,
+                lease.engine.capabilities,
+                defaults=lease.spec.parameters,
+                ignore_unknown=self.ignore_unknown_fields,
+            )
             streams: list[AsyncGenerator[Event, None]] = []
             for request in requests:
                 exchange = Exchange(
@@ -80,40 +83,6 @@ class Service:
                 yield Opened(
                     lease=lease, events=events, n_choices=sum(request.n for request in requests), ignored=ignored
                 )
-
-
-def settle(
-    call: Call, capabilities: Capabilities, *, ignore_unknown: bool
-) -> tuple[tuple[GenerateRequest, ...], tuple[str, ...]]:
-    """The requests as this engine gets them, and the names of fields that are dropped.
-
-    Raises `UnsupportedParameter` for the first thing it does not have, and for all unknown fields at once.
-    """
-    unknown = dict(call.unknown)
-    extra: dict[str, Any] = {}
-    if capabilities.forwards_unknown:
-        passed_on = [name for name in unknown if "." not in name]  # what is nested has no place in `extra`
-        extra = call.unplaced | {name: unknown.pop(name) for name in passed_on}
-    elif call.unplaced:
-        name = next(iter(call.unplaced))
-        raise UnsupportedParameter(name, why=WHY.get(name, "it is not supported."))
-    if unknown and not ignore_unknown:
-        raise _refuse_unknown(unknown)
-    for request in call.requests:
-        if refused := unsupported(request, capabilities):
-            raise refused
-    requests = tuple(replace(request, extra=extra) for request in call.requests) if extra else call.requests
-    return requests, tuple(unknown)
-
-
-def _refuse_unknown(unknown: Mapping[str, Any]) -> UnsupportedParameter:
-    first, *others = unknown
-    also = f" (so is {', '.join(repr(name) for name in others)})" if others else ""
-    return UnsupportedParameter(
-        first,
-        why=f"the field is unknown{also}.",
-        hint="Leave it out, or set AIADMIN_UNKNOWN_FIELDS=ignore on the server.",
-    )
 
 
 async def _checked(events: AsyncGenerator[Event, None], n: int) -> AsyncGenerator[Event, None]:

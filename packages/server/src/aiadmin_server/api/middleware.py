@@ -14,7 +14,7 @@ from aiadmin_core.errors import AiAdminError
 from aiadmin_core.plugins import Plugins
 
 from ..metrics import Metrics
-from .errors import error_body, problem
+from .errors import told
 from .origins import host_allowed, origin_allowed
 
 CLIENT_LEFT = 499
@@ -54,6 +54,8 @@ def identified(app: ASGIApp, metrics: Metrics) -> ASGIApp:
         finally:
             endpoint = scope.get("path_template") or "other"
             metrics.answered(endpoint=endpoint, model=state.get("model", ""), status=status)
+            if code := state.get("error_code"):
+                metrics.failed(endpoint=endpoint, code=code)
 
     return middleware
 
@@ -99,8 +101,7 @@ def authenticated(app: ASGIApp, plugins: Plugins) -> ASGIApp:
 
 async def send_error(error: Exception, scope: Scope, send: Send) -> None:
     """The whole response for `error`."""
-    found = problem(error, request_id=scope.get("state", {}).get("request_id", "-"))
-    body = error_body(found, scope["path"])
+    found, body = told(error, scope)
     headers = {"content-type": "application/json", "content-length": str(len(body)), **found.headers}
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
     start: HTTPResponseStartEvent = {"type": "http.response.start", "status": found.status, "headers": encoded}

@@ -10,12 +10,16 @@ from litestar.params import FromPath, SkipValidation
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
-from aiadmin_core.errors import ModelNotFound
+from aiadmin_core.errors import InvalidName, ModelNotFound
+from aiadmin_core.specs.model import ModelFacts, ModelSpec
 
-from ..store.aliases import Alias, Aliases
-from ..store.names import same_name
-from ..store.store import ModelStore, StoredModel
+from ..routing.resolver import Resolver
+from ..store.aliases import Alias, find_alias
+from ..store.names import parse_name
+from ..store.store import StoredModel
 from .ports import LoadedModel, Router, RouterDependency
+
+Key = tuple[str, ...]
 
 
 class Model(Struct, frozen=True, kw_only=True):
@@ -35,44 +39,74 @@ class Model(Struct, frozen=True, kw_only=True):
 
 
 @get("/v1/models")
-async def list_models(store: NamedDependency[SkipValidation[ModelStore]], router: RouterDependency) -> dict[str, Any]:
+async def list_models(resolver: NamedDependency[SkipValidation[Resolver]], router: RouterDependency) -> dict[str, Any]:
     """Every model of the store, newest first, and every alias."""
-    return {"object": "list", "data": await _models(store, router)}
+    return {"object": "list", "data": await _models(resolver, router)}
 
 
 @get("/v1/models/{name:path}")
 async def get_model(
-    name: FromPath[str], store: NamedDependency[SkipValidation[ModelStore]], router: RouterDependency
+    name: FromPath[str], resolver: NamedDependency[SkipValidation[Resolver]], router: RouterDependency
 ) -> Model:
     """One model, by any spelling of its name."""
     wanted = name.removeprefix("/")
-    found = next((model for model in await _models(store, router) if same_name(model.id, wanted)), None)
+    found = next((model for model in await _models(resolver, router) if _key(model.id) == _key(wanted)), None)
     if found is None:
         raise ModelNotFound(wanted)
     return found
 
 
-async def _models(store: ModelStore, router: Router) -> list[Model]:
-    loaded = {model.digest: model for model in router.loaded()}
-    stored, aliases = await asyncio.to_thread(lambda: (store.models(), Aliases(store.aliases_path).all()))
-    return describe(stored, aliases, loaded)
+async def _models(resolver: Resolver, router: Router) -> list[Model]:
+    loaded = {model.digest: model for model in router.loaded() if model.state == "ready"}
+
+    def read() -> list[Model]:
+        return describe(resolver.store.models(), resolver.offered(), resolver.aliases.all(), loaded)
+
+    return await asyncio.to_thread(read)
 
 
 def describe(
-    stored: Sequence[StoredModel], aliases: Mapping[str, Alias], loaded: Mapping[str, LoadedModel]
+    stored: Sequence[StoredModel],
+    offered: Sequence[ModelSpec],
+    aliases: Mapping[str, Alias],
+    loaded: Mapping[str, LoadedModel],
 ) -> list[Model]:
-    """`loaded` is keyed by the digest of the weights. An alias is described by the model it leads to."""
-    models = [_model(model, loaded.get(model.weights_digest)) for model in stored]
+    """What the store has, what backends offer by themselves, and the aliases of both, each as what it leads to.
+
+    `loaded` is keyed by the digest of the weights.
+    """
+    models = [_stored(model, loaded.get(model.weights_digest)) for model in stored]
+    models += [_offered(spec, loaded.get(spec.digest)) for spec in offered]
+    known = {_key(model.id): model for model in models}
     for name, alias in aliases.items():
-        target = next((model for model in models if same_name(model.id, alias.target)), None)
-        known = target or Model(id=name, created=0, owned_by="library")
-        models.append(replace(known, id=name, alias_of=alias.target))
+        if target := _follow(alias, aliases, known):
+            models.append(replace(target, id=name, alias_of=alias.target))
     return models
 
 
-def _model(model: StoredModel, loaded: LoadedModel | None) -> Model:
-    facts = loaded.facts if loaded else None
-    n_ctx = (facts.n_ctx if facts else 0) or model.info.n_ctx_train
+def _follow(alias: Alias | None, aliases: Mapping[str, Alias], known: Mapping[Key, Model]) -> Model | None:
+    """The model an alias leads to, perhaps through other aliases; None for one that cannot be served."""
+    for _ in range(len(aliases)):
+        if alias is None:
+            break
+        target = alias.target
+        rest = target.partition("/")[2]  # `llamacpp/smollm2`: a backend's name may stand before it
+        if model := known.get(_key(target)) or known.get(_key(rest)):
+            return model
+        alias = find_alias(aliases, target)
+    return None
+
+
+def _key(name: str) -> Key:
+    """Equal for texts that name the same model."""
+    try:
+        return parse_name(name).key
+    except InvalidName:
+        return (name,)
+
+
+def _stored(model: StoredModel, loaded: LoadedModel | None) -> Model:
+    n_ctx = (loaded.facts.n_ctx if loaded else 0) or model.info.n_ctx_train
     return Model(
         id=model.name,
         created=int(model.modified_at),
@@ -80,6 +114,20 @@ def _model(model: StoredModel, loaded: LoadedModel | None) -> Model:
         format=model.format,
         quantization=model.info.quantization or UNSET,
         context_length=n_ctx or UNSET,
+        backend=loaded.backend if loaded else UNSET,
+        loaded=loaded is not None,
+    )
+
+
+def _offered(spec: ModelSpec, loaded: LoadedModel | None) -> Model:
+    facts = loaded.facts if loaded else ModelFacts()
+    return Model(
+        id=spec.name,
+        created=0,
+        owned_by="library",
+        format=spec.format,
+        quantization=facts.quantization or UNSET,
+        context_length=facts.n_ctx or UNSET,
         backend=loaded.backend if loaded else UNSET,
         loaded=loaded is not None,
     )

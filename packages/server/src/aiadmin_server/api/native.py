@@ -1,6 +1,5 @@
 """What the command line asks a running server: `/api/version`, `/api/ps`, `/api/stop`."""
 
-import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +14,7 @@ from .ports import LoadedModel, RouterDependency
 
 FOREVER = "9999-12-31T23:59:59Z"
 """How `expires_at` of a model that stays is written: clients of this API expect a date."""
+LAST_YEAR = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 
 class Stop(Struct, frozen=True, kw_only=True):
@@ -42,26 +42,25 @@ async def stop(request: Request[Any, Any, Any], router: RouterDependency) -> dic
 def describe(model: LoadedModel) -> dict[str, Any]:
     """One line of `/api/ps`."""
     facts, stats = model.facts, model.stats
-    on_gpu = facts is not None and facts.device != "cpu"
     return {
         "name": model.name,
         "model": model.name,
         "size": model.size_bytes,
         "digest": model.digest,
         "expires_at": _timestamp(model.expires_at),
-        "size_vram": model.size_bytes if on_gpu else 0,
-        "context_length": facts.n_ctx if facts else 0,
+        "size_vram": 0 if facts.device == "cpu" else model.size_bytes,
+        "context_length": facts.n_ctx,
         "backend": model.backend,
         "pid": model.pid,
         "state": model.state,
         "notes": list(model.notes),
         "n_active": model.n_active,
-        "facts": msgspec.to_builtins(facts) if facts else {},
-        "stats": msgspec.to_builtins(stats) if stats else {},
+        "facts": msgspec.to_builtins(facts),
+        "stats": msgspec.to_builtins(stats),
     }
 
 
 def _timestamp(expires_at: float | None) -> str:
-    if expires_at is None or not math.isfinite(expires_at):
+    if expires_at is None or not expires_at < LAST_YEAR:
         return FOREVER
     return datetime.fromtimestamp(expires_at, UTC).isoformat().replace("+00:00", "Z")

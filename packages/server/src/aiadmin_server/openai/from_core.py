@@ -49,28 +49,40 @@ def fingerprint(*parts: str) -> str:
 
 def coalesce(events: Iterable[core.Event]) -> list[core.Event]:
     """Join neighbouring deltas of one kind, choice by choice. The order within a choice is kept."""
-    lanes: dict[int, list[core.Event]] = {}
+    lanes: dict[int, list[list[core.Event]]] = {}  # of each choice: runs of events that become one
     for event in events:
         if isinstance(event, core.Started):
             continue
-        lane = lanes.setdefault(event.choice or 0, [])
-        joined = _join(lane[-1], event) if lane else None
-        if joined is None:
-            lane.append(event)
+        runs = lanes.setdefault(event.choice or 0, [])
+        if runs and _continues(runs[-1][0], event):
+            runs[-1].append(event)
         else:
-            lane[-1] = joined
-    return [event for lane in lanes.values() for event in lane]
+            runs.append([event])
+    return [_joined(run) for runs in lanes.values() for run in runs]
 
 
-def _join(first: core.Event, second: core.Event) -> core.Event | None:
-    match first, second:
-        case core.TextDelta(), core.TextDelta():
-            return replace(first, text=first.text + second.text, logprobs=first.logprobs + second.logprobs)
-        case core.ReasoningDelta(), core.ReasoningDelta():
-            return replace(first, text=first.text + second.text, logprobs=first.logprobs + second.logprobs)
-        case core.ToolCallDelta(), core.ToolCallDelta() if first.index == second.index and second.id is None:
-            return replace(first, arguments=first.arguments + second.arguments)
-    return None
+def _continues(first: core.Event, event: core.Event) -> bool:
+    match first, event:
+        case (core.TextDelta(), core.TextDelta()) | (core.ReasoningDelta(), core.ReasoningDelta()):
+            return True
+        case core.ToolCallDelta(), core.ToolCallDelta():
+            return first.index == event.index and event.id is None and event.name is None
+    return False
+
+
+def _joined(run: Sequence[core.Event]) -> core.Event:
+    first = run[0]
+    match first:
+        case _ if len(run) == 1:
+            return first
+        case core.TextDelta() | core.ReasoningDelta():
+            deltas = [event for event in run if isinstance(event, core.TextDelta | core.ReasoningDelta)]
+            logprobs = tuple(item for event in deltas for item in event.logprobs)
+            return replace(first, text="".join(event.text for event in deltas), logprobs=logprobs)
+        case core.ToolCallDelta():
+            calls = [event for event in run if isinstance(event, core.ToolCallDelta)]
+            return replace(first, arguments="".join(event.arguments for event in calls))
+    raise AssertionError(first)  # `_continues` joins nothing else
 
 
 class UsageTally:

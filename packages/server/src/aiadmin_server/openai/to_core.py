@@ -44,12 +44,29 @@ _CHAT_RANGES: dict[str, tuple[float, float]] = {
 _COMPLETION_RANGES = {**_CHAT_RANGES, "best_of": (1, 20), "logprobs": (0, 5)}
 
 
+_SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "repeat_penalty",
+    "repeat_last_n",
+    "seed",
+    "ignore_eos",
+)
+"""Fields that are called the same in `SamplingParams`."""
+
+
 class Call(Struct, frozen=True, kw_only=True):
     """A request as the server carries it out."""
 
     model: str
     requests: tuple[GenerateRequest, ...]
     """One for each prompt; their `id` is not set yet."""
+    given: frozenset[str] = frozenset()
+    """Fields of `SamplingParams` that the client set: the others may get the model's own defaults."""
     keep_alive_s: float | None = None
     """How long the model stays loaded afterwards, where the request says."""
     unplaced: dict[str, Any] = {}
@@ -88,6 +105,7 @@ def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
     return Call(
         model=data.model,
         requests=(request,),
+        given=_given(data, request.sampling),
         keep_alive_s=_keep_alive(data.keep_alive),
         unplaced=_unplaced(data),
         unknown=decoded.unknown,
@@ -121,6 +139,7 @@ def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
             )
             for item in inputs
         ),
+        given=_given(data, sampling),
         keep_alive_s=_keep_alive(data.keep_alive),
         unknown=decoded.unknown,
     )
@@ -146,22 +165,7 @@ def _check_stream_options(data: AnyRequest) -> None:
 
 
 def _sampling(data: AnyRequest, *, max_tokens: int | None, logprobs: int | None) -> SamplingParams:
-    given = {
-        name: getattr(data, name)
-        for name in (
-            "temperature",
-            "top_p",
-            "top_k",
-            "min_p",
-            "frequency_penalty",
-            "presence_penalty",
-            "repeat_penalty",
-            "repeat_last_n",
-            "seed",
-            "ignore_eos",
-        )
-        if getattr(data, name) is not None
-    }
+    given = {name: getattr(data, name) for name in _SAMPLING if getattr(data, name) is not None}
     return SamplingParams(
         **given,
         logit_bias=_logit_bias(data.logit_bias or {}),
@@ -169,6 +173,11 @@ def _sampling(data: AnyRequest, *, max_tokens: int | None, logprobs: int | None)
         stop=_stop(data.stop),
         logprobs=logprobs,
     )
+
+
+def _given(data: AnyRequest, sampling: SamplingParams) -> frozenset[str]:
+    named = {name for name in (*_SAMPLING, "logit_bias") if getattr(data, name) is not None}
+    return frozenset(named | ({"max_tokens"} if sampling.max_tokens is not None else set()))
 
 
 def _max_tokens(data: wire.ChatCompletionRequest) -> int | None:

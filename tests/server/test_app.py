@@ -1,0 +1,112 @@
+"""How the server is put together and run: what it imports, where it listens, how it ends."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from aiadmin_core.errors import AiAdminError
+from aiadmin_core.specs.events import Started, TextDelta
+from aiadmin_server.app import PortInUse, bind
+from aiadmin_server.settings import Settings
+
+
+def test_importing_the_app_loads_no_native_library():
+    heavy = "llama_cpp", "mlx", "mlx_lm", "numpy", "llguidance", "jinja2"
+    code = f"import sys, aiadmin_server.app; print([name for name in {heavy!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_port_0_takes_a_free_port():
+    with contextlib.closing(bind(Settings(port=0))) as first, contextlib.closing(bind(Settings(port=0))) as second:
+        assert 0 < first.getsockname()[1] != second.getsockname()[1]
+
+
+def test_a_port_in_use_is_said_in_words():
+    with contextlib.closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortInUse, match=str(port)) as caught:
+            bind(Settings(port=port))
+        assert "AIADMIN_HOST" in caught.value.hint
+
+
+@pytest.mark.parametrize("host", ["nothing.invalid", "203.0.113.7"])
+def test_an_address_that_is_not_ours_is_said_in_words(host):
+    with pytest.raises(AiAdminError, match="Cannot listen"):
+        bind(Settings(host=host, port=0))
+
+
+def test_ipv6_is_served(serve):
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    try:
+        listener = bind(Settings(host="::1", port=0))
+    except AiAdminError:
+        pytest.skip("this machine has no IPv6 address of its own")
+    with contextlib.closing(listener):
+        assert listener.family == socket.AF_INET6
+
+
+def test_the_router_is_closed_with_the_app(serve):
+    async def main() -> None:
+        async with serve() as server:
+            pass
+        assert server.router.closed
+
+    asyncio.run(main())
+
+
+def test_a_stream_that_will_not_end_does_not_hold_the_server_up(serve, monkeypatch):
+    monkeypatch.setattr("aiadmin_server.app.SHUTDOWN_S", 0.2)
+
+    async def endless(request):
+        yield Started(request.id, 1)
+        while True:
+            yield TextDelta(request.id, "word ")
+            await asyncio.sleep(0.01)
+
+    async def main() -> None:
+        async with asyncio.timeout(10):
+            async with serve(script=endless) as server:
+                asking = asyncio.create_task(server.chat())
+                await server.engine.begun.wait()
+            assert server.engine.closed.is_set()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+def test_serve_app_tells_where_it_listens_and_ends_on_a_signal(tmp_path):
+    """In a process of its own, with the real router over an empty store."""
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from aiadmin_server.app import serve_app\n"
+        "from aiadmin_server.settings import Settings\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "settings = Settings(port=0, models=folder / 'models', state=folder)\n"
+        "serve_app(settings, on_ready=lambda host, port: print(host, port, flush=True))\n"
+    )
+    environment = os.environ | {"AIADMIN_PLUGINS": "nothing"}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            host, port = process.stdout.readline().split()
+            url = f"http://{host}:{port}"
+            assert httpx.get(f"{url}/health").json()["status"] == "ok"
+            assert httpx.get(f"{url}/v1/models").json() == {"object": "list", "data": []}
+            body = {"model": "nothing", "messages": [{"role": "user", "content": "hi"}]}
+            response = httpx.post(f"{url}/v1/chat/completions", json=body)
+            assert response.status_code == 404
+            assert response.json()["error"]["code"] == "model_not_found"
+            assert httpx.get(f"{url}/api/ps").json() == {"models": []}
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
