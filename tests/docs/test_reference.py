@@ -8,6 +8,7 @@ import pytest
 
 from aiadmin_core import hookspecs
 from aiadmin_core.plugins import load_plugins
+from aiadmin_server.openai.wire import ChatCompletionRequest, CompletionRequest
 from aiadmin_server.settings import FIELDS, load_settings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -33,6 +34,14 @@ def test_every_setting_that_is_read_is_documented() -> None:
     read = set(re.findall(r"AIADMIN_[A-Z_]+", Path(load_settings.__code__.co_filename).read_text()))
 
     assert read <= set(FIELDS)
+
+
+def test_every_field_of_a_request_is_on_the_http_page() -> None:
+    page = (DOCS / "reference" / "http.md").read_text()
+    chat, completions = page.split("## Fields of `/v1/completions`")
+
+    assert {name for name in ChatCompletionRequest.__struct_fields__ if f"`{name}`" not in chat} == set()
+    assert {name for name in CompletionRequest.__struct_fields__ if f"`{name}`" not in chat + completions} == set()
 
 
 def test_the_hooks_page_and_the_hooks_are_the_same_list() -> None:
