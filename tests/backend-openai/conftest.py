@@ -100,6 +100,8 @@ class Upstream:
     models: list[dict[str, Any]] = field(default_factory=lambda: [{"id": "llama3"}])
     scripts: list[Script] = field(default_factory=lambda: [hello])
     seen: list[Seen] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
+    """Other names of its models."""
     listing: tuple[int, Any] | None = None
     """Status and body of `/models`, where it is not simply the models."""
     client: Any = None
@@ -116,7 +118,7 @@ class Upstream:
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         if scope["method"] == "GET":
             self.checked.set()
-            known = scope["path"].rpartition("/")[2] in ["models", *(model["id"] + ":latest" for model in self.models)]
+            known = scope["path"].rpartition("/")[2] in ["models", *self.unlisted]
             status, data = self.listing or (200 if known else 404, {"data": self.models})
             return await Reply(send, receive, Seen(scope["path"], headers, None)).status(status, data)
         body = b""

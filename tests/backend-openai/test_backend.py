@@ -86,11 +86,12 @@ def test_a_broken_description_is_said_to_be_broken(rest: str, tmp_path: Path) ->
 
 def test_opening_learns_what_the_upstreams_tell(serve: Any, described: Any) -> None:
     async def main() -> None:
-        async with serve() as vllm, serve() as llama_server:
+        async with serve() as vllm, serve() as llama_server, serve() as aiadmin:
             vllm.models = [{"id": "llama3", "max_model_len": 4096}, {"id": "other", "max_model_len": 1}]
             llama_server.models = [{"id": "llama3", "meta": {"n_ctx": 2048, "n_ctx_train": 8192, "n_params": 135}}]
+            aiadmin.models = [{"id": "llama3:latest", "context_length": 1024}]
 
-            spec = described(vllm.url, llama_server.url)
+            spec = described(vllm.url, llama_server.url, aiadmin.url)
             engine = await asyncio.to_thread(BACKEND.open_engine, spec, EngineOptions())
 
             assert (engine.facts.n_ctx, engine.facts.n_ctx_train, engine.facts.n_params) == (2048, 8192, 135)

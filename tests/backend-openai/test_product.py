@@ -63,6 +63,7 @@ def test_the_answer_is_the_one_the_other_server_gives(near: Any, far: Any) -> No
     counts = [(u.prompt_tokens, u.completion_tokens) for u in (whole.usage, direct.usage)]
     assert counts[0] == counts[1]
     assert (loaded["backend"], loaded["name"]) == ("openai", "far:latest")
+    assert "in the server's own process" in str(loaded)
 
 
 def test_a_refusal_is_the_other_servers(near: Any, far: Any) -> None:

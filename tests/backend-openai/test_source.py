@@ -83,7 +83,11 @@ def test_a_model_the_server_does_not_know_is_told_with_those_it_does(serve: Any,
 def test_a_model_the_server_knows_by_a_name_it_does_not_list_is_accepted(serve: Any, tmp_path: Path) -> None:
     async def main() -> None:
         async with serve() as upstream:
-            assert delivered(await fetch(f"{upstream.url}#llama3:latest", tmp_path)).model == "llama3:latest"
+            upstream.unlisted = ["gpt-4o"]
+            assert delivered(await fetch(f"{upstream.url}#gpt-4o", tmp_path)).model == "gpt-4o"
+
+            upstream.unlisted, upstream.models = [], [{"id": "llama3:latest"}]
+            assert delivered(await fetch(f"{upstream.url}#llama3", tmp_path)).model == "llama3"
 
     asyncio.run(main())
 

@@ -30,7 +30,13 @@ class Entry(Struct):
     id: str
     max_model_len: int | None = None
     """vLLM's."""
+    context_length: int | None = None
+    """AiAdmin's, and several hosted services': not always what it is served with."""
     meta: Meta | None = None
+
+    def is_called(self, name: str) -> bool:
+        """`smollm2` is `smollm2:latest` on servers that have tags."""
+        return self.id in (name, f"{name}:latest")
 
 
 class _Models(Struct):
@@ -80,13 +86,13 @@ def knows(url: str, model: str, *, headers: Mapping[str, str], timeout_s: float)
 
 def facts(model: str, listings: list[Listing]) -> ModelFacts:
     """What the upstreams that answered say about `model`; the smallest context counts."""
-    entries = [entry for listing in listings for entry in listing.models if entry.id == model]
+    entries = [entry for listing in listings for entry in listing.models if entry.is_called(model)]
     contexts = [n for entry in entries if (n := entry.max_model_len or (entry.meta or Meta()).n_ctx)]
     meta: Any = next((entry.meta for entry in entries if entry.meta), Meta())
     return ModelFacts(
         device="remote",
         n_ctx=min(contexts, default=0),
-        n_ctx_train=meta.n_ctx_train or 0,
+        n_ctx_train=meta.n_ctx_train or next((n for entry in entries if (n := entry.context_length)), 0),
         n_embd=meta.n_embd or 0,
         n_params=meta.n_params or 0,
         n_vocab=meta.n_vocab or 0,

@@ -72,7 +72,7 @@ def _checked(remote: RemoteModel) -> RemoteModel:
             remote = msgspec.structs.replace(remote, model=names[0])
         elif (
             found.lists
-            and remote.model not in names
+            and not any(entry.is_called(remote.model) for entry in found.models)
             and not listing.knows(url, remote.model, headers=sent, timeout_s=remote.connect_timeout_s)
         ):
             raise _failed(f"{found.host} does not know '{remote.model}'; it {_serves(names)}.")
