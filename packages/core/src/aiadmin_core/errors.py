@@ -1,4 +1,4 @@
-"""Every deliberate error.
+"""Every deliberate error::
 
     AiAdminError
       BadRequest                400  the request cannot be served as it is; `param` names the field
