@@ -116,10 +116,8 @@ def test_pip_installs_what_the_platform_needs(platform, machine, wanted):
     assert "aiadmin-core[engine]" in names
 
 
-def test_mlx_cannot_be_newer_than_what_was_tested():
-    pins = {
-        Requirement(line).name: str(Requirement(line).specifier) for line in metadata.requires("aiadmin-backend-mlx")
-    }
+def test_mlx_lm_cannot_be_newer_than_what_was_tested():
+    """The engine calls mlx-lm's caches and model loader, which may change from one minor version to the next."""
+    requirements = [Requirement(line) for line in metadata.requires("aiadmin-backend-mlx") or []]
 
-    assert "<0.33" in pins["mlx-lm"]  # its caches and model loader are called directly
-    assert Path(module.__file__).name == "backend.py"
+    assert any(one.name == "mlx-lm" and "<0.33" in str(one.specifier) for one in requirements)

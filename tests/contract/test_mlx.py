@@ -1,0 +1,59 @@
+"""The conformance kit on the MLX backend: all of it on a tiny random model, which answers at once, and on the real
+model (seven tokens a second) what depends on sense."""
+
+import asyncio
+from collections.abc import Iterator
+from operator import attrgetter
+from pathlib import Path
+
+import pytest
+
+from aiadmin_core.backend import Engine
+from aiadmin_core.testing.asking import NotClaimed
+from aiadmin_core.testing.conformance import BEHAVIOURS, Behaviour, check
+from aiadmin_core.testing.opening import open_for_test
+
+Opened = tuple[asyncio.Runner, Engine]
+
+SENSE = {
+    "an_answer_has_text",
+    "characters_are_whole",
+    "a_stop_string_ends_the_answer_and_never_leaks",
+}
+
+
+def opened(folder: Path) -> Iterator[Opened]:
+    engine = open_for_test("mlx", str(folder))
+    with asyncio.Runner() as runner:
+        yield runner, engine
+        runner.run(engine.close())
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_mlx: Path) -> Iterator[Opened]:
+    yield from opened(tiny_mlx)
+
+
+@pytest.fixture(scope="module")
+def real(smollm2_mlx: Path) -> Iterator[Opened]:
+    yield from opened(smollm2_mlx)
+
+
+def hold(behaviour: Behaviour, engine: Opened) -> None:
+    try:
+        engine[0].run(check(behaviour, engine[1]))
+    except NotClaimed as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=attrgetter("__name__"))
+def test_conformance(behaviour: Behaviour, tiny: Opened) -> None:
+    hold(behaviour, tiny)
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize(
+    "behaviour", [one for one in BEHAVIOURS if attrgetter("__name__")(one) in SENSE], ids=attrgetter("__name__")
+)
+def test_conformance_of_the_real_model(behaviour: Behaviour, real: Opened) -> None:
+    hold(behaviour, real)
