@@ -67,8 +67,10 @@ def invoke(state: Path) -> Callable[..., Result]:
 
 ECHO = '''
 import asyncio
+import threading
 from aiadmin_core.backend import Health
 from aiadmin_core.hookspecs import hookimpl
+from aiadmin_core.sources import Progress
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.content import plain_text
 from aiadmin_core.specs.events import Finished, ReasoningDelta, Started, TextDelta, Usage
@@ -123,9 +125,29 @@ class EchoBackend:
         return EchoEngine()
 
 
+class EndlessSource:
+    scheme = "endless"
+
+    def claims(self, reference):
+        return False
+
+    def origin(self, reference):
+        return "endless:"
+
+    def fetch(self, reference, *, workdir, progress, expected_digest=""):
+        """Half of it arrives, then nothing."""
+        progress(Progress(status="fetching", completed=50, total=100))
+        threading.Event().wait()
+
+
 @hookimpl
 def aiadmin_backends():
     return [EchoBackend()]
+
+
+@hookimpl
+def aiadmin_sources():
+    return [EndlessSource()]
 '''
 
 

@@ -89,6 +89,17 @@ def test_commands_change_the_conversation(chat):
     chat.expect(pexpect.EOF)
 
 
+def test_a_chat_with_a_model_nobody_knows_does_not_begin(running, echo):
+    child = pexpect.spawn(
+        sys.executable, ["-m", "aiadmin_server", "run", "eco"], env=echo, timeout=10, encoding="utf-8"
+    )
+
+    child.expect_exact("'eco' was not found")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 1
+
+
 def test_an_error_is_a_sentence_and_the_chat_goes_on(chat):
     chat.send("/set temperature 9\r")
     chat.expect_exact(PROMPT)

@@ -1,5 +1,6 @@
 """The command itself: verbs, misuse, errors, and what it imports before it has to."""
 
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -136,7 +137,8 @@ def test_quick_verbs_import_nothing_heavy(arguments, state):
     script = "import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
     script += f"from aiadmin_server.cli import main; main({arguments!r})"
 
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "AIADMIN_PLUGINS"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment)
 
     loaded = {name.partition(".")[0] for name in done.stderr.splitlines()[-1].split()}
     assert "aiadmin_server" in loaded

@@ -22,13 +22,17 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json([record(plugin) for plugin in plugins])
     else:
-        table(("NAME", "VERSION", "HOOKS"), [(plugin.name, plugin.version, _remark(plugin)) for plugin in plugins])
+        table(("NAME", "VERSION", "HOOKS"), [(plugin.name, _version(plugin), _remark(plugin)) for plugin in plugins])
 
 
 def record(plugin: "Plugin") -> dict[str, Any]:
     """A plugin as `--json` has it."""
     names = ("name", "target", "distribution", "version", "hooks", "error")
     return {name: getattr(plugin, name) for name in names}
+
+
+def _version(plugin: "Plugin") -> str:
+    return plugin.version or ("" if plugin.error else "built in")
 
 
 def _remark(plugin: "Plugin") -> str:

@@ -18,6 +18,7 @@ from ._verb import json_option, verb
 @click.option("--seed", type=int, help="The same seed and prompt give the same answer.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="End the answer after this many tokens.")
 @click.option("--format", "answer_format", type=click.Choice(["json"]), help="Answer with a JSON object.")
+@click.option("--keep-alive", metavar="TIME", help="Keep the model loaded afterwards: 300, 10m, -1 for ever.")
 @click.option("--verbose", is_flag=True, help="Say how fast it was, on stderr.")
 @json_option
 def command(
@@ -28,6 +29,7 @@ def command(
     seed: int | None,
     max_tokens: int | None,
     answer_format: str | None,
+    keep_alive: str | None,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -45,9 +47,13 @@ def command(
     from ._prompt import prompt_of
 
     settings = load_settings()
-    options: dict[str, Any] = {"temperature": temperature, "seed": seed, "max_tokens": max_tokens}
-    if answer_format:
-        options["response_format"] = {"type": "json_object"}
+    options: dict[str, Any] = {
+        "temperature": temperature,
+        "seed": seed,
+        "max_tokens": max_tokens,
+        "response_format": {"type": "json_object"} if answer_format else None,
+        "keep_alive": keep_alive,
+    }
     given = {name: value for name, value in options.items() if value is not None}
     conversation = Conversation(model, system=system, options=given)
     asked = prompt_of(prompt)
@@ -55,7 +61,7 @@ def command(
         raise click.UsageError("--json prints one answer: give a prompt.")
     with ExitStack() as stack:
         client = _reach_server(settings, stack)
-        _make_available(client, model, settings)
+        _make_available(client, model, settings, chatting=asked is None)
         if asked is None:
             from ._chat import chat
 
@@ -79,9 +85,11 @@ def _reach_server(settings: Settings, stack: ExitStack) -> Any:
     return stack.enter_context(Client(stack.enter_context(OwnServer()).url))
 
 
-def _make_available(client: Any, model: str, settings: Settings) -> None:
-    """Pull a model of the catalogue that this machine's server does not have. Any other name is the server's to judge
-    when it is asked."""
+def _make_available(client: Any, model: str, settings: Settings, *, chatting: bool) -> None:
+    """Pull a model of the catalogue that this machine's server does not have.
+
+    Any other name is the server's to judge when it is asked; a chat does not begin with one that cannot be right.
+    """
     from urllib.parse import quote
 
     from ._client import ServerRefused
@@ -97,6 +105,8 @@ def _make_available(client: Any, model: str, settings: Settings) -> None:
         if refused.status == 404 and entry is not None:
             remark(f"{model} is not here yet: pulling it ({size(entry.download_size or entry.size)}).")
             fetch(model, settings)
+        elif chatting and "/" not in model:  # before a slash may be a backend, which this path does not know
+            raise
 
 
 def _print_answer(client: Any, request: dict[str, Any], model: str, *, verbose: bool) -> None:

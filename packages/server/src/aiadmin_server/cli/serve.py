@@ -57,7 +57,10 @@ def _announce(settings: Settings) -> None:
     from ._plugins import installed_plugins
 
     click.echo(f"AiAdmin is serving on {settings.url}/v1 (Ctrl-C ends it)")
-    guarded = any("aiadmin_authenticate" in plugin.hooks for plugin in installed_plugins().installed)
+    plugins = installed_plugins()
+    for plugin in plugins.broken:
+        remark(f"The plugin {plugin.name} is not in use: {plugin.error}")
+    guarded = any("aiadmin_authenticate" in plugin.hooks for plugin in plugins.installed)
     if settings.host not in LOOPBACK and not guarded:
         remark("Everyone who reaches this machine can use it: no plugin asks who they are.")
     if not ModelStore(settings.models).models():

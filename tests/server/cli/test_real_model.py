@@ -1,0 +1,47 @@
+"""The command line with a real model: pulled, asked, looked at, unloaded."""
+
+import json
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.real_model, pytest.mark.timeout(300)]
+NOWHERE = "127.0.0.1:9"
+"""Nobody listens on the discard port: a command that needs a server starts its own."""
+SAY = ("Say this is a test", "--temperature", "0", "--max-tokens", "16")
+
+
+def test_run_pulls_what_the_catalogue_has_and_answers(product: Any, tmp_path) -> None:
+    """On a machine with nothing on it; stdout is the answer alone."""
+    fresh = type(product)(state=tmp_path / "state")
+
+    done = fresh.run("run", "smollm2", *SAY, AIADMIN_HOST=NOWHERE, timeout=280)
+
+    assert done.stdout.strip()
+    assert "smollm2 is not here yet: pulling it" in done.stderr
+    assert "pulling" not in done.stdout
+    assert fresh.run("list").stdout.splitlines()[1].startswith("smollm2:latest")
+
+
+def test_the_answer_is_the_same_through_a_running_server_and_ps_and_show_see_it(product: Any) -> None:
+    alone = product.run("run", "smollm2", *SAY, AIADMIN_HOST=NOWHERE)
+    with product.serve() as server:
+        there = {"AIADMIN_HOST": server.url}
+        through = product.run("run", "smollm2", *SAY, **there)
+        completion = json.loads(product.run("run", "smollm2", *SAY, "--json", **there).stdout)
+        listed = product.run("ps", **there).stdout.splitlines()[1].split()
+        shown = product.run("show", "smollm2", **there).stdout
+        product.run("stop", "smollm2", **there)
+        after = product.run("ps", "--json", **there)
+
+    assert through.stdout == alone.stdout
+    assert completion["choices"][0]["message"]["content"].strip() == through.stdout.strip()
+    assert listed[:2] == ["smollm2:latest", "llamacpp"]
+    assert "by llamacpp on " in shown
+    assert json.loads(after.stdout) == {"models": []}
+
+
+def test_json_format_answers_with_an_object(product: Any) -> None:
+    done = product.run("run", "smollm2", "A city, as JSON.", "--format", "json", "--seed", "1", AIADMIN_HOST=NOWHERE)
+
+    assert isinstance(json.loads(done.stdout), dict)
