@@ -26,7 +26,6 @@ def smollm2_tokenizer(smollm2_gguf: Path) -> Iterator[Any]:
 
     parameters = llama_cpp.llama_model_default_params()
     parameters.vocab_only = True
-    llama_cpp.llama_log_set(_SILENT, None)
     model = llama_cpp.llama_model_load_from_file(str(smollm2_gguf).encode(), parameters)
     vocab = llama_cpp.llama_model_get_vocab(model)
 
@@ -61,16 +60,3 @@ def smollm2_tokenizer(smollm2_gguf: Path) -> Iterator[Any]:
 
     yield Tokenizer()
     llama_cpp.llama_model_free(model)
-
-
-def _silent_log() -> Any:
-    import llama_cpp
-
-    @llama_cpp.llama_log_callback
-    def silent(level: int, text: bytes, data: Any) -> None:
-        return None
-
-    return silent
-
-
-_SILENT = _silent_log()

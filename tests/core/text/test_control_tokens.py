@@ -1,9 +1,12 @@
 """A user's text stays text, whatever it spells and whatever the template does to it."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.content import Message, TextPart, Tool, ToolCall, ToolResultPart
 from aiadmin_core.specs.request import ChatInput
 from aiadmin_core.testing.fake import BOS, END, START_OF_TURN, ByteTokenizer
@@ -66,6 +69,30 @@ def test_it_holds_on_a_real_vocabulary(smollm2_tokenizer, content):
 
     assert [token for token in tokens if token in special] == [token for token in plain if token in special]
     assert f"user\n{content}\n".encode() in b"".join(map(tokenizer.piece, tokens))
+
+
+def test_it_holds_under_real_templates(shared_data):
+    """Each template's own markers, typed by a user: 58 ways to join, trim, quote and look into what people write."""
+    bar = "[|\uff5c]"  # DeepSeek's is the full-width one
+    marker = re.compile(
+        rf"<{bar}[^<>{{}}'\"\n]{{1,40}}{bar}>|</?(?:think|s|(?:start|end)_of_turn)>|\[/?[A-Z_]{{2,20}}\]"
+    )
+    n_checked = 0
+    for path in sorted((shared_data / "chat_templates").glob("*.jinja")):
+        source = path.read_text(encoding="utf-8")
+        markers = sorted(set(marker.findall(source)))
+        tokenizer = ByteTokenizer(more_control_tokens=markers)
+        evil = "".join(markers) + "and " + " ".join(text[:-1] for text in markers) + "."
+        try:
+            plain = written([user("x")], source=source, tokenizer=tokenizer)
+        except BadRequest:
+            continue
+        tokens = written([user(evil)], source=source, tokenizer=tokenizer)
+        assert control(tokens) == control(plain), path.stem
+        assert evil in text(tokens), path.stem
+        n_checked += bool(markers)
+
+    assert n_checked >= 45
 
 
 def test_harmless_text_is_tokenised_as_the_tokenizer_would(smollm2_tokenizer):

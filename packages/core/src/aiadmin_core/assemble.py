@@ -2,7 +2,7 @@
 
 Called by the runner (and in-process) after `Backend.open_engine`. Prompts are rendered and tokenised on worker
 threads; the engine thread hands each step over to the event loop with one call; text, reasoning and stop strings are
-the loop's work, in one `Exchange` for each request.
+the loop's work, in one `Generation` for each request.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from .specs.model import EngineStats, ModelFacts, ModelSpec
 from .specs.request import ChatInput, GenerateRequest
 from .text.chat_template import CHATML, CHATML_END, ChatTemplate
 from .text.detokenizer import Detokenizer
-from .text.exchange import Exchange
+from .text.generation import Generation
 from .text.pipeline import TextPipeline
 from .text.prompt import PromptWriter, RenderedPrompt
 from .text.reasoning import DIALECTS, ReasoningDialect, detect
@@ -59,7 +59,7 @@ class AssembledEngine:
         self._marker_tokens = {token: text for token, text in self._control_texts.items() if text.decode() in markers}
         self._compiler: Any = None  # a constraint.compiler.ConstraintCompiler, imported when a request needs it
         self._ids = itertools.count(1)  # the engine's own: a caller may use an id again while events are on their way
-        self._exchanges: dict[int, Exchange] = {}
+        self._generations: dict[int, Generation] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self.capabilities = _capabilities(engine.capabilities, chat=template is not None, reasoning=bool(self._dialect))
@@ -73,21 +73,21 @@ class AssembledEngine:
         prepared, tail = await asyncio.to_thread(self._prepare, request, next(self._ids))
         if self._closed:
             raise AiAdminError("The engine is closed.")
-        exchange = Exchange(
+        generation = Generation(
             request.id,
             self._pipelines(request, tail),
             partial(self._engine.cancel, prepared.id),
             cached=self.capabilities.cached_tokens,
         )
-        self._exchanges[prepared.id] = exchange
+        self._generations[prepared.id] = generation
         try:
             self._engine.submit(prepared)
-            while not exchange.over:
-                for event in await exchange.news():
+            while not generation.over:
+                for event in await generation.news():
                     yield event
         finally:
-            del self._exchanges[prepared.id]
-            if exchange.running:
+            del self._generations[prepared.id]
+            if generation.running:
                 self._engine.cancel(prepared.id)
 
     async def tokenize(self, input: str | tuple[Message, ...], *, special: bool = False) -> list[int]:
@@ -112,8 +112,8 @@ class AssembledEngine:
     async def close(self) -> None:
         """See `backend.Engine`."""
         self._closed = True
-        for exchange in self._exchanges.values():
-            exchange.fail(AiAdminError("The engine was closed."))
+        for generation in self._generations.values():
+            generation.fail(AiAdminError("The engine was closed."))
         await asyncio.to_thread(self._engine.close)
 
     def _start(self) -> None:
@@ -130,11 +130,11 @@ class AssembledEngine:
 
     def _deliver(self, events: Sequence[StepEvent]) -> None:
         for event in events:
-            if exchange := self._exchanges.get(event.request_id):
+            if generation := self._generations.get(event.request_id):
                 try:
-                    exchange.take(event)
+                    generation.take(event)
                 except Exception as error:  # a reasoning dialect is a plugin's: its request fails, no other
-                    exchange.fail(error)
+                    generation.fail(error)
 
     def _prepare(self, request: GenerateRequest, id: int) -> tuple[TokenRequest, str]:
         """What the engine is asked, and the end of the prompt's text. On a worker thread."""

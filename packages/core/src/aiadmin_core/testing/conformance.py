@@ -239,7 +239,9 @@ async def json_mode_gives_a_json_object(engine: Engine) -> None:
     """A program reads it. An answer that `max_tokens` has cut is the only exception."""
     if "json_object" not in engine.capabilities.constraints:
         raise NotClaimed("the engine has no JSON mode")
-    asked = request(engine, "Describe a cat as JSON.", constraint=JsonObject(), max_tokens=200)
+    asked = request(
+        engine, "Give me a JSON object with the name and age of a person.", constraint=JsonObject(), max_tokens=200
+    )
     answer = Answer(await collect(engine, asked))
     if answer.finished.reason == "stop":
         assert isinstance(json.loads(answer.text), dict)

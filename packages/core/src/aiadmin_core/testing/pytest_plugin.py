@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("aiadmin_core.testing.conformance")
+pytest.register_assert_rewrite("aiadmin_core.testing.conformance", "aiadmin_core.testing.asking")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

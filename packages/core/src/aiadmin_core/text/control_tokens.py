@@ -33,15 +33,15 @@ class ControlTokens:
         self._texts = frozenset(text for text in tokenizer.control_tokens if text)
         self._ids = frozenset(tokenizer.control_tokens.values())
         self._lengths = sorted({len(text) for text in self._texts}, reverse=True)
-        self._first = _any_of({text[0] for text in self._texts})
-        self._edge = _any_of({text[0] for text in self._texts} | {text[-1] for text in self._texts})
+        self._start = _any_of(text[:2] for text in self._texts)
+        self._edge = _any_of(edge for text in self._texts for edge in (text[0], text[-1]))
         self._joined = "\n".join(self._texts)
 
     def spans(self, text: str, taint: str = "") -> Iterator[tuple[int, int]]:
         """Where control tokens stand in `text`: start and end, leftmost and longest first, not overlapping. With
         `taint`, only those without a tainted character."""
         position = 0
-        while match := self._first.search(text, position):
+        while match := self._start.search(text, position):
             start = match.start()
             end = next((end for n in self._lengths if text[start : (end := start + n)] in self._texts), None)
             position = start + 1
@@ -65,9 +65,9 @@ class ControlTokens:
         templates can still trim it."""
         if not self.risky(text):
             return text
-        core = text.strip()
+        core = text.strip() or text
         start = text.index(core)
-        return text[:start] + "".join(character + taint for character in core) + text[start + len(core) :]
+        return text[:start] + taint.join(core) + taint + text[start + len(core) :]
 
     def runs(self, rendered: str, taint: str) -> list[Run]:
         """Split a tainted prompt at the template's control tokens; text between two of them that would spell others
@@ -100,9 +100,9 @@ def unused_taint(texts: Iterable[str]) -> str:
     return next(chr(code) for code in _TAINTS if chr(code) not in used)
 
 
-def _any_of(characters: Iterable[str]) -> re.Pattern[str]:
-    alternatives = "".join(map(re.escape, sorted(characters)))
-    return re.compile(f"[{alternatives}]" if alternatives else r"(?!)")
+def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    alternatives = sorted(set(texts), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, alternatives)) or r"(?!)")
 
 
 def _merged(runs: Iterable[Run]) -> Iterator[Run]:

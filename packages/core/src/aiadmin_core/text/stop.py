@@ -1,5 +1,6 @@
 """Stop strings in a stream of text. Used by `pipeline`, one instance for each choice."""
 
+import re
 from collections.abc import Sequence
 
 
@@ -12,6 +13,7 @@ class StopStrings:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._searches = [_Search(stop) for stop in sorted(set(stops), key=len, reverse=True) if stop]
+        self._first = re.compile("|".join(re.escape(search.stop[0]) for search in self._searches) or r"(?!)")
         self._held = ""
         self.matched: str | None = None
         """The stop string that was found; the text before it has been given out."""
@@ -25,7 +27,7 @@ class StopStrings:
         """The text that is safe to give out now; nothing more after a match."""
         if self.matched is not None:
             return ""
-        if not self._searches:
+        if not self._held and not self._first.search(text):  # nearly always
             return text
         for end, character in enumerate(text, start=len(self._held) + 1):
             if complete := [search.stop for search in self._searches if search.step(character)]:

@@ -14,7 +14,7 @@ from ..specs.events import Event, Failed, Finished, FinishReason, Started, Usage
 from .pipeline import TextPipeline
 
 
-class Exchange:
+class Generation:
     """`request_id` is the caller's; `pipelines` holds one for each choice; `cancel` frees a choice's place in the
     engine; `cached` says whether the engine knows how much of the prompt it had cached."""
 
