@@ -109,6 +109,7 @@ class FakeRouter:
     n_leases: int = 0
     keep_alive_s: float | None = None
     problems: tuple[str, ...] = ()
+    n_deaths: dict[str, int] = field(default_factory=dict)
     models: list[Any] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     closed: bool = False
@@ -137,6 +138,9 @@ class FakeRouter:
     async def unload(self, name: str) -> bool:
         self.stopped.append(name)
         return name in self.names
+
+    def deaths(self) -> dict[str, int]:
+        return self.n_deaths
 
     def health(self) -> tuple[str, ...]:
         return self.problems

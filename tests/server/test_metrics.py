@@ -101,7 +101,7 @@ def test_engines_speak_for_themselves(n_engines):
         n_steps=10, n_sequences_decoded=35, max_batch=8, n_running=3, n_waiting=2, kv_used=5, kv_total=9
     )
     engine = SimpleNamespace(name="echo:latest", stats=stats, n_active=4)
-    metrics = Metrics(lambda: [engine] * n_engines)
+    metrics = Metrics(SimpleNamespace(loaded=lambda: [engine] * n_engines, deaths=lambda: {"echo:latest": 3}))
     found = read(metrics.exposition("")[0].decode())
     assert found["aiadmin_engine_steps_total", MODEL] == 10 * n_engines
     assert found["aiadmin_engine_sequences_decoded_total", MODEL] == 35 * n_engines
@@ -110,10 +110,12 @@ def test_engines_speak_for_themselves(n_engines):
     assert found["aiadmin_engine_waiting", MODEL] == 2 * n_engines
     assert found["aiadmin_engine_kv_used", MODEL] == 5 * n_engines
     assert found["aiadmin_active_requests", MODEL] == 4 * n_engines
+    assert found["aiadmin_runner_deaths_total", MODEL] == 3
 
 
 def test_two_apps_do_not_share_their_counters():
-    first, second = Metrics(list), Metrics(list)
+    router = SimpleNamespace(loaded=list, deaths=dict)
+    first, second = Metrics(router), Metrics(router)
     first.disconnected("/v1/chat/completions")
     assert b"aiadmin_client_disconnects_total{" in first.exposition("")[0]
     assert b"aiadmin_client_disconnects_total{" not in second.exposition("")[0]

@@ -8,6 +8,7 @@ import pytest
 from aiadmin_core.backend import Health
 from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.sources import FetchedFile, FetchedModel
+from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
 from aiadmin_server.store.aliases import Alias, Aliases
 from aiadmin_server.store.store import ModelStore
@@ -41,6 +42,7 @@ def loaded(**fields):
         "notes": (),
         "n_active": 0,
         "expires_at": None,
+        "capabilities": Capabilities(tools=True, max_logprobs=5),
     }
     return SimpleNamespace(**given | fields)
 
@@ -60,6 +62,7 @@ def test_models_and_aliases_are_listed_with_what_is_known(serve, store):
             assert isinstance(one["created"], int)
             assert one["format"] == "gguf"
             assert (one["loaded"], one["backend"], one["context_length"]) == (True, "llamacpp", 2048)
+            assert one["capabilities"] == ["chat", "tools", "logprobs"]
             assert models["gpt-4o"]["alias_of"] == "small"
             assert models["gpt-4o"]["loaded"] is True
             assert models["me/other:v1"]["owned_by"] == "me"

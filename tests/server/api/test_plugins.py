@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import logging
+from typing import Any
 
 import pytest
 from litestar import get
+from litestar.di import NamedDependency
 
 from aiadmin_core.errors import NotAuthenticated, RunnerDied
 from aiadmin_core.hookspecs import hookimpl
@@ -155,8 +157,8 @@ def test_plugins_add_routes_and_a_bad_one_is_left_out(serve, caplog):
         @hookimpl
         def aiadmin_http_routes(self):
             @get("/hello")
-            async def hello() -> dict[str, str]:
-                return {"hello": "world"}
+            async def hello(router: NamedDependency[Any], settings: NamedDependency[Any]) -> dict[str, Any]:
+                return {"loaded": len(router.loaded()), "host": settings.host}
 
             @get("/health")
             async def mine() -> str:
@@ -166,7 +168,7 @@ def test_plugins_add_routes_and_a_bad_one_is_left_out(serve, caplog):
 
     async def main() -> None:
         async with serve(plugins=[("routes", Routes())]) as server:
-            assert (await server.http.get("/hello")).json() == {"hello": "world"}
+            assert (await server.http.get("/hello")).json() == {"loaded": 0, "host": "127.0.0.1"}
             assert (await server.http.get("/health")).json()["status"] == "ok"
 
     asyncio.run(main())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aiadmin_core.errors import UnsupportedParameter
+from aiadmin_core.errors import BadRequest, UnsupportedParameter
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.request import GenerateRequest, TextInput
 from aiadmin_core.specs.sampling import SamplingParams
@@ -44,6 +44,12 @@ def test_unknown_fields_are_refused_dropped_or_passed_on():
     assert ignored == ("messages[0].bar",)
     with pytest.raises(UnsupportedParameter):
         settled(one, forwarding)
+
+
+def test_a_number_that_the_runner_cannot_be_sent_is_named():
+    with pytest.raises(BadRequest) as caught:
+        settled(call(unknown={"foo": {"bar": [10**30]}}), Capabilities(forwards_unknown=True))
+    assert caught.value.param == "foo.bar[0]"
 
 
 def test_known_fields_without_a_place_are_refused_even_where_unknown_ones_are_dropped():

@@ -66,7 +66,7 @@ def create_app(settings: Settings, *, plugins: Plugins | None = None, router: Ro
     store = ModelStore(settings.models)
     resolver = Resolver(store, Aliases(store.aliases_path), plugins, settings)
     router = router or ModelRouter(resolve=resolver.resolve, plugins=plugins, settings=settings)
-    metrics = Metrics(router.loaded)
+    metrics = Metrics(router)
     service = Service(
         router=router,
         observers=Observers([("metrics", metrics.observe), *plugin_observers(plugins)]),

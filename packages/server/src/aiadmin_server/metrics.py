@@ -5,7 +5,7 @@ templates, models are resolved names of models that were loaded. Everything runs
 """
 
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -18,7 +18,7 @@ from aiadmin_core.observe import Exchange
 from aiadmin_core.specs.events import Event, Finished, ReasoningDelta, Started, TextDelta, ToolCallDelta
 from aiadmin_core.specs.model import EngineStats
 
-from .api.ports import LoadedModel
+from .api.ports import LoadedModel, Router
 
 _LONG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -27,10 +27,9 @@ _SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 class Metrics:
     """One app's registry and what feeds it."""
 
-    def __init__(self, loaded: Callable[[], Sequence[LoadedModel]]) -> None:
-        """`loaded` gives the engines as they stand; called once a scrape."""
+    def __init__(self, router: Router) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(EngineCollector(loaded))
+        self.registry.register(EngineCollector(router))
         self._requests = Counter(
             "aiadmin_requests",
             "HTTP requests answered; status 499 where the client left first.",
@@ -141,8 +140,8 @@ _ENGINE: tuple[tuple[str, str, bool, _Read, Callable[[Iterable[float]], float]],
 class EngineCollector(Collector):
     """Reads the engines' stats at each scrape."""
 
-    def __init__(self, loaded: Callable[[], Sequence[LoadedModel]]) -> None:
-        self._loaded = loaded
+    def __init__(self, router: Router) -> None:
+        self._router = router
 
     def describe(self) -> Iterator[Metric]:
         """Nothing is read when the collector is registered: the router may not run yet."""
@@ -150,7 +149,7 @@ class EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         models: dict[str, list[LoadedModel]] = {}
-        for model in self._loaded():
+        for model in self._router.loaded():
             models.setdefault(model.name, []).append(model)
         for name, text, grows, read, combine in _ENGINE:
             family: CounterMetricFamily | GaugeMetricFamily
@@ -158,3 +157,9 @@ class EngineCollector(Collector):
             for model_name, engines in models.items():
                 family.add_metric([model_name], combine(read(one, one.stats) for one in engines))
             yield family
+        deaths = CounterMetricFamily(
+            "aiadmin_runner_deaths", "Runners that ended unasked; the next request starts another.", labels=["model"]
+        )
+        for model_name, count in self._router.deaths().items():
+            deaths.add_metric([model_name], count)
+        yield deaths

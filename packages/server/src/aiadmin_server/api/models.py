@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from aiadmin_core.errors import InvalidName, ModelNotFound
+from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import ModelFacts, ModelSpec
 
 from ..routing.resolver import Resolver
@@ -34,6 +35,8 @@ class Model(Struct, frozen=True, kw_only=True):
     context_length: int | UnsetType = UNSET
     """What it is open with; what it was trained for, where it is not loaded."""
     backend: str | UnsetType = UNSET
+    """Known once it is loaded, as `capabilities` is."""
+    capabilities: list[str] | UnsetType = UNSET
     loaded: bool = False
     alias_of: str | UnsetType = UNSET
 
@@ -115,6 +118,7 @@ def _stored(model: StoredModel, loaded: LoadedModel | None) -> Model:
         quantization=model.info.quantization or UNSET,
         context_length=n_ctx or UNSET,
         backend=loaded.backend if loaded else UNSET,
+        capabilities=_capabilities(loaded.capabilities if loaded else None),
         loaded=loaded is not None,
     )
 
@@ -129,5 +133,26 @@ def _offered(spec: ModelSpec, loaded: LoadedModel | None) -> Model:
         quantization=facts.quantization or UNSET,
         context_length=facts.n_ctx or UNSET,
         backend=loaded.backend if loaded else UNSET,
+        capabilities=_capabilities(loaded.capabilities if loaded else None),
         loaded=loaded is not None,
     )
+
+
+def _capabilities(able: Capabilities | None) -> list[str] | UnsetType:
+    """What a client may want to know before it asks, in the words that are usual for it."""
+    if able is None:
+        return UNSET
+    found = {
+        "completion": bool(able.inputs & {"text", "tokens"}),
+        "chat": "chat" in able.inputs,
+        "tools": able.tools,
+        "thinking": able.reasoning,
+        "insert": able.suffix,
+        "vision": "image" in able.modalities,
+        "audio": "audio" in able.modalities,
+        "embedding": "embed" in able.protocols,
+        "json_object": "json_object" in able.constraints,
+        "json_schema": "json_schema" in able.constraints,
+        "logprobs": able.max_logprobs is not None,
+    }
+    return [name for name, has in found.items() if has]

@@ -3,7 +3,7 @@
 `routing.router.Router` fits, and so does a small fake.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from aiadmin_core.backend import Engine
+from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
 
 
@@ -60,6 +61,10 @@ class LoadedModel(Protocol):
     def expires_at(self) -> float | None:
         """When it will be unloaded if nobody asks: Unix seconds; None while in use, or never."""
 
+    @property
+    def capabilities(self) -> Capabilities | None:
+        """None while it is on its way in or out."""
+
 
 class Router(Protocol):
     """Who serves which model."""
@@ -67,6 +72,9 @@ class Router(Protocol):
     def lease(self, name: str, keep_alive_s: float | None = None) -> AbstractAsyncContextManager[Lease]: ...
     def loaded(self) -> Sequence[LoadedModel]: ...
     async def unload(self, name: str) -> bool: ...
+    def deaths(self) -> Mapping[str, int]:
+        """How many runners ended without being asked to, by the name of their model."""
+
     def health(self) -> Sequence[str]:
         """What is wrong, a sentence each; empty while requests can be served."""
 

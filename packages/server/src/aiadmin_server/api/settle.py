@@ -12,7 +12,7 @@ from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.request import GenerateRequest
 from aiadmin_core.specs.sampling import SamplingParams
 
-from ..openai.to_core import WHY, Call
+from ..openai.to_core import WHY, Call, portable
 
 _NAMES = {"num_predict": "max_tokens"}
 """Names in manifests that are not those of `SamplingParams`."""
@@ -33,6 +33,8 @@ def settle(
     if capabilities.forwards_unknown:
         passed_on = [name for name in unknown if "." not in name]  # what is nested has no place in `extra`
         extra = call.unplaced | {name: unknown.pop(name) for name in passed_on}
+        for name, value in extra.items():
+            portable(value, name)
     elif call.unplaced:
         name = next(iter(call.unplaced))
         raise UnsupportedParameter(name, why=WHY.get(name, "it is not supported."))

@@ -73,12 +73,12 @@ class ChatChoice(Struct, frozen=True, kw_only=True):
 
 class ChatCompletion(Struct, frozen=True, kw_only=True):
     id: str
+    object: Literal["chat.completion"] = "chat.completion"
     created: int
     model: str
     choices: list[ChatChoice]
     usage: Usage
     system_fingerprint: str
-    object: Literal["chat.completion"] = "chat.completion"
 
 
 class FunctionCallDelta(Struct, frozen=True, kw_only=True):
@@ -110,13 +110,13 @@ class ChunkChoice(Struct, frozen=True, kw_only=True):
 
 class ChatCompletionChunk(Struct, frozen=True, kw_only=True):
     id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     created: int
     model: str
     choices: list[ChunkChoice]
     system_fingerprint: str
     usage: Usage | UnsetType | None = UNSET
     """Null in every chunk but the last, where usage is asked for; missing otherwise."""
-    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
 
 
 class TextLogprobs(Struct, frozen=True, kw_only=True):
@@ -140,9 +140,9 @@ class TextCompletion(Struct, frozen=True, kw_only=True):
     """Whole answers and chunks alike."""
 
     id: str
+    object: Literal["text_completion"] = "text_completion"
     created: int
     model: str
     choices: list[TextChoice]
     system_fingerprint: str
     usage: Usage | UnsetType | None = UNSET
-    object: Literal["text_completion"] = "text_completion"

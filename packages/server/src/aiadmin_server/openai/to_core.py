@@ -90,7 +90,7 @@ def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
         input=ChatInput(
             messages=tuple(to_message(message, f"messages[{i}]") for i, message in enumerate(data.messages)),
             tools=tools,
-            template_options=_portable(data.chat_template_kwargs or {}, "chat_template_kwargs"),
+            template_options=portable(data.chat_template_kwargs or {}, "chat_template_kwargs"),
         ),
         sampling=_sampling(
             data, max_tokens=_max_tokens(data), logprobs=(data.top_logprobs or 0) if data.logprobs else None
@@ -216,7 +216,7 @@ def _constraint(
         return JsonObject()
     if isinstance(response_format, wire.JsonSchemaFormat):
         definition = response_format.json_schema
-        schema = _portable(definition.schema, "response_format.json_schema.schema")
+        schema = portable(definition.schema, "response_format.json_schema.schema")
         return JsonSchema(schema=schema, name=definition.name, strict=bool(definition.strict))
     return None
 
@@ -229,7 +229,7 @@ def _tools(tools: Sequence[wire.FunctionTool | wire.CustomTool]) -> tuple[Tool, 
         function = tool.function
         parameters = function.parameters
         if parameters is not None:
-            parameters = _portable(parameters, f"tools[{index}].function.parameters")
+            parameters = portable(parameters, f"tools[{index}].function.parameters")
         found.append(
             Tool(
                 name=function.name,
@@ -297,14 +297,14 @@ def _keep_alive(value: float | str | None) -> float | None:
         raise BadRequest(f"'keep_alive' cannot be read: {error}.", param="keep_alive") from None
 
 
-def _portable(value: Any, path: str) -> Any:
+def portable(value: Any, path: str) -> Any:
     """`value`, if the runner's protocol can carry it: integers of at most 64 bits."""
     if isinstance(value, dict):
         for key, item in value.items():
-            _portable(item, f"{path}.{key}")
+            portable(item, f"{path}.{key}")
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _portable(item, f"{path}[{index}]")
+            portable(item, f"{path}[{index}]")
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise BadRequest(f"'{path}' holds a number of more than 64 bits.", param=path)
     return value

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import msgspec
+import psutil
 from msgspec import Struct
+from msgspec.structs import replace
 
 from aiadmin_core.backend import Engine
+from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
 
 from ..runners.supervisor import Running
@@ -45,6 +48,8 @@ class LoadedModel(Struct, frozen=True, kw_only=True):
     """Requests that hold a lease or wait for one."""
     expires_at: float | None
     """Unix seconds; None while it is in use, and for a model that stays."""
+    capabilities: Capabilities | None = None
+    """None while it is on its way in or out."""
 
 
 class Timer(Protocol):
@@ -118,9 +123,10 @@ class Entry:
         n_running = sum(replica.running.engine.stats().n_running for replica in self.replicas)
         return self.n_waiting + max(0, self.n_leased - n_running)
 
-    def least_busy(self) -> Replica:
-        """The engine for the next request."""
-        return min(self.replicas, key=lambda replica: replica.n_active)
+    def least_busy(self) -> Replica | None:
+        """The engine for the next request; None where none can answer."""
+        usable = [replica for replica in self.replicas if replica.running.is_usable]
+        return min(usable, key=lambda replica: replica.n_active, default=None)
 
     def serves(self, target: Target) -> bool:
         """Whether it is `target`'s model, opened with whatever options."""
@@ -156,11 +162,23 @@ class Entry:
             pid=first.pid if first else None,
             size_bytes=facts.size_bytes or sum(file.size for file in self.target.spec.files),
             facts=facts,
-            stats=combined([replica.running.engine.stats() for replica in self.replicas]),
+            stats=combined([_stats(replica.running) for replica in self.replicas]),
             notes=notes,
             n_active=self.n_active,
             expires_at=clock.unix_time() + self.expires_at - clock.now() if expires else None,
+            capabilities=first.engine.capabilities if first else None,
         )
+
+
+def _stats(running: Running) -> EngineStats:
+    """The engine's counters; its memory as the system sees it, where it does not tell."""
+    stats = running.engine.stats()
+    if stats.memory_bytes or running.pid is None:
+        return stats
+    try:
+        return replace(stats, memory_bytes=psutil.Process(running.pid).memory_info().rss)
+    except psutil.Error:  # it has just ended, or is not ours to look at
+        return stats
 
 
 def combined(stats: list[EngineStats]) -> EngineStats:

@@ -6,7 +6,8 @@ the change.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -59,6 +60,7 @@ class Router:
         self._clock = clock or Clock()
         self._entries: dict[str, Entry] = {}
         self._failures: dict[str, Failure] = {}
+        self._deaths: Counter[str] = Counter()
         self._making_room = asyncio.Lock()
         """Held by the load that waits for a place: places are given in the order they were asked for."""
         self._room_changed = asyncio.Event()
@@ -88,6 +90,10 @@ class Router:
     def loaded(self) -> list[LoadedModel]:
         """What is loaded, or on its way in or out."""
         return [entry.view(self._clock) for entry in self._entries.values()]
+
+    def deaths(self) -> Mapping[str, int]:
+        """How many runners ended without being asked to, by the name of their model."""
+        return self._deaths
 
     def health(self) -> list[str]:
         """What is wrong, one sentence each."""
@@ -145,6 +151,9 @@ class Router:
                 await self._wait_for(entry)
                 continue  # much may have happened before this task was woken
             replica = entry.least_busy()
+            if replica is None:  # they have died a moment ago
+                await entry.gone.wait()
+                continue
             replica.n_active += 1
             self._settle(entry)
             return entry, replica
@@ -255,6 +264,8 @@ class Router:
     def _on_ended(self, entry: Entry, replica: Replica) -> None:
         """A runner has ended, asked to or not: the next request has the model loaded afresh."""
         entry.replicas.remove(replica)
+        if entry.state == "ready" and not self._closing:
+            self._deaths[entry.target.resolved] += 1
         if entry.state == "ready" and not entry.replicas:
             self._remove(entry)
         else:
