@@ -60,7 +60,8 @@ class FakeRunning:
     def __init__(self, model: ModelSpec) -> None:
         self.model = model
         self.engine = FakeEngine()
-        self.pid = 123
+        self.pid = None
+        self.is_usable = True
         self.notes = ("a note",)
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.complaint: str | None = None

@@ -2,11 +2,13 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 
 import pytest
 
 from aiadmin_core.errors import ModelLoadFailed, ModelNotFound, NoBackend, Overloaded
 from aiadmin_core.specs.model import EngineOptions
+from aiadmin_server.routing.entry import Replica
 from aiadmin_server.settings import FOREVER
 
 
@@ -27,7 +29,7 @@ def test_a_model_is_loaded_on_first_use_and_stays(make_world):
         assert first.engine is second.engine
         assert world.opener.asked == [("fakes", "fast", "a", EngineOptions())]
         (model,) = world.router.loaded()
-        assert (model.name, model.backend, model.state, model.pid) == ("a", "fast", "ready", 123)
+        assert (model.name, model.backend, model.state, model.size_bytes) == ("a", "fast", "ready", 5)
         assert model.notes == ("a note", "a fact")
         assert model.expires_at == world.clock.unix_time() + 300
 
@@ -344,6 +346,35 @@ def test_after_a_death_the_next_request_starts_it_afresh(make_world, settled):
             await settled()
             assert names(world) == []
         assert (await use(world, "a")).engine is world.opener.opened[1].engine
+
+    asyncio.run(main())
+
+
+def test_a_runner_that_is_about_to_end_gets_no_more_requests(make_world, settled):
+    async def main():
+        world = make_world()
+        await use(world, "a")
+        (dying,) = world.opener.opened
+        dying.is_usable = False
+        waiting = asyncio.create_task(use(world, "a"))
+        await settled()
+        assert not waiting.done()
+        dying.ended.set_result(-9)
+        assert (await waiting).engine is world.opener.opened[1].engine
+
+    asyncio.run(main())
+
+
+def test_the_least_busy_replica_is_leased(make_world):
+    async def main():
+        world = make_world()
+        await use(world, "a")
+        (entry,) = world.router._entries.values()
+        other = await world.opener.open("fakes", SimpleNamespace(name="fast"), entry.target.spec, EngineOptions())
+        entry.replicas.append(Replica(other))
+        async with world.router.lease("a") as first, world.router.lease("a") as second:
+            assert first.engine is not second.engine
+            assert world.router.loaded()[0].n_active == 2
 
     asyncio.run(main())
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -89,7 +88,8 @@ class RemoteEngine:
         self.hello = hello
         self.capabilities = hello.capabilities
         self.facts = hello.facts
-        self.heartbeat_at = time.monotonic()
+        self.ended = False
+        """The connection has ended: nothing can be asked any more, though it may not be known yet why."""
         self._connection = connection
         self._explain = explain
         self._on_heartbeat = on_heartbeat
@@ -191,6 +191,7 @@ class RemoteEngine:
                 self._take(reply)
         except frames.FrameError as error:
             reason = f" because {error}"
+        self.ended = True
         self._connection.abort()
         failure = self._failure = failures.failed(0, await self._explain(reason))
         for stream in self._streams.values():
@@ -223,6 +224,5 @@ class RemoteEngine:
             if answered is not None and not answered.done():
                 answered.set_result(reply)
         elif isinstance(reply, Heartbeat):
-            self.heartbeat_at = time.monotonic()
             self._stats = reply.stats
             self._on_heartbeat(reply.stats)

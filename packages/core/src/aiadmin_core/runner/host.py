@@ -93,7 +93,8 @@ def _check_size(answer: Answer) -> None:
 
 
 async def _load(launch: Launch) -> Engine:
-    return await open_in_process(_backend(launch), launch.model, launch.options)
+    backend = await asyncio.to_thread(_backend, launch)
+    return await open_in_process(backend, launch.model, launch.options)
 
 
 def _backend(launch: Launch) -> Backend:

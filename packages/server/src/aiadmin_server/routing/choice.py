@@ -16,7 +16,11 @@ from .target import Target
 Offers = Mapping[str, tuple[str, Backend]]
 """Backend name -> (plugin, backend)."""
 
-PACKAGES = {"gguf": "aiadmin-backend-llamacpp", "safetensors": "aiadmin-backend-mlx"}
+PACKAGES = {
+    "gguf": "aiadmin-backend-llamacpp",
+    "safetensors": "aiadmin-backend-mlx",
+    "remote": "aiadmin-backend-openai",
+}
 """What to install for a format nobody here serves: a suggestion only; any installed backend may claim it."""
 
 logger = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +34,8 @@ TERMINATE_S = 1.0
 """How long it may take then; then it is killed."""
 EXIT_S = 5.0
 """How long a process may live on without its connection."""
+CONFIRM_S = 3.0
+"""How long a runner that seems silent has for one more heartbeat."""
 STDERR_S = 1.0
 """How long its last words may take after its exit: a child of its own may hold the pipe open."""
 
@@ -87,6 +90,11 @@ class RunnerProcess:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether requests may be sent to it. Where it is not, `ended` follows within seconds."""
+        return self.state == "ready" and not self.engine.ended
+
     def trouble(self) -> str | None:
         """What seems wrong with it, while it has requests to answer."""
         if self.state != "ready" or not self.engine.n_open:
@@ -110,7 +118,7 @@ class RunnerProcess:
         self.state = "ready"
         self._vitals = vitals.first(time.monotonic())
         self.engine = RemoteEngine(connection, hello, explain=self._explain, on_heartbeat=self._on_heartbeat)
-        self._set_alarm()
+        self._set_alarm(self._limits.silent_s, self._on_silence)
 
     async def stop(self) -> None:
         """Shut the runner down; terminate it if it does not go, kill it if it still does not."""
@@ -235,13 +243,12 @@ class RunnerProcess:
         await asyncio.shield(self.ended)
 
     def _on_heartbeat(self, stats: EngineStats) -> None:
-        self._vitals = vitals.after_heartbeat(self._vitals, stats, time.monotonic())
+        self._vitals = vitals.after_heartbeat(self._vitals, stats, self._limits, time.monotonic())
         self._end_if_lost()
-        self._set_alarm()
 
     def _on_silence(self) -> None:
-        self._end_if_lost()
-        self._set_alarm()
+        """Perhaps this process was asleep, and heartbeats wait to be read: give them time."""
+        self._set_alarm(CONFIRM_S, self._end_if_lost)
 
     def _end_if_lost(self) -> None:
         """End a runner that will not answer: its requests fail, the next one starts it afresh."""
@@ -250,13 +257,15 @@ class RunnerProcess:
             self._ended_because = f" because {vitals.trouble(self._vitals, self._limits, now)}"
             logger.error("Ending the process serving %s%s", self._model.name, self._ended_because)
             _send(self._process, "kill")
+        else:
+            self._set_alarm(self._limits.silent_s, self._on_silence)
 
-    def _set_alarm(self) -> None:
-        """Look again when the runner could be lost, unless it is heard of before."""
+    def _set_alarm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        """Look again after `delay_s`, unless the runner is heard of before."""
         if self._alarm is not None:
             self._alarm.cancel()
         if not self.ended.done():
-            self._alarm = asyncio.get_running_loop().call_later(self._limits.silent_s, self._on_silence)
+            self._alarm = asyncio.get_running_loop().call_later(delay_s, callback)
 
 
 def _send(process: asyncio.subprocess.Process | None, signal: Literal["terminate", "kill"]) -> None:

@@ -36,8 +36,12 @@ class Running(Protocol):
         """What an administrator should know."""
 
     @property
+    def is_usable(self) -> bool:
+        """Whether requests may be sent to it; where not, `ended` is about to be done."""
+
+    @property
     def ended(self) -> "asyncio.Future[int]":
-        """Done when the engine cannot answer any more."""
+        """Done when the engine cannot answer any more, and what held it is gone."""
 
     def trouble(self) -> str | None:
         """What seems wrong with it, or None."""
@@ -61,6 +65,10 @@ class InProcess:
         self.engine = engine
         self.pid = os.getpid()
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_usable(self) -> bool:
+        return not self.ended.done()
 
     def trouble(self) -> str | None:
         return None

@@ -37,10 +37,12 @@ def first(now: float) -> Vitals:
     return Vitals(heartbeat_at=now, progress_at=now)
 
 
-def after_heartbeat(vitals: Vitals, stats: EngineStats, now: float) -> Vitals:
-    """Take note of a heartbeat. An engine that was idle starts its time anew."""
+def after_heartbeat(vitals: Vitals, stats: EngineStats, limits: Limits, now: float) -> Vitals:
+    """Take note of a heartbeat. An engine that was idle starts its time anew, and so does one that was not heard of
+    for a while: this process, or the machine, may have been asleep."""
     progress = (stats.n_steps, stats.n_prompt_tokens, stats.n_completion_tokens)
-    got_on = progress != vitals.progress or not stats.n_running or not vitals.n_running
+    rested = not stats.n_running or not vitals.n_running or now - vitals.heartbeat_at >= limits.late_s
+    got_on = rested or progress != vitals.progress
     return Vitals(
         heartbeat_at=now,
         progress=progress,
