@@ -14,7 +14,7 @@ import uvicorn
 
 from aiadmin_core.specs.content import Message, TextPart
 from aiadmin_core.specs.events import Event
-from aiadmin_core.specs.model import ModelFacts
+from aiadmin_core.specs.model import ModelFacts, ModelSpec
 from aiadmin_core.specs.request import ChatInput, GenerateRequest
 from aiadmin_openai.engine import OpenAIEngine
 from aiadmin_openai.remote import RemoteModel
@@ -159,9 +159,10 @@ async def serving(*scripts: Script, port: int = 0) -> AsyncIterator[Upstream]:
 
 
 @asynccontextmanager
-async def opened(*urls: str, key: str = "", system: str | None = None, **options: Any) -> AsyncIterator[OpenAIEngine]:
+async def opened(*urls: str, key: str = "", manifest: Any = None, **options: Any) -> AsyncIterator[OpenAIEngine]:
     remote = RemoteModel(upstreams=urls, model="llama3", **options)
-    engine = OpenAIEngine(remote, key=key, name="far:latest", facts=ModelFacts(device="remote"), system=system)
+    spec = ModelSpec(name="far:latest", digest="", format="remote", files=(), **(manifest or {}))
+    engine = OpenAIEngine(remote, spec, key=key, facts=ModelFacts(device="remote"))
     try:
         yield engine
     finally:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from aiadmin_core.backend import Backend
 from aiadmin_core.errors import BadRequest, ModelLoadFailed
@@ -99,6 +100,14 @@ def test_opening_learns_what_the_upstreams_tell(serve: Any, described: Any) -> N
             await engine.close()
 
     asyncio.run(main())
+
+
+def test_a_chat_template_that_cannot_be_used_is_noted(described: Any, nobody: str) -> None:
+    engine = BACKEND.open_engine(replace(described(nobody), template="{{ messages }}"), EngineOptions())
+
+    assert "chat template" in engine.facts.notes[0]
+    assert "is down" in engine.facts.notes[1]
+    asyncio.run(engine.close())
 
 
 def test_a_model_opens_before_its_upstream_is_up(described: Any, nobody: str) -> None:

@@ -18,8 +18,10 @@ def text_of(events: list[Any]) -> str:
 
 
 def test_an_answer_is_streamed_through(serve: Any, open_engine: Any, ask: Any, collect: Any) -> None:
+    manifest = {"system": "Be brief.", "parameters": {"stop": "END", "num_ctx": 7}}
+
     async def main() -> None:
-        async with serve() as upstream, open_engine(upstream.url, system="Be brief.") as engine:
+        async with serve() as upstream, open_engine(upstream.url, manifest=manifest) as engine:
             events = await collect(engine, ask("Hi", extra={"mirostat": 2}))
 
             assert events[:2] == [TextDelta(1, "Hello"), TextDelta(1, " world")]
@@ -28,7 +30,7 @@ def test_an_answer_is_streamed_through(serve: Any, open_engine: Any, ask: Any, c
             sent = upstream.seen[0]
             assert sent.path == "/v1/chat/completions"
             assert sent.body["model"] == "llama3"
-            assert sent.body["mirostat"] == 2
+            assert (sent.body["mirostat"], sent.body["stop"]) == (2, ["END"])
             assert [message["content"] for message in sent.body["messages"]] == ["Be brief.", "Hi"]
             stats = engine.stats()
             assert (stats.n_running, stats.n_waiting, stats.n_cancelled) == (0, 0, 0)

@@ -242,6 +242,11 @@ def test_the_models_system_message_is_for_conversations_without_one() -> None:
     assert messages(own, hi, system="Be brief.")[0] == {"role": "system", "content": "Mine."}
 
 
+def test_the_models_stop_strings_are_for_requests_without_any(ask: Ask) -> None:
+    assert body(ask(), stop=("END",))["stop"] == ["END"]
+    assert body(ask(sampling=SamplingParams(stop=("\n",))), stop=("END",))["stop"] == ["\n"]
+
+
 def test_text_and_tokens_go_to_completions() -> None:
     sampling = SamplingParams(logprobs=3, max_tokens=2)
     text = GenerateRequest(id=1, input=TextInput(text="Once", suffix="end"), sampling=sampling)

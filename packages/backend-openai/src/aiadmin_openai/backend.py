@@ -6,6 +6,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from aiadmin_core.backend import Health, ModelInfo
 from aiadmin_core.errors import AiAdminError, BadRequest, ModelLoadFailed
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
@@ -73,9 +75,10 @@ class OpenAIBackend:
         except AiAdminError as error:
             raise ModelLoadFailed(error.message, hint=error.hint) from None
         listings = _ask_all(remote, headers(key))
-        engine = OpenAIEngine(
-            remote, key=key, name=model.name, system=model.system, facts=listing.facts(remote.model, listings)
-        )
+        facts = listing.facts(remote.model, listings)
+        if model.template:
+            facts = replace(facts, notes=("its chat template is not used: the upstream has its own",))
+        engine = OpenAIEngine(remote, model, key=key, facts=facts)
         for upstream, found in zip(engine.pool.upstreams, listings, strict=True):
             if found.error:
                 engine.pool.mark_down(upstream, found.error)

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from aiadmin_core.errors import AiAdminError
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.events import Event, Failed, Finished
-from aiadmin_core.specs.model import EngineStats, ModelFacts
+from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
 from aiadmin_core.specs.request import GenerateRequest
 from aiadmin_core.specs.sampling import SamplingParams
 
@@ -55,16 +55,19 @@ KEEPALIVE_S = 2.0
 class OpenAIEngine:
     """One model, on one or more upstreams."""
 
-    def __init__(
-        self, remote: RemoteModel, *, key: str, name: str, facts: ModelFacts, system: str | None = None
-    ) -> None:
+    def __init__(self, remote: RemoteModel, model: ModelSpec, *, key: str, facts: ModelFacts) -> None:
+        """`model`: what its manifest says. Its system message and stop strings are sent along where a request has
+        none; a chat template cannot be."""
         self.capabilities = CAPABILITIES
         self.facts = facts
-        self.pool = Pool(remote.upstreams, name=name, probe=self._probe, changed=self._note)
+        self._own_notes = facts.notes
+        self.pool = Pool(remote.upstreams, name=model.name, probe=self._probe, changed=self._note)
         self._remote = remote
         self._key = key
-        self._name = name
-        self._system = system
+        self._name = model.name
+        self._system = model.system
+        stop = model.parameters.get("stop")
+        self._stop = (stop,) if isinstance(stop, str) else tuple(map(str, stop)) if isinstance(stop, list) else ()
         self._client = httpx.AsyncClient(
             headers=headers(key),
             timeout=httpx.Timeout(remote.read_timeout_s, connect=remote.connect_timeout_s, pool=None),
@@ -77,7 +80,11 @@ class OpenAIEngine:
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         """Raises what the upstream answered instead of serving, or `UpstreamUnavailable`."""
         path, body = to_openai(
-            request, model=self._remote.model, max_tokens_field=self._remote.max_tokens_field, system=self._system
+            request,
+            model=self._remote.model,
+            max_tokens_field=self._remote.max_tokens_field,
+            system=self._system,
+            stop=self._stop,
         )
         content = msgspec.json.encode(body)
         failures: list[Unavailable] = []
@@ -201,7 +208,7 @@ class OpenAIEngine:
         return f"it answered {response.status_code}" if response.status_code >= 500 else ""
 
     def _note(self) -> None:
-        self.facts = replace(self.facts, notes=self.pool.notes)
+        self.facts = replace(self.facts, notes=(*self._own_notes, *self.pool.notes))
 
     def _count(self, event: Finished | Failed) -> None:
         if isinstance(event, Failed):

@@ -32,9 +32,15 @@ _SAMPLING = (  # the names llama-server, AiAdmin and (but for the repeat_ pair) 
 
 
 def to_openai(
-    request: GenerateRequest, *, model: str, max_tokens_field: str = "max_tokens", system: str | None = None
+    request: GenerateRequest,
+    *,
+    model: str,
+    max_tokens_field: str = "max_tokens",
+    system: str | None = None,
+    stop: tuple[str, ...] = (),
 ) -> tuple[str, dict[str, Any]]:
-    """Path below the base URL, and body. `system` is for conversations that have no system message.
+    """Path below the base URL, and body. `system` is for conversations that have no system message, `stop` for
+    requests without stop strings.
 
     Raises `UnsupportedParameter` for adapters, which have no name outside this machine.
     """
@@ -50,6 +56,7 @@ def to_openai(
     else:
         body["prompt"] = list(request.input.tokens)
     is_chat = isinstance(request.input, ChatInput)
+    body |= {"stop": list(stop)} if stop else {}
     body |= _sampling(request.sampling, max_tokens_field if is_chat else "max_tokens", is_chat=is_chat)
     body |= _constraint(request.constraint)
     if request.n > 1:
