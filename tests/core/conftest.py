@@ -5,6 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("aiadmin", deadline=None)  # a busy machine is no failure
+settings.load_profile("aiadmin")
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 

@@ -72,7 +72,7 @@ def test_an_expression_matches_from_first_to_last_character():
 
 
 def test_a_choice_is_one_of_its_options_whatever_they_spell():
-    options = Choice(("yes", 'a "quoted"\nline', "\\", "start: 1", "é"))
+    options = Choice(("yes", 'a "quoted"\nline', "\\", "start: 1", "é", "\x00\x7f\u2028", "🙂"))
 
     assert all(reads(options, option).accepts for option in options.options)
     assert not reads(options, "no").accepts

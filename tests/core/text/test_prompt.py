@@ -56,7 +56,14 @@ def test_the_models_system_message_is_rendered():
     assert b"system\nbe kind" in bytes(t for t in writer(system="be kind").write(HI).tokens if t < 256)
 
 
-def test_reasoning_effort_is_a_template_variable():
-    rendered = writer("{{ reasoning_effort }}").render(HI, reasoning_effort="high")
+@pytest.mark.parametrize(("effort", "text"), [("high", "high True"), ("none", "none False")])
+def test_reasoning_effort_is_a_template_variable(effort, text):
+    rendered = writer("{{ reasoning_effort }} {{ enable_thinking }}").render(HI, reasoning_effort=effort)
 
-    assert rendered[0].text == "high"
+    assert rendered[0].text == text
+
+
+def test_template_options_say_it_more_exactly():
+    chat = ChatInput(messages=HI.messages, template_options={"enable_thinking": False})
+
+    assert writer("{{ enable_thinking }}").render(chat, reasoning_effort="high")[0].text == "False"

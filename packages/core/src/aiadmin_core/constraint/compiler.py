@@ -31,9 +31,9 @@ class ConstraintCompiler:
         """
         compiled = LLMatcher(self._llguidance_vocabulary(), to_grammar(constraint), log_level=0)
         if compiled.is_error():
-            reason = compiled.get_error().strip()
+            reason = " ".join(compiled.get_error().split()).rstrip(".")[:_LONGEST_REASON]
             raise BadRequest(
-                f"The answer's format cannot be enforced: {reason}",
+                f"The answer's format cannot be enforced: {reason}.",
                 hint="Leave out what is named there, or ask for a simpler format.",
                 param="response_format",
             )
@@ -59,3 +59,7 @@ class ConstraintCompiler:
             if self._vocabulary is None:
                 self._vocabulary = self._tokenizer.constraint_vocabulary()
             return self._vocabulary
+
+
+_LONGEST_REASON = 500
+"""Characters: llguidance quotes the grammar, which may be of any length."""

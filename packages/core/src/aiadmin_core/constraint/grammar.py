@@ -42,4 +42,6 @@ def _json(schema: dict[str, object] | bool) -> str:
 
 
 def _lark_string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    """Quoted as JSON; what llguidance's lexer does not take as it is (U+007F, U+2028, ...) is escaped too."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() or c > "\uffff" else f"\\u{ord(c):04x}" for c in quoted)

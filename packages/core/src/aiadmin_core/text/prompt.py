@@ -65,6 +65,7 @@ class PromptWriter:
         options = dict(chat.template_options)
         if reasoning_effort is not None:
             options.setdefault("reasoning_effort", reasoning_effort)
+            options.setdefault("enable_thinking", reasoning_effort != "none")  # for templates that know no degrees
         texts: list[str] = []
 
         def noted(text: str) -> str:

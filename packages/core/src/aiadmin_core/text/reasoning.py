@@ -67,7 +67,7 @@ class MarkedReasoning:
     end: str
 
     def recognises(self, template: str) -> bool:
-        return self.start in template and self.end in template
+        return self.end in template  # some only take old reasoning out of the history, up to its end
 
     def opened(self, prompt_tail: str) -> bool:
         return prompt_tail.rstrip().endswith(self.start)
