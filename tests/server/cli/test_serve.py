@@ -73,6 +73,15 @@ def test_a_child_announces_itself_as_json_and_ends_with_its_standard_input(servi
     assert child.wait(timeout=20) == 0
 
 
+def test_a_child_ends_on_a_signal_while_its_standard_input_is_open(serving):
+    child = serving("--child")
+
+    child.send_signal(signal.SIGTERM)
+
+    assert child.wait(timeout=20) == 0
+    assert child.stderr.read() == ""
+
+
 def test_a_port_that_an_aiadmin_has_is_said_to_be_one(serving, aiadmin_process):
     server = serving()
 

@@ -61,7 +61,7 @@ def in_use(settings: Settings, listener: Listener) -> app.PortInUse:
 
 def _end_with_parent(server: Server) -> None:
     """Wait for the end of standard input, which the parent holds open for as long as it lives."""
-    while sys.stdin.buffer.read(4096):
+    while os.read(sys.stdin.fileno(), 4096):  # not `sys.stdin`: its lock, held here, would abort the interpreter's end
         pass
     server.should_exit = True
     threading.Event().wait(PARENT_GRACE_S)
