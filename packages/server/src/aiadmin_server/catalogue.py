@@ -1,8 +1,9 @@
-"""The catalogue: short names for models that can be pulled. Ours comes first, then what plugins add."""
+"""The catalogue: short names for models that can be pulled. Itself a built-in plugin, which offers ours."""
 
 from collections.abc import Sequence
 
 from aiadmin_core.errors import InvalidName
+from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.plugins import Plugins
 from aiadmin_core.sources import CatalogueEntry
 
@@ -22,10 +23,15 @@ BUILT_IN = (
 )
 
 
+@hookimpl
+def aiadmin_catalogue() -> Sequence[CatalogueEntry]:
+    return BUILT_IN
+
+
 def catalogue(plugins: Plugins) -> list[CatalogueEntry]:
-    """Every entry; of two with one name, the first."""
+    """Every entry, ours before other plugins'; of two with one name, the first."""
     entries: list[CatalogueEntry] = []
-    for entry in (*BUILT_IN, *plugins.collect("aiadmin_catalogue")):
+    for entry in plugins.collect("aiadmin_catalogue"):
         if find_entry(entries, entry.name) is None:
             entries.append(entry)
     return entries

@@ -8,7 +8,11 @@ from importlib import import_module
 
 from aiadmin_core.plugins import Plugins, load_plugins
 
-BUILTIN: tuple[tuple[str, str], ...] = (("doctor", "aiadmin_server.doctor"),)
+BUILTIN: tuple[tuple[str, str], ...] = (
+    ("doctor", "aiadmin_server.doctor"),
+    ("catalogue", "aiadmin_server.catalogue"),
+    ("sources", "aiadmin_server.sources.installed"),
+)
 """Name and module of the plugins that come with the server."""
 
 
