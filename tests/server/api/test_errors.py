@@ -267,3 +267,45 @@ def test_paths_and_methods_that_do_not_exist(serve):
                 assert response.headers["x-request-id"]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("depth", [100, 700, 850, 900, 940, 5000])
+def test_deep_nesting_is_no_500(serve, depth):
+    """However deep it is, and wherever: JSON may be nested deeper than Python recurses."""
+    deep = "[" * depth + "]" * depth
+    places = [
+        '"chat_template_kwargs": {"a": %s}',
+        '"audio": {"a": %s}',
+        '"new_field": %s',
+        '"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"a": %s}}}',
+        '"tools": [{"type": "function", "function": {"name": "f", "parameters": {"a": %s}}}]',
+        '"seed": %s',
+    ]
+    forwarding = Capabilities(
+        forwards_unknown=True, constraints=frozenset({"json_schema"}), tools=True, sampling=frozenset({"seed"})
+    )
+
+    async def main() -> None:
+        async with serve(capabilities=forwarding) as server:
+            for place in places:
+                body = '{"model": "echo", "messages": [{"role": "user", "content": "hi"}], ' + place % deep + "}"
+                response = await server.http.post("/v1/chat/completions", content=body)
+                assert response.status_code in (200, 400), response.text
+
+    asyncio.run(main())
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_error(serve, caplog):
+    async def main() -> None:
+        async with serve() as server:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+            assert (await server.chat()).status_code == 200
+            assert len(server.engine.requests) == 1
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(main())
+    assert caplog.text == ""

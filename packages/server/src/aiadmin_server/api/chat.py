@@ -13,6 +13,7 @@ from ..openai.from_core import ChatFormat, Head, fingerprint
 from ..openai.to_core import chat_call
 from ..openai.wire import ChatCompletionRequest
 from .answer import Answer
+from .errors import read_body
 from .exchange import Service
 from .ports import Lease
 
@@ -22,7 +23,7 @@ async def create_chat_completion(
     request: Request[Any, Any, Any], service: NamedDependency[SkipValidation[Service]]
 ) -> Answer:
     """Answer a conversation, whole or streamed."""
-    decoded = decode(await request.body(), ChatCompletionRequest)
+    decoded = decode(await read_body(request), ChatCompletionRequest)
     data = decoded.data
     options = data.stream_options
     include_usage = bool(options and options.include_usage)

@@ -14,6 +14,7 @@ from ..openai.to_core import Call, completion_call
 from ..openai.wire import CompletionRequest
 from .answer import Answer
 from .chat import new_head
+from .errors import read_body
 from .exchange import Service
 
 
@@ -22,7 +23,7 @@ async def create_completion(
     request: Request[Any, Any, Any], service: NamedDependency[SkipValidation[Service]]
 ) -> Answer:
     """Continue one or several prompts, whole or streamed."""
-    decoded = decode(await request.body(), CompletionRequest)
+    decoded = decode(await read_body(request), CompletionRequest)
     data = decoded.data
     call = completion_call(decoded)
     options = data.stream_options

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, InternalServerException
 from litestar.types import Scope
 from msgspec import Struct
 
@@ -26,6 +26,12 @@ _HTTP_MESSAGES = {
 }
 
 
+class ClientLeft(AiAdminError):
+    """The connection ended before the request's body did. Nobody reads the answer; the metrics count it."""
+
+    code, status = "client_left", 499
+
+
 class Problem(Struct, frozen=True, kw_only=True):
     """An error as a client is told."""
 
@@ -34,6 +40,14 @@ class Problem(Struct, frozen=True, kw_only=True):
     code: str
     param: str | None = None
     headers: dict[str, str] = {}
+
+
+async def read_body(request: Request[Any, Any, Any]) -> bytes:
+    """The whole body. Raises `ClientLeft`, and Litestar's own 413."""
+    try:
+        return await request.body()
+    except InternalServerException:  # all that Litestar raises here by this name
+        raise ClientLeft("The client left before it had sent its request.") from None
 
 
 def problem(error: BaseException, *, request_id: str) -> Problem:
@@ -51,6 +65,9 @@ def problem(error: BaseException, *, request_id: str) -> Problem:
             code=_HTTP_CODES.get(status, "invalid_request"),
             headers=dict(error.headers or {}),
         )
+    if isinstance(error, RecursionError):  # nothing here recurses but over what a client has sent
+        LOG.warning("%s: a request nested too deeply", request_id)
+        return Problem(status=400, message="The request is nested too deeply.", code="invalid_value")
     LOG.error("%s: unexpected error", request_id, exc_info=error)
     return Problem(
         status=500, message=f"Internal error; the server's log has it as {request_id}.", code="internal_error"

@@ -14,10 +14,9 @@ from aiadmin_core.errors import AiAdminError
 from aiadmin_core.plugins import Plugins
 
 from ..metrics import Metrics
-from .errors import told
+from .errors import ClientLeft, told
 from .origins import host_allowed, origin_allowed
 
-CLIENT_LEFT = 499
 Middleware = Callable[[ASGIApp], ASGIApp]
 
 
@@ -36,7 +35,7 @@ def identified(app: ASGIApp, metrics: Metrics) -> ASGIApp:
             return
         state = scope.setdefault("state", {})
         request_id = state["request_id"] = "req_" + secrets.token_hex(12)
-        status = CLIENT_LEFT
+        status = ClientLeft.status
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -48,7 +47,7 @@ def identified(app: ASGIApp, metrics: Metrics) -> ASGIApp:
         try:
             await app(scope, receive, send_with_id)
         except Exception as error:
-            if status != CLIENT_LEFT:
+            if status != ClientLeft.status:
                 raise  # the response has begun: the connection is closed
             await send_error(error, scope, send_with_id)
         finally:

@@ -10,6 +10,7 @@ from msgspec import Struct
 import aiadmin_server
 
 from ..openai.decode import decode
+from .errors import read_body
 from .ports import LoadedModel, RouterDependency
 
 FOREVER = "9999-12-31T23:59:59Z"
@@ -36,7 +37,7 @@ async def ps(router: RouterDependency) -> dict[str, list[dict[str, Any]]]:
 @post("/api/stop", status_code=200)
 async def stop(request: Request[Any, Any, Any], router: RouterDependency) -> dict[str, bool]:
     """Unload a model now, without waiting for its `keep_alive`."""
-    return {"stopped": await router.unload(decode(await request.body(), Stop).data.model)}
+    return {"stopped": await router.unload(decode(await read_body(request), Stop).data.model)}
 
 
 def describe(model: LoadedModel) -> dict[str, Any]:
