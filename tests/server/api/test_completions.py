@@ -167,7 +167,9 @@ def test_logprobs_have_offsets_into_the_text(serve, stream):
         ({"prompt": [1], "suffix": "x"}, "suffix"),
         ({"prompt": [1], "echo": True}, "echo"),
         ({"echo": True, "logprobs": 1}, "echo"),
-        ({"best_of": 3, "n": 2}, "best_of"),
+        ({"best_of": 2, "n": 3}, "best_of"),
+        ({"best_of": 3, "n": 2, "stream": True}, "best_of"),
+        ({"best_of": 9}, "best_of"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"logprobs": 6}, "logprobs"),
     ],
@@ -188,5 +190,39 @@ def test_an_engine_for_conversations_only_refuses_the_prompt(serve):
             response = await server.complete()
             assert response.status_code == 400
             assert response.json()["error"]["param"] == "prompt"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("logprobs", [None, 1])
+def test_the_best_are_those_with_the_likeliest_tokens(serve, logprobs):
+    """Of four choices of each prompt two are given out, best first; all are paid for."""
+    likelihood = {0: -3.0, 1: -1.0, 2: -4.0, 3: -2.0}
+
+    async def varied(request):
+        for choice in range(request.n):
+            # the longer an answer, the lower its sum: only the mean counts
+            for _ in range(5 - choice):
+                token = TokenLogprob(choice, b"x", likelihood[choice])
+                yield TextDelta(request.id, f"{request.input.text}{choice}", choice=choice, logprobs=(token,))
+            yield Finished(request.id, "stop", Usage(prompt_tokens=1, completion_tokens=1), choice=choice)
+
+    async def main() -> None:
+        async with serve(script=varied) as server:
+            body = (await server.complete(prompt=["a", "b"], n=2, best_of=4, logprobs=logprobs)).json()
+            assert [choice["index"] for choice in body["choices"]] == [0, 1, 2, 3]
+            assert [choice["text"][:2] for choice in body["choices"]] == ["a1", "a3", "b1", "b3"]
+            assert all((choice["logprobs"] is not None) == (logprobs is not None) for choice in body["choices"])
+            assert body["usage"]["completion_tokens"] == 8
+
+    asyncio.run(main())
+
+
+def test_best_of_is_what_is_refused_where_an_engine_cannot_compare(serve):
+    able = Capabilities(inputs=frozenset({"text"}), max_choices=4)
+
+    async def main() -> None:
+        async with serve(capabilities=able) as server:
+            assert (await server.complete(best_of=2)).json()["error"]["param"] == "best_of"
 
     asyncio.run(main())

@@ -56,7 +56,7 @@ CHAT: dict[str, tuple[Any, Any]] = {
 COMPLETION: dict[str, tuple[Any, Any]] = {
     "model": ("gpt-4o", lambda r: True),
     "prompt": ("hello", lambda r: r.input.text == "hello"),
-    "best_of": (3, "refused"),
+    "best_of": (3, lambda r: (r.n, r.sampling.logprobs) == (3, 0)),
     "echo": (True, lambda r: True),
     "frequency_penalty": (0.5, lambda r: r.sampling.frequency_penalty == 0.5),
     "logit_bias": ({"42": 1.5}, lambda r: r.sampling.logit_bias == {42: 1.5}),

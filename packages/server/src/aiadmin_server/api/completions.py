@@ -9,7 +9,7 @@ from litestar.params import SkipValidation
 from aiadmin_core.specs.request import TextInput
 
 from ..openai.decode import decode
-from ..openai.text_completion import TextFormat
+from ..openai.text_completion import Best, TextFormat
 from ..openai.to_core import Call, completion_call
 from ..openai.wire import CompletionRequest
 from .answer import Answer
@@ -27,6 +27,8 @@ async def create_completion(
     data = decoded.data
     call = completion_call(decoded)
     options = data.stream_options
+    n, best_of = data.n or 1, data.best_of or data.n or 1
+    best = Best(n=n, best_of=best_of, show_logprobs=data.logprobs is not None) if best_of > n else None
     return Answer(
         service,
         call,
@@ -34,6 +36,7 @@ async def create_completion(
             new_head("cmpl-", data.model, opened.lease),
             echo=_beginnings(call, echo=bool(data.echo)),
             include_usage=bool(options and options.include_usage),
+            best=best,
         ),
         stream=bool(data.stream),
     )

@@ -42,7 +42,8 @@ def settle(
         raise _refuse_unknown(unknown)
     for request in call.requests:
         if refused := unsupported(request, capabilities):
-            raise refused
+            asked_by = call.asked_by.get(refused.param or "")
+            raise UnsupportedParameter(asked_by) if asked_by else refused
     usable = {name: value for name, value in own_sampling(defaults, capabilities).items() if name not in call.given}
     requests = tuple(
         replace(request, extra=extra, sampling=replace(request.sampling, **usable)) for request in call.requests

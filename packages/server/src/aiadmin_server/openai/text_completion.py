@@ -2,22 +2,40 @@
 
 from collections.abc import Iterable, Sequence
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from aiadmin_core.specs import events as core
 
 from . import replies
-from .from_core import Head, UsageTally, coalesce, finite, text_of
+from .from_core import LEAST_LOGPROB, Head, UsageTally, coalesce, finite, text_of
+
+
+class Best(Struct, frozen=True, kw_only=True):
+    """`best_of`: more choices are generated for a prompt than are given out."""
+
+    n: int
+    """Given out for each prompt."""
+    best_of: int
+    """Generated for each prompt."""
+    show_logprobs: bool
+    """Whether the client wants to see what the choices were compared by."""
+
+    def choose(self, scores: Sequence[float]) -> list[int]:
+        """The choices to give out, prompt by prompt, best first. `scores` has one of each that was generated."""
+        prompts = range(0, len(scores), self.best_of)
+        ranked = (sorted(range(at, at + self.best_of), key=lambda choice: -scores[choice]) for at in prompts)
+        return [choice for choices in ranked for choice in choices[: self.n]]
 
 
 class TextFormat:
     """`text_completion`, whole and in chunks."""
 
-    def __init__(self, head: Head, *, echo: Sequence[str], include_usage: bool) -> None:
+    def __init__(self, head: Head, *, echo: Sequence[str], include_usage: bool, best: Best | None = None) -> None:
         """`echo` holds what each choice's text begins with: its prompt, or ""."""
         self.head = head
         self.include_usage = include_usage
         self.echo = echo
+        self.best = best
         self.tally = UsageTally()
         self._n_characters = [len(text) for text in echo]
 
@@ -55,14 +73,16 @@ class TextFormat:
             elif isinstance(event, core.Finished):
                 reasons[event.choice] = event.reason
                 self.tally.add(event)
+        kept = range(len(texts)) if self.best is None else self.best.choose([mean_logprob(lane) for lane in logprobs])
+        shown = self.best is None or self.best.show_logprobs
         choices = [
             replies.TextChoice(
                 index=index,
-                text=text,
-                logprobs=text_logprobs(logprobs[index], len(self.echo[index])),
-                finish_reason=reasons[index],
+                text=texts[choice],
+                logprobs=text_logprobs(logprobs[choice], len(self.echo[choice])) if shown else None,
+                finish_reason=reasons[choice],
             )
-            for index, text in enumerate(texts)
+            for index, choice in enumerate(kept)
         ]
         return self._completion(choices, usage=self.tally.total(), whole=True)
 
@@ -77,6 +97,11 @@ class TextFormat:
             system_fingerprint=self.head.system_fingerprint,
             usage=usage if whole or self.include_usage else UNSET,
         )
+
+
+def mean_logprob(tokens: Sequence[core.TokenLogprob]) -> float:
+    """Per token, so that a short answer is not better for being short."""
+    return sum(finite(item.logprob) for item in tokens) / len(tokens) if tokens else LEAST_LOGPROB
 
 
 def text_logprobs(tokens: Sequence[core.TokenLogprob], offset: int) -> replies.TextLogprobs | None:

@@ -69,6 +69,8 @@ class Call(Struct, frozen=True, kw_only=True):
     """Fields of `SamplingParams` that the client set: the others may get the model's own defaults."""
     keep_alive_s: float | None = None
     """How long the model stays loaded afterwards, where the request says."""
+    asked_by: dict[str, str] = {}
+    """Fields that another field asked for: that one is named where the engine lacks them."""
     unplaced: dict[str, Any] = {}
     """Fields of OpenAI's that core's specs have no place for."""
     unknown: dict[str, Any] = {}
@@ -117,15 +119,19 @@ def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
     data = decoded.data
     _check_ranges(data, _COMPLETION_RANGES)
     _check_stream_options(data)
-    n = data.n or 1
-    if data.best_of is not None and data.best_of != n:
-        raise UnsupportedParameter("best_of", why="only the value of 'n' is.", hint="Ask for 'n' answers and choose.")
+    n_kept = data.n or 1
+    n = data.best_of or n_kept
+    if n < n_kept:
+        raise BadRequest(f"'best_of' ({n}) must not be less than 'n' ({n_kept}).", param="best_of")
+    if n > n_kept and data.stream:
+        raise BadRequest("'best_of' cannot be streamed: the best is known at the end.", param="best_of")
     if data.echo and data.logprobs is not None:
         raise UnsupportedParameter("echo", why="the log-probabilities of a prompt are not reported.")
     inputs = _prompts(data.prompt, data.suffix)
     if data.echo and any(isinstance(item, TokensInput) for item in inputs):
         raise UnsupportedParameter("echo", why="a prompt of tokens cannot be given back as text.")
-    sampling = _sampling(data, max_tokens=data.max_tokens or DEFAULT_COMPLETION_TOKENS, logprobs=data.logprobs)
+    logprobs = 0 if data.logprobs is None and n > n_kept else data.logprobs  # the best is found by them
+    sampling = _sampling(data, max_tokens=data.max_tokens or DEFAULT_COMPLETION_TOKENS, logprobs=logprobs)
     return Call(
         model=data.model,
         requests=tuple(
@@ -140,6 +146,7 @@ def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
             for item in inputs
         ),
         given=_given(data, sampling),
+        asked_by={"n": "best_of", "logprobs": "best_of"} if n > n_kept else {},
         keep_alive_s=_keep_alive(data.keep_alive),
         unknown=decoded.unknown,
     )
