@@ -1,6 +1,7 @@
 """Chat templates, real ones too."""
 
 import json
+from contextlib import suppress
 
 import pytest
 
@@ -43,6 +44,13 @@ def test_a_template_that_fails_is_a_bad_request(source):
     """The last one tries to leave the sandbox."""
     with pytest.raises(BadRequest, match="cannot render this conversation"):
         render(source)
+
+
+@pytest.mark.parametrize("depth", [400, 900, 100_000])
+def test_arguments_nested_too_deep_are_a_bad_request(depth):
+    call = ToolCall(id="1", name="f", arguments="[" * depth + "]" * depth)
+    with suppress(BadRequest):
+        render(CHATML, [*USER, Message(role="assistant", tool_calls=(call,))])
 
 
 def test_a_template_that_changes_its_input_is_stopped():

@@ -61,21 +61,26 @@ class ChatTemplate:
 
         Raises `BadRequest` with what the template said, or with why it could not be rendered.
         """
-        variables: dict[str, Any] = {"documents": None}
-        variables.update((name, marked(value, mark)) for name, value in (options or {}).items())
-        variables.update(self._tokens)
-        variables["messages"] = to_dicts(messages, self.shape, mark)
-        variables["tools"] = tools_to_dicts(tools, self.shape, mark)
-        variables["add_generation_prompt"] = True
         try:
-            return self._template.render(variables)
+            return self._template.render(self._variables(messages, tools, options or {}, mark))
         except TemplateRefused as error:
             raise BadRequest(f"The model's chat template says: {error}", param="messages") from error
-        except Exception as error:  # a template may do anything, and it is the model's, not ours
+        except Exception as error:  # a template may do anything, and arguments may be nested too deep
             raise BadRequest(
                 f"The model's chat template cannot render this conversation: {type(error).__name__}: {error}",
                 param="messages",
             ) from error
+
+    def _variables(
+        self, messages: Sequence[Message], tools: Sequence[Tool], options: Mapping[str, Any], mark: Mark
+    ) -> dict[str, Any]:
+        variables: dict[str, Any] = {"documents": None}
+        variables.update((name, marked(value, mark)) for name, value in options.items())
+        variables.update(self._tokens)
+        variables["messages"] = to_dicts(messages, self.shape, mark)
+        variables["tools"] = tools_to_dicts(tools, self.shape, mark)
+        variables["add_generation_prompt"] = True
+        return variables
 
     def _find_shape(self) -> TemplateShape:
         """Templates do not say what they expect: render small conversations and look what arrives."""
