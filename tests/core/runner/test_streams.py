@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiadmin_core.runner.streams import COALESCE_AFTER, DELTA_CHARS, EventStream
-from aiadmin_core.specs.events import Failed, Finished, ReasoningDelta, TextDelta, TokenLogprob
+from aiadmin_core.specs.events import Failed, Finished, ReasoningDelta, TextDelta, TokenLogprob, ToolCallDelta
 
 
 async def drained(stream):
@@ -52,6 +52,19 @@ def test_a_stream_that_waits_grows_by_its_text_only():
         stream.put(TextDelta(1, "ten chars.", choice=0))
         stream.put(ReasoningDelta(1, "ten chars.", choice=1))
     assert len(stream) < COALESCE_AFTER + 2 + 2 * 20_000 * 10 / DELTA_CHARS
+
+
+def test_the_arguments_of_one_tool_call_are_joined_and_calls_stay_apart():
+    stream = EventStream()
+    for _ in range(COALESCE_AFTER):
+        stream.put(TextDelta(1, "", choice=1))
+    for index in range(2):
+        stream.put(ToolCallDelta(1, index, id=f"call_{index}", name="f"))
+        for piece in ('{"a"', ": 1}"):
+            stream.put(ToolCallDelta(1, index, arguments=piece))
+    stream.end()
+    calls = [event for event in asyncio.run(drained(stream)) if isinstance(event, ToolCallDelta)]
+    assert calls == [ToolCallDelta(1, index, 0, f"call_{index}", "f", '{"a": 1}') for index in range(2)]
 
 
 deltas = st.builds(

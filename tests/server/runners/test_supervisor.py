@@ -72,7 +72,7 @@ def test_a_crash_while_loading_is_paid_for_once(supervisor, model, ask, tmp_path
             async with supervisor()(crashing) as running:
                 assert running.engine.facts.notes == ("opened in safe mode",)
                 (note,) = running.notes
-                assert note.startswith("safe mode: the backend was killed by SIGSEGV while it loaded m:latest")
+                assert note.startswith("safe mode: the backend was killed by SIGSEGV when it loaded")
                 assert text(await collect(running.engine.generate(ask("hello")))) == "hello "
         monkeypatch.setenv("MISBEHAVING_BUILD", "misbehaving-2")
         async with supervisor()(crashing):

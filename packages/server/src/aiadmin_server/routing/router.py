@@ -126,7 +126,8 @@ class Router:
             entry.cancel_timer()
             if entry.state == "starting":
                 self._unload(entry)
-        await asyncio.gather(*(replica.running.stop() for entry in entries for replica in entry.replicas))
+        stops = [replica.running.stop() for entry in entries for replica in entry.replicas]
+        await asyncio.gather(*stops, return_exceptions=True)
         for entry in entries:
             entry.drained.set()
         await asyncio.gather(*(entry.work for entry in entries if entry.work is not None), return_exceptions=True)
@@ -242,8 +243,10 @@ class Router:
 
     async def _drain_and_stop(self, entry: Entry) -> None:
         await entry.drained.wait()
-        await asyncio.gather(*(replica.running.stop() for replica in entry.replicas))
-        self._remove(entry)
+        try:
+            await asyncio.gather(*(replica.running.stop() for replica in entry.replicas))
+        finally:
+            self._remove(entry)
 
     def _settle(self, entry: Entry) -> None:
         """A lease was taken or given back, or somebody stopped waiting: an idle model's time starts now."""

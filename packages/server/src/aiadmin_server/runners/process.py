@@ -125,7 +125,7 @@ class RunnerProcess:
         if self.ended.done() or self._process is None:
             return
         if self.state == "stopping":
-            await asyncio.shield(self.ended)
+            await asyncio.wait({self.ended}, timeout=SHUTDOWN_S + TERMINATE_S)
         elif self.state == "ready":
             self.state = "stopping"
             with contextlib.suppress(TimeoutError):
@@ -176,9 +176,10 @@ class RunnerProcess:
         reading.cancel()
         if self._alarm is not None:
             self._alarm.cancel()
+        if self.state == "ready":
+            logger.error("%s", self._account(exits.describe(status)))
         self.state = "stopped" if self.state == "stopping" else "failed"
         self.ended.set_result(status)
-        logger.info("The process serving %s (%s) %s", self._model.name, self._backend, exits.describe(status))
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None
@@ -200,7 +201,10 @@ class RunnerProcess:
                 await asyncio.wait(news, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if greeting.done():
                 with contextlib.suppress(EOFError):
-                    return greeting.result()
+                    connection, hello = greeting.result()
+                    if not self.ended.done():
+                        return connection, hello
+                    connection.abort()
         finally:
             greeting.cancel()
         await asyncio.wait({self.ended}, timeout=EXIT_S)

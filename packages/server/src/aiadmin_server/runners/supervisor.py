@@ -87,7 +87,7 @@ class Supervisor:
         self._limits = limits
 
     async def open(self, plugin: str, backend: Backend, model: ModelSpec, options: EngineOptions) -> Running:
-        """Open `model`; cancelling it leaves nothing behind.
+        """Open `model`; cancelling it leaves no process behind.
 
         Raises the `AiAdminError` that says why it cannot be opened.
         """
@@ -106,7 +106,7 @@ class Supervisor:
             logger.warning("%s", death.account)
             logger.warning("Starting %s once more, in safe mode.", model.name)
             process = await self._start_safely(plugin, backend.name, model, options)
-            reason = f"{exits.describe(death.status)} while it loaded {model.name}"
+            reason = exits.describe(death.status)
             machine.remember(self._settings.state, backend=backend.name, build=build, reason=reason)
             process.notes = (_note(reason),)
         else:
@@ -144,4 +144,4 @@ def log_path(state: Path, backend: str, model: str) -> Path:
 
 
 def _note(reason: str) -> str:
-    return f"safe mode: the backend {reason} on this machine, so paths that are known to crash are avoided"
+    return f"safe mode: the backend {reason} when it loaded a model here, and avoids its optional fast paths since"
