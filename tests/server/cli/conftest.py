@@ -67,6 +67,8 @@ def invoke(state: Path) -> Callable[..., Result]:
 
 ECHO = '''
 import asyncio
+import os
+import sys
 import threading
 from aiadmin_core.backend import Health
 from aiadmin_core.hookspecs import hookimpl
@@ -83,8 +85,11 @@ class EchoEngine:
 
     async def generate(self, request):
         """Says what was said: the last message, or "system | last" where there is a system message. "slow" never ends,
-        "think" thinks first."""
+        "think" thinks first, "die" takes the server along."""
         *earlier, last = [plain_text(message.content) for message in request.messages]
+        if last == "die":
+            print("my last words", file=sys.stderr, flush=True)
+            os._exit(1)
         yield Started(request.id, len(request.messages))
         if last == "think":
             yield ReasoningDelta(request.id, "hmm")

@@ -115,6 +115,14 @@ def test_a_killed_command_takes_its_server_with_it(echo):
         assert not server.is_running()
 
 
+def test_a_server_of_ones_own_that_dies_leaves_its_last_words(aiadmin_process):
+    done = aiadmin_process("run", "echo", "die")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "my last words" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_server_of_ones_own_that_cannot_start_shows_why(echo, monkeypatch):
     monkeypatch.setenv("AIADMIN_MAX_QUEUE", "many")
 

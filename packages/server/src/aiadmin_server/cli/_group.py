@@ -8,7 +8,7 @@ import click
 
 from .. import __version__
 from ._errors import handled
-from ._verb import debug_option
+from ._verb import with_debug
 from ._verbs import VERBS
 
 
@@ -68,6 +68,7 @@ def _load(target: str) -> click.Command:
     return command
 
 
+@with_debug
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -75,7 +76,6 @@ def _load(target: str) -> click.Command:
     epilog="`aiadmin VERB --help` says more. Settings are AIADMIN_* variables: AIADMIN_HOST, AIADMIN_MODELS, ...",
 )
 @click.version_option(__version__, prog_name="aiadmin")
-@debug_option
 def aiadmin() -> None:
     """Local language models behind OpenAI's API.
 

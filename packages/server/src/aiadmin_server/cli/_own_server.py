@@ -14,6 +14,8 @@ import msgspec
 
 from aiadmin_core.errors import AiAdminError
 
+from ._client import ServerNotRunning
+
 LOG_TAIL_LINES = 15
 END_TIMEOUT_S = 10.0
 NEW_GROUP: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
@@ -68,11 +70,14 @@ class OwnServer:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object = None, error: object = None, trace: object = None) -> None:
+        """End the child. Where it had ended under a request, the error says what its last words were."""
         process = self._process
         assert process
         assert process.stdin
         assert process.stdout
+        if isinstance(error, ServerNotRunning) and (words := self.log_tail()):
+            error.hint = f"The last words of the server that was started for this command:\n{words}"
         process.stdin.close()
         try:
             process.wait(END_TIMEOUT_S)

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ._verb import debug_option, json_option
+from ._verb import json_option, with_debug
 
 if TYPE_CHECKING:
     from ..store.aliases import Alias, Aliases
 
 
+@with_debug
 @click.group(invoke_without_command=True)
-@debug_option
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """List, set and remove aliases.
@@ -26,6 +26,7 @@ def command(ctx: click.Context) -> None:
         ctx.invoke(list_aliases, as_json=False)
 
 
+@with_debug
 @command.command("list")
 @json_option
 def list_aliases(as_json: bool) -> None:
@@ -44,6 +45,7 @@ def list_aliases(as_json: bool) -> None:
         remark("There are no aliases. `aiadmin alias set NAME MODEL` makes one.")
 
 
+@with_debug
 @command.command("set")
 @click.argument("name")
 @click.argument("model")
@@ -59,6 +61,7 @@ def set_alias(name: str, model: str, backend: str | None, keep_alive: str | None
     remark(f"{name} now stands for {model}.")
 
 
+@with_debug
 @command.command("rm")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def remove_aliases(names: tuple[str, ...]) -> None:

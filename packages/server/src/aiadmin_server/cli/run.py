@@ -1,13 +1,17 @@
 """`aiadmin run`: one prompt, piped input, or a chat. Only the answer goes to stdout."""
 
 from contextlib import ExitStack
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..settings import Settings
 from ._hosts import THIS_MACHINE
 from ._verb import json_option, verb
+
+if TYPE_CHECKING:
+    from ._client import Client
 
 
 @verb
@@ -72,7 +76,7 @@ def command(
             _print_answer(client, conversation.request(asked), model, verbose=verbose)
 
 
-def _reach_server(settings: Settings, stack: ExitStack) -> Any:
+def _reach_server(settings: Settings, stack: ExitStack) -> "Client":
     """A `Client` of the running server, or of one that lives until `stack` is closed."""
     from ._client import Client, not_running, probe
     from ._own_server import OwnServer
@@ -85,7 +89,7 @@ def _reach_server(settings: Settings, stack: ExitStack) -> Any:
     return stack.enter_context(Client(stack.enter_context(OwnServer()).url))
 
 
-def _make_available(client: Any, model: str, settings: Settings, *, chatting: bool) -> None:
+def _make_available(client: "Client", model: str, settings: Settings, *, chatting: bool) -> None:
     """Pull a model of the catalogue that this machine's server does not have.
 
     Any other name is the server's to judge when it is asked; a chat does not begin with one that cannot be right.
@@ -109,7 +113,7 @@ def _make_available(client: Any, model: str, settings: Settings, *, chatting: bo
             raise
 
 
-def _print_answer(client: Any, request: dict[str, Any], model: str, *, verbose: bool) -> None:
+def _print_answer(client: "Client", request: dict[str, Any], model: str, *, verbose: bool) -> None:
     from ._answer import Interrupted, report, stream_answer
 
     try:
@@ -120,13 +124,13 @@ def _print_answer(client: Any, request: dict[str, Any], model: str, *, verbose: 
         report(answer)
 
 
-def _print_completion(client: Any, request: dict[str, Any]) -> None:
+def _print_completion(client: "Client", request: dict[str, Any]) -> None:
     from ._answer import CHAT_PATH
     from ._output import print_json
 
     print_json(client.post(CHAT_PATH, request))
 
 
-def _history(settings: Settings) -> Any:
+def _history(settings: Settings) -> Path | None:
     """The file that keeps what is typed; None with AIADMIN_NOHISTORY."""
     return settings.state / "history" if settings.keep_history else None
