@@ -19,6 +19,7 @@ from aiadmin_core.errors import (
     UnsupportedParameter,
 )
 from aiadmin_core.runner.client import greet
+from aiadmin_core.runner.messages import Closed, Events, Generate
 from aiadmin_core.specs.events import Failed, Finished, TextDelta
 from aiadmin_core.specs.model import EngineOptions, EngineStats
 
@@ -309,5 +310,22 @@ def test_what_json_can_say_and_msgpack_cannot_is_the_clients_mistake(start_runne
             with pytest.raises(BadRequest, match="cannot be passed on"):
                 await collect(engine.generate(replace(ask("hi"), extra={"seed": 2**80})))
             assert engine.n_open == 0
+
+    asyncio.run(main())
+
+
+def test_what_one_turn_gives_leaves_in_one_frame(start_runner, ask):
+    async def main():
+        async with start_runner() as runner:
+            await greet(runner.connection)
+            runner.connection.send(*(Generate(ask("one two three", id=number)) for number in range(1, 9)))
+            frames, n_closed = [], 0
+            while n_closed < 8:
+                reply = await runner.connection.receive()
+                n_closed += isinstance(reply, Closed)
+                frames += [reply.events] if isinstance(reply, Events) else []
+            assert sum(map(len, frames)) == 8 * 4
+            assert max(len({event.request_id for event in events}) for events in frames) == 8
+            assert len(frames) < 8
 
     asyncio.run(main())

@@ -16,7 +16,8 @@ from .host import EXIT_GRACE_S, leave, run
 from .messages import Launch
 
 SWITCH_INTERVAL_S = 0.001
-"""How long the event loop may keep the engine thread from going on after a decode (Python's own: 0.005)."""
+"""How long the event loop may keep the engine thread from going on after a decode (Python's own: 0.005).
+Beside a busy thread on two busy cores, a thread that wakes up waits 5 ms for its turn instead of 10."""
 
 
 def main() -> None:
