@@ -7,8 +7,7 @@ from importlib import metadata
 
 import pytest
 
-from aiadmin_core.backend import Sampled
-from aiadmin_core.errors import AiAdminError, ModelLoadFailed
+from aiadmin_core.errors import EngineStopped, ModelLoadFailed
 
 
 def test_an_architecture_that_mlx_lm_does_not_know_is_named_with_a_way_out(open_player, tiny_mlx, tmp_path):
@@ -84,22 +83,58 @@ def test_the_facts_are_those_of_the_files(tiny):
     assert facts.n_params == 2 * 49152 * 64 + 2 * (64 * 64 * 2 + 32 * 64 * 2 + 3 * 64 * 128 + 2 * 64) + 64
 
 
-def test_a_dead_engine_thread_breaks_every_request_and_refuses_new_ones(open_player):
+def test_an_unforeseen_error_ends_the_open_requests_and_the_engine_goes_on(open_player):
     player = open_player(n_parallel=1)
-    running = player.submit("one", max_tokens=1000)
-    waiting = player.submit("two", max_tokens=1000)
+    before = player.ask("one two", max_tokens=5).tokens()
+    running, waiting = (player.submit(prompt, max_tokens=1000) for prompt in ("three", "four"))
+    running.first_token.wait()
+    fail_once(player)
 
-    def die(event):
-        if isinstance(event, Sampled):
-            player.on_event = lambda event: None
+    assert isinstance(running.wait().error, MemoryError)
+    assert isinstance(waiting.wait().error, MemoryError)
+    again = player.ask("one two", max_tokens=5)
+    assert again.tokens() == before
+    assert again.prefilled.n_cached == 0  # what was kept is in doubt
+    assert player.engine.stats().n_running == 0
+
+
+def test_an_engine_that_fails_again_and_again_dies_and_says_so(open_player):
+    player = open_player(n_parallel=1)
+    requests = [player.submit(prompt, max_tokens=1000) for prompt in ("one", "two")]
+    requests[0].first_token.wait()
+    forward = fail_once(player)
+    [request.wait() for request in requests]
+    forward.failures = 1  # before a single step went well
+
+    last = player.submit("three")
+
+    assert "MemoryError: no room" in str(last.wait().error)
+    with pytest.raises(EngineStopped, match="engine thread died"):
+        player.submit("four")
+    with pytest.raises(EngineStopped, match="engine thread died"):
+        player.engine.stats()
+
+
+class Failing:
+    """A model's forward pass that fails a number of times."""
+
+    def __init__(self, forward):
+        self.forward = forward
+        self.failures = 1
+
+    def __call__(self, *arguments, **options):
+        if self.failures:
+            self.failures -= 1
             raise MemoryError("no room")
+        return self.forward(*arguments, **options)
 
-    player.on_event = die
 
-    for answer in (running, waiting):
-        assert "MemoryError: no room" in str(answer.wait().error)
-    with pytest.raises(AiAdminError, match="engine thread died"):
-        player.submit("three")
+def fail_once(player):
+    """Let the engine's next forward pass fail."""
+    loop = player.engine._opened.loop
+    failing = Failing(loop._model.call)
+    loop._model.call = loop._batch._model = failing
+    return failing
 
 
 def test_closing_ends_open_requests_and_the_thread(open_player):
@@ -113,7 +148,7 @@ def test_closing_ends_open_requests_and_the_thread(open_player):
     assert running.wait().error is not None
     assert waiting.wait().error is not None
     assert not any(thread.name == "mlx-engine" and thread is player.engine._thread for thread in threading.enumerate())
-    with pytest.raises(AiAdminError, match="unloaded"):
+    with pytest.raises(EngineStopped, match="unloaded"):
         player.submit("three")
     player.engine.close()  # once more does no harm
     player.engine.cancel(1)

@@ -210,6 +210,18 @@ def test_heartbeats_bring_the_engines_counters(start_runner, ask):
     asyncio.run(main())
 
 
+def test_a_runner_whose_engine_is_dead_ends_so_that_another_can_start(start_runner, ask):
+    async def main():
+        async with start_runner() as runner:
+            engine = await runner.engine()
+            assert text(await collect(engine.generate(ask("die quietly")))) == "die quietly "
+
+            async with asyncio.timeout(10):
+                assert await runner.process.wait() == 1
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("load", ["refuse", "bug"])
 def test_a_model_that_cannot_be_opened_is_reported_and_the_runner_ends(start_runner, load):
     async def main():

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 from aiadmin_core.backend import Health, ModelInfo
-from aiadmin_core.errors import BadRequest, ContextLengthExceeded, ModelLoadFailed
+from aiadmin_core.errors import BadRequest, ContextLengthExceeded, EngineStopped, ModelLoadFailed
 from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.events import Event, Finished, ReasoningDelta, TextDelta, Usage
@@ -38,6 +38,7 @@ class MisbehavingEngine:
         self.journal = Path(model.parameters["journal"]) if "journal" in model.parameters else None
         self.n_running = 0
         self.n_cancelled = 0
+        self.is_dead = False
 
     def write(self, line: str) -> None:
         """A line in the journal, which a test reads."""
@@ -68,6 +69,8 @@ class MisbehavingEngine:
                 crash()
             if words[0] == "abort":
                 os.abort()
+            if words[0] == "die":
+                self.is_dead = True
             if words[0] == "hang":
                 await asyncio.Event().wait()
             if words[0] == "block":
@@ -85,6 +88,8 @@ class MisbehavingEngine:
             self.n_running -= 1
 
     def stats(self) -> EngineStats:
+        if self.is_dead:
+            raise EngineStopped("The engine thread died.")
         return EngineStats(n_running=self.n_running, n_cancelled=self.n_cancelled)
 
     async def tokenize(self, input: str, *, special: bool = False) -> list[int]:

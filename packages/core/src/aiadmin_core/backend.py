@@ -109,7 +109,8 @@ class Engine(Protocol):
         """
 
     def stats(self) -> EngineStats:
-        """Counters as they stand. Cheap; any thread."""
+        """Counters as they stand. Cheap; any thread. Raises `errors.EngineStopped` where the engine is dead: its
+        runner then ends, and a fresh one takes its place."""
 
     async def close(self) -> None:
         """End every request and free the model."""
@@ -277,7 +278,7 @@ class TokenEngine(Protocol):
         already on their way may still arrive. Any thread; never blocks."""
 
     def stats(self) -> EngineStats:
-        """Counters as they stand. Any thread."""
+        """Counters as they stand. Any thread. Raises `errors.EngineStopped` where the engine thread has died."""
 
     def close(self) -> None:
         """Stop decoding, join the engine thread, free the model."""

@@ -10,6 +10,7 @@
       NoBackend                 501  the model is there, the package that can serve it is not
       Overloaded                503  the queue is full; `retry_after_s` says when to come back
       ModelLoadFailed           503  the engine could not open the model
+      EngineStopped             503  the engine has ended for good; its runner ends, and the next one is fresh
       RunnerDied                502  the process that held the model ended under the request
       StoreError                500  the model store cannot be read or written
         ModelExists             409  the name belongs to a model from elsewhere
@@ -114,6 +115,12 @@ class ModelLoadFailed(AiAdminError):
     """The engine could not open the model."""
 
     code, status = "model_load_failed", 503
+
+
+class EngineStopped(AiAdminError):
+    """The engine has ended (it was closed, or its thread died) and answers nothing any more."""
+
+    code, status = "engine_stopped", 503
 
 
 class RunnerDied(AiAdminError):

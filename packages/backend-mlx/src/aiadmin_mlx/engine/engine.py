@@ -4,7 +4,9 @@ MLX's streams belong to the thread that made them, so the thread is started for 
 """
 
 import gc
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ import mlx.core as mx
 import msgspec
 
 from aiadmin_core.backend import Broken, StepEvent, Tokenizer, TokenRequest
-from aiadmin_core.errors import AiAdminError
+from aiadmin_core.errors import EngineStopped
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import EngineOptions, EngineStats, ModelFacts, ModelSpec
 
@@ -45,12 +47,6 @@ SAMPLING = frozenset(
 Sink = Callable[[Sequence[StepEvent]], None]
 
 
-class EngineStopped(AiAdminError):
-    """The engine thread has ended."""
-
-    code, status = "engine_stopped", 503
-
-
 @dataclass(frozen=True)
 class _Opened:
     """What the engine thread hands out once the model is loaded."""
@@ -70,6 +66,7 @@ class MlxEngine:
         self._lock = threading.Lock()
         self._stopped: EngineStopped | None = None
         """Why nothing can be submitted any more. Under `_lock`, so that no request is queued behind the end."""
+        self._died = False
         self._sink: Future[Sink | None] = Future()
         opened: Future[_Opened] = Future()
         self._thread = threading.Thread(target=self._run, args=(model, options, opened), name="mlx-engine", daemon=True)
@@ -102,7 +99,9 @@ class MlxEngine:
         self._commands.put(Cancel(request_id, choice))
 
     def stats(self) -> EngineStats:
-        """Counters as they stand. Any thread."""
+        """Counters as they stand. Any thread. Raises `EngineStopped` when the engine thread has died."""
+        if self._died and self._stopped is not None:
+            raise self._stopped
         return msgspec.structs.replace(self._opened.loop.stats(), memory_bytes=resident_bytes())
 
     def close(self) -> None:
@@ -135,8 +134,10 @@ class MlxEngine:
         try:
             loop.run(sink)
         except BaseException as error:  # out of memory, or a mistake of ours: this engine is done for
+            traceback.print_exc(file=sys.stderr)  # the runner's log
             reason = f"{type(error).__name__}: {error}".rstrip(": ")
-            self._stop(EngineStopped(f"The engine thread died: {reason}", hint="The model is loaded anew when asked."))
+            self._stop(EngineStopped(f"The engine thread died: {reason}", hint="Send the request again."))
+            self._died = True
         with self._lock:
             why = self._stopped or EngineStopped("The engine has stopped.")
         events: list[StepEvent] = [Broken(request_id, why) for request_id in loop.jobs]

@@ -11,7 +11,9 @@ the forward pass and the sampling, which costs only what the host needs for a ma
 """
 
 import copy
+import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
@@ -80,14 +82,26 @@ class EngineLoop:
         self._gauges = (0, 0, 0)  # running, waiting, cells in use
 
     def run(self, sink: Callable[[Sequence[StepEvent]], None]) -> None:
-        """Decode until `Stop`; `sink` gets the events of every step."""
+        """Decode until `Stop`; `sink` gets the events of every step.
+
+        An error that nobody foresaw (out of memory, most likely) ends the open requests, and decoding goes on with
+        empty caches. It is raised where not one step went well since the last one.
+        """
+        n_steps_before = -1
         while True:
-            self._take_commands()
-            if self._stopping:
-                return
-            self._decode()
-            self._flush(sink)
-            self._prefill()
+            try:
+                self._take_commands()
+                if self._stopping:
+                    return
+                self._decode()
+                self._flush(sink)
+                self._prefill()
+            except Exception as error:
+                if self._counters["n_steps"] == n_steps_before:
+                    raise
+                n_steps_before = self._counters["n_steps"]
+                traceback.print_exc(file=sys.stderr)  # the runner's log
+                self._start_over(error)
             self._flush(sink)
 
     def stats(self) -> EngineStats:
@@ -115,6 +129,15 @@ class EngineLoop:
         self._waiting.clear()
         self._prompt_cache.clear()
         self._model.make_caches = list
+
+    def _start_over(self, error: Exception) -> None:
+        """End every open request with `error`, and drop the caches: what they hold is in doubt."""
+        self._events.extend(Broken(request_id, error) for request_id in self.jobs)
+        self.jobs.clear()
+        self._waiting.clear()
+        self._prefilling = self._in_flight = None
+        self._batch = DecodeBatch(self._model.call)
+        self._prompt_cache.clear()
 
     # Commands.
 

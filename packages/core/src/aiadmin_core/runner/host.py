@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..backend import Backend, Engine
-from ..errors import AiAdminError, BadRequest, NoBackend
+from ..errors import AiAdminError, BadRequest, EngineStopped, NoBackend
 from ..plugins import load_plugins
 from ..specs.events import Event
 from ..specs.model import EngineStats
@@ -231,6 +231,9 @@ class Host:
         while True:
             try:
                 stats = engine.stats()
+            except EngineStopped as error:
+                print(error, file=sys.stderr)  # noqa: T201 - the runner's log
+                leave(1)  # nothing comes of this process any more: the server starts another
             except Exception:
                 traceback.print_exc()
                 stats = EngineStats()
