@@ -44,7 +44,7 @@ def plan_step(sequences: Iterable[Sequence], *, n_batch: int, n_prefill: int) ->
         if left <= 0:
             break
         if sequence.n_missing > 1:
-            n = min(sequence.n_missing, left)
+            n = sequence.n_next(left)
             pieces.append(Piece(sequence, n))
             left -= n
     return pieces
@@ -112,13 +112,13 @@ class Scheduler:
             if self.n_running + len(sequence.choices) > self._n_parallel:
                 return
             room = min(sequence.n_to_come, ROOM) * len(sequence.choices)
-            slot = self.kv.admit(sequence.tokens, sequence.job.request.cache_salt, room=room)
+            job = sequence.job
+            slot = self.kv.admit(sequence.tokens, job.request.cache_salt, room=room, align=job.align)
             if slot is None:
                 return  # nobody overtakes: a long prompt would wait for ever
             sequence.slot = slot
-            if not sequence.job.admitted_at:
-                sequence.job.admitted_at = now
-                sequence.job.n_cached = slot.n
+            if not job.admitted_at:
+                job.admitted_at, job.n_cached = now, slot.n
             self.running.append(self.waiting.pop(0))
 
     def _give_way(self, sequence: Sequence) -> None:

@@ -1,0 +1,194 @@
+"""A fake of llama.cpp's cache for the pure parts, and one open engine with the real model for the rest."""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiadmin_core.backend import Broken, Ended, Prefilled, Sampled, StepEvent, TokenEngine, TokenRequest
+from aiadmin_core.specs.model import EngineOptions, ModelFile, ModelSpec
+from aiadmin_core.specs.prompt import TokenSegment
+from aiadmin_core.specs.sampling import SamplingParams
+
+TIMEOUT_S = 60
+
+
+class FakeMemory:
+    """A unified cache: per sequence its cells in order; a cell is (serial number, token) and may be in several."""
+
+    def __init__(self, *, can_trim: bool = True, n_swa: int = 0) -> None:
+        self.can_trim = can_trim
+        self.n_swa = n_swa
+        self.forgotten: dict[int, int] = {}
+        self.cells: dict[int, list[tuple[int, int]]] = {}
+        self._serial = itertools.count()
+
+    def decode(self, sequence: int, tokens: Sequence[int]) -> None:
+        self.cells.setdefault(sequence, []).extend((next(self._serial), int(token)) for token in tokens)
+
+    def tokens(self, sequence: int) -> list[int]:
+        return [token for _, token in self.cells.get(sequence, [])]
+
+    def n_cells(self, sequences: Sequence[int] | None = None) -> int:
+        chosen = self.cells if sequences is None else sequences
+        return len({cell for sequence in chosen for cell in self.cells.get(sequence, [])})
+
+    def share(self, source: int, target: int, end: int) -> None:
+        assert not self.cells.get(target), "shared into a sequence that is in use"
+        self.cells[target] = self.cells[source][:end]
+
+    def trim(self, sequence: int, start: int) -> bool:
+        if not self.can_trim:
+            return False
+        del self.cells.get(sequence, [])[start:]
+        return True
+
+    def remove(self, sequence: int) -> None:
+        self.cells.pop(sequence, None)
+
+    def first_position(self, sequence: int) -> int:
+        return self.forgotten.get(sequence, 0) if self.cells.get(sequence) else -1
+
+    def clear(self) -> None:
+        self.cells.clear()
+
+
+@pytest.fixture(scope="session")
+def fake_memory() -> Callable[..., FakeMemory]:
+    return FakeMemory
+
+
+@dataclass
+class Answer:
+    """What one choice got."""
+
+    tokens: list[int] = field(default_factory=list)
+    sampled: list[Sampled] = field(default_factory=list)
+    reason: str = ""
+    n_tokens: int = 0
+
+
+@dataclass
+class Request:
+    """A request under way, and everything its sink was told."""
+
+    id: int
+    prefilled: Prefilled | None = None
+    choices: dict[int, Answer] = field(default_factory=dict)
+    error: Exception | None = None
+    n: int = 1
+
+    @property
+    def done(self) -> bool:
+        return self.error is not None or sum(bool(choice.reason) for choice in self.choices.values()) == self.n
+
+    @property
+    def tokens(self) -> list[int]:
+        return self.choices[0].tokens
+
+
+class Driver:
+    """Runs requests on a started engine and waits for what they give."""
+
+    def __init__(self, engine: TokenEngine) -> None:
+        self.engine = engine
+        self.steps: list[list[StepEvent]] = []
+        self._requests: dict[int, Request] = {}
+        self._ids = itertools.count(1)
+        self._changed = threading.Condition()
+        engine.start(self._on_step)
+
+    def _on_step(self, events: Sequence[StepEvent]) -> None:
+        with self._changed:
+            self.steps.append(list(events))
+            for event in events:
+                request = self._requests[event.request_id]
+                if isinstance(event, Prefilled):
+                    request.prefilled = event
+                elif isinstance(event, Broken):
+                    request.error = event.error
+                else:
+                    answer = request.choices.setdefault(event.choice, Answer())
+                    if isinstance(event, Sampled):
+                        answer.tokens.append(event.token)
+                        answer.sampled.append(event)
+                    elif isinstance(event, Ended):
+                        answer.reason, answer.n_tokens = event.reason, event.n_tokens
+            self._changed.notify_all()
+
+    def encode(self, text: str) -> list[int]:
+        return self.engine.tokenizer.encode(text, special=True)
+
+    def chat(self, text: str) -> list[int]:
+        return self.encode(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n")
+
+    def text(self, tokens: Sequence[int]) -> str:
+        return b"".join(map(self.engine.tokenizer.piece, tokens)).decode("utf-8", "replace")
+
+    def submit(self, prompt: str | Sequence[int], *, max_tokens: int = 16, n: int = 1, **options: Any) -> Request:
+        """`options`: fields of TokenRequest by name, all others of SamplingParams."""
+        tokens = self.encode(prompt) if isinstance(prompt, str) else prompt
+        fields = {
+            name: options.pop(name) for name in ("matchers", "priority", "cache_salt", "adapters") if name in options
+        }
+        sampling = SamplingParams(**{"temperature": 0, **options})
+        request = Request(next(self._ids), n=n)
+        self._requests[request.id] = request
+        self.engine.submit(
+            TokenRequest(
+                id=request.id,
+                prompt=(TokenSegment(tuple(tokens)),),
+                sampling=sampling,
+                max_tokens=max_tokens,
+                n=n,
+                end_tokens=frozenset() if sampling.ignore_eos else self.engine.tokenizer.end_tokens,
+                **fields,
+            )
+        )
+        return request
+
+    def until(self, happened: Callable[[], bool]) -> None:
+        """Wait for a step after which `happened()`."""
+        with self._changed:
+            assert self._changed.wait_for(happened, TIMEOUT_S), "the engine did not get there"
+
+    def wait(self, *requests: Request) -> None:
+        self.until(lambda: all(request.done for request in requests))
+
+    def run(self, prompt: str | Sequence[int], **options: Any) -> Request:
+        request = self.submit(prompt, **options)
+        self.wait(request)
+        return request
+
+
+@pytest.fixture(scope="session")
+def smollm2_spec(smollm2_gguf: Path) -> ModelSpec:
+    file = ModelFile(role="model", path=str(smollm2_gguf))
+    return ModelSpec(name="smollm2:latest", digest="", format="gguf", files=(file,))
+
+
+@pytest.fixture(scope="session")
+def open_driver(smollm2_spec: ModelSpec) -> Callable[..., Driver]:
+    """Open the real model with the options given; the caller closes `driver.engine`.
+
+    In safe mode: a default build of the library may crash in its first step, and would take the tests with it.
+    """
+
+    def open_driver(**options: Any) -> Driver:
+        from aiadmin_llamacpp.backend import LlamaBackend
+
+        return Driver(LlamaBackend().open_engine(smollm2_spec, EngineOptions(safe_mode=True, **options)))
+
+    return open_driver
+
+
+@pytest.fixture(scope="session")
+def driver(open_driver: Callable[..., Driver]) -> Iterator[Driver]:
+    """The engine most tests share: requests of one test do not disturb those of another."""
+    driver = open_driver(n_ctx=4096, n_parallel=8)
+    yield driver
+    driver.engine.close()

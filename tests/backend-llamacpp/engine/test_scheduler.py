@@ -1,0 +1,250 @@
+"""Who gets which tokens, with a fake cache and no model."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aiadmin_core.backend import TokenRequest
+from aiadmin_core.specs.sampling import SamplingParams
+from aiadmin_llamacpp.engine.kv import KvCache
+from aiadmin_llamacpp.engine.scheduler import ROOM, Scheduler, plan_step, prefill_limit
+from aiadmin_llamacpp.engine.sequence import Choice, Job, Sequence
+from aiadmin_llamacpp.engine.tokens import TokenBuffer
+
+
+class Counting:
+    """Makes sequences that arrive one after the other."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def __call__(self, prompt, *, max_tokens=4, n=1, priority=0, salt="", seed=None):
+        self.n += 1
+        request = TokenRequest(
+            id=self.n,
+            prompt=(),
+            sampling=SamplingParams(seed=seed),
+            max_tokens=max_tokens,
+            n=n,
+            priority=priority,
+            cache_salt=salt,
+        )
+        job = Job(request, len(prompt), max_tokens, self.n, 0.0)
+        return Sequence(job, TokenBuffer(prompt), [Choice(index, sampler=None) for index in range(n)])
+
+
+@pytest.fixture
+def sequence():
+    return Counting()
+
+
+class World:
+    """A scheduler over a fake cache, and what the loop does around it."""
+
+    def __init__(self, memory, *, n_cells=256, n_batch=32, n_parallel=4, n_sequences=16) -> None:
+        self.memory = memory
+        self.kv = KvCache(memory, n_cells=n_cells, n_sequences=n_sequences)
+        self.scheduler = Scheduler(self.kv, n_batch=n_batch, n_parallel=n_parallel)
+        self.finished: list[tuple[int, int]] = []
+        self.n_full = 0
+
+    def step(self, *, pick=lambda sequence: 7):
+        """Plan, decode and commit one step; every sequence that wants a token gets `pick(sequence)`."""
+        step = self.scheduler.next_step(now=1.0)
+        self.n_full += len(step.full)
+        for piece in step.pieces:
+            slot = piece.sequence.slot
+            self.memory.decode(slot.id, piece.sequence.tokens.view(slot.n, slot.n + piece.n))
+        for _, sequence in self.scheduler.commit(step):
+            assert self.memory.tokens(sequence.slot.id) == sequence.tokens.view().tolist()
+            choice = sequence.choices[0]
+            choice.n_sampled += 1
+            if choice.n_sampled >= sequence.job.max_tokens:
+                self.scheduler.finish(sequence)
+                self.finished.append((sequence.job.request.id, choice.index))
+            else:
+                sequence.tokens.append(pick(sequence))
+        return step
+
+
+@pytest.fixture
+def world(fake_memory):
+    return lambda **sizes: World(fake_memory(), **sizes)
+
+
+def sizes(step):
+    return [(piece.sequence.job.request.id, piece.n) for piece in step.pieces]
+
+
+def test_running_sequences_go_first_and_prompts_fill_what_is_left(world, sequence):
+    """A long prompt is prefilled in chunks while the others get a token each step."""
+    world = world(n_batch=32)
+    world.scheduler.add(sequence([1, 2, 3], max_tokens=50))
+    world.step()
+    world.scheduler.add(sequence(range(100), max_tokens=50))
+
+    assert sizes(world.step()) == [(1, 1), (2, 31)]
+    assert sizes(world.step()) == [(1, 1), (2, 31)]
+
+
+def test_a_lone_prompt_takes_the_whole_batch(world, sequence):
+    world = world(n_batch=32)
+    world.scheduler.add(sequence(range(100)))
+
+    assert [sizes(world.step()) for _ in range(4)] == [[(1, 32)], [(1, 32)], [(1, 32)], [(1, 4)]]
+
+
+def test_prefilling_beside_running_sequences_is_limited_by_time():
+    """What the machine prefills in a fraction of a second; nothing is held up when nobody waits."""
+    assert prefill_limit(n_batch=512, n_decoding=0, tokens_per_s=300) == 512
+    assert prefill_limit(n_batch=512, n_decoding=2, tokens_per_s=0) == 512
+    assert prefill_limit(n_batch=512, n_decoding=2, tokens_per_s=300) == 45
+    assert prefill_limit(n_batch=512, n_decoding=2, tokens_per_s=10) == 32
+
+
+def test_a_second_turn_prefills_only_what_is_new(world, sequence):
+    """The cache still holds turn one."""
+    world = world()
+    world.scheduler.add(sequence([1, 2, 3], max_tokens=2))
+    world.step(pick=lambda _: 4)
+    world.step()
+    second = sequence([1, 2, 3, 4, 7, 8])
+    world.scheduler.add(second)
+
+    assert sizes(world.step()) == [(2, 2)]
+    assert second.job.n_cached == 4
+
+
+def test_a_prompt_that_shares_a_long_beginning_waits_until_it_is_prefilled(world, sequence):
+    """Two clients with one system prompt cost one prefill of it."""
+    world = world(n_batch=64)
+    system = list(range(60))
+    world.scheduler.add(sequence([*system, 100, 101], max_tokens=9))
+    world.scheduler.add(sequence([*system, 200], max_tokens=9))
+
+    assert sizes(world.step()) == [(1, 62)]
+    assert sizes(world.step()) == [(1, 1), (2, 1)]
+
+
+def test_a_seeded_prompt_is_always_cut_at_the_same_places(world, sequence):
+    """Whether its beginning is cached or not: its last chunk is the same, alone in its step."""
+    world = world(n_batch=512, n_cells=1024)
+    world.scheduler.add(sequence(range(150), seed=1, max_tokens=1))
+    assert [sizes(world.step()) for _ in range(2)] == [[(1, 128)], [(1, 22)]]
+
+    world.scheduler.add(sequence(range(150), seed=1, max_tokens=1))
+    assert sizes(world.step()) == [(2, 22)]
+
+    world.scheduler.add(sequence(range(150), max_tokens=1))
+    assert sizes(world.step()) == [(3, 1)]
+
+
+def test_higher_priority_is_admitted_first_then_who_came_first(world, sequence):
+    world = world(n_parallel=1)
+    for priority in (0, 5, 5):
+        world.scheduler.add(sequence([priority, 1], priority=priority, max_tokens=1))
+
+    order = [sizes(world.step())[0][0] for _ in range(3)]
+
+    assert order == [2, 3, 1]
+
+
+def test_choices_share_one_prefill_and_then_run_by_themselves(world, sequence):
+    world = world()
+    world.scheduler.add(sequence([1, 2, 3, 4], n=3, max_tokens=3))
+
+    assert sizes(world.step()) == [(1, 4)]
+    assert world.kv.n_used == 4
+    assert sizes(world.step()) == [(1, 1)] * 3
+    world.step()
+    assert sorted(world.finished) == [(1, 0), (1, 1), (1, 2)]
+
+
+def test_a_request_with_too_many_choices_for_now_waits(world, sequence):
+    world = world(n_parallel=4)
+    world.scheduler.add(sequence([1, 2], n=3, max_tokens=3))
+    world.scheduler.add(sequence([3, 4], n=2, max_tokens=3))
+    world.step()
+
+    assert world.scheduler.n_running == 3
+    assert len(world.scheduler.waiting) == 1
+
+
+def test_when_cells_run_out_the_youngest_waits_and_nobody_fails(world, sequence):
+    """It keeps its tokens and goes on where it was."""
+    world = world(n_cells=2 * (ROOM + 6), n_parallel=4)
+    world.scheduler.add(sequence([1, 2], max_tokens=ROOM + 36))
+    world.scheduler.add(sequence([3, 4], max_tokens=ROOM + 36))
+    waited = False
+    for _ in range(400):
+        if not world.scheduler.has_work:
+            break
+        world.step()
+        waited = waited or any(waiting.choices[0].n_sampled for waiting in world.scheduler.waiting)
+
+    assert waited
+    assert world.finished == [(1, 0), (2, 0)]
+    assert world.n_full == 0
+
+
+def test_a_cancelled_request_frees_its_place_in_mid_prefill(world, sequence):
+    world = world(n_batch=8)
+    world.scheduler.add(sequence(range(100)))
+    world.step()
+
+    ended = world.scheduler.cancel(1)
+
+    assert [choice.index for choice in ended] == [0]
+    assert not world.scheduler.has_work
+    assert world.kv.n_pinned == 0
+
+
+def test_cancelling_the_first_choice_in_mid_prefill_leaves_the_others(world, sequence):
+    world = world(n_batch=2)
+    world.scheduler.add(sequence([1, 2, 3, 4], n=3, max_tokens=2))
+    world.step()
+    world.scheduler.cancel(1, 0)
+    while world.scheduler.has_work:
+        world.step()
+
+    assert sorted(world.finished) == [(1, 1), (1, 2)]
+
+
+def test_plan_step_never_exceeds_the_batch(world, sequence):
+    many = [sequence([1]) for _ in range(10)]
+
+    assert sum(piece.n for piece in plan_step(many, n_batch=4, n_prefill=4)) == 4
+
+
+@settings(max_examples=80, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_everybody_finishes_in_any_traffic(fake_memory, seed):
+    """Prompts that overlap, choices, cancels, hardly enough cells: all end, and all cells come free."""
+    dice = random.Random(seed)
+    world = World(fake_memory(), n_cells=96, n_batch=16, n_parallel=4, n_sequences=dice.randint(4, 9))
+    sequence, expected = Counting(), set()
+    for _ in range(300):
+        if sequence.n < 12 and dice.random() < 0.3:
+            prompt = [dice.randint(0, 1) for _ in range(dice.randint(1, 60))]
+            n = dice.choice([1, 1, 1, 2, 4])
+            new = sequence(
+                prompt, n=n, max_tokens=min(dice.randint(1, 40), 96 - len(prompt)), priority=dice.randint(0, 1)
+            )
+            expected |= {(new.job.request.id, index) for index in range(n)}
+            world.scheduler.add(new)
+        if dice.random() < 0.03 and sequence.n:
+            victim = dice.randint(1, sequence.n)
+            expected -= {(victim, choice.index) for choice in world.scheduler.cancel(victim)}
+        world.step(pick=lambda _: dice.randint(0, 1))
+        assert world.kv.n_used == world.memory.n_cells() <= 96
+    for _ in range(3000):
+        if not world.scheduler.has_work:
+            break
+        world.step(pick=lambda _: dice.randint(0, 1))
+
+    assert set(world.finished) == expected
+    assert world.n_full == 0
+    world.kv.evict_all()
+    assert world.kv.n_free == 96
