@@ -1,6 +1,7 @@
 """The engine's behaviour, on a tiny model of random weights."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -236,6 +237,41 @@ def test_a_higher_priority_is_admitted_first(open_player):
     low.wait()
     order = [event.request_id for events in player.steps for event in events if isinstance(event, Ended)]
     assert order == [running.request.id, high.request.id, low.request.id]
+
+
+def with_cells(player, n_cells):
+    """`player`, its engine with room for so many tokens in all."""
+    model = player.engine._opened.loop._model
+    model.plan = replace(model.plan, n_cells=n_cells)
+    return player
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 40_000_000])
+def test_sequences_that_outgrow_the_memory_take_turns_and_say_the_same(open_player, kept_bytes):
+    roomy = open_player()
+    settings = {"max_tokens": 330, "temperature": 1.0}  # more than is reserved at first
+    alone = [roomy.ask(prompt, seed=i, **settings).tokens() for i, prompt in enumerate(PROMPTS)]
+    choices = roomy.ask(PROMPTS[0], seed=0, n=2, **settings)
+    player = with_cells(open_player(extra={"prompt_cache_bytes": kept_bytes}), 560)
+
+    answers = [player.submit(prompt, seed=i, **settings) for i, prompt in enumerate(PROMPTS)]
+
+    assert [answer.wait().tokens() for answer in answers] == alone
+    assert all(len(answer.all(Prefilled)) == 1 for answer in answers)
+    assert player.engine.stats().max_batch == 2
+    both = player.ask(PROMPTS[0], seed=0, n=2, **settings)
+    assert [both.tokens(0), both.tokens(1)] == [choices.tokens(0), choices.tokens(1)]
+
+
+def test_a_sequence_that_was_put_back_can_be_cancelled(open_player):
+    player = with_cells(open_player(), 560)
+    first, second = (player.submit(prompt, max_tokens=330) for prompt in PROMPTS[:2])
+    first.wait()
+    player.engine.cancel(second.request.id)
+
+    assert len(player.ask(PROMPTS[2], max_tokens=3).tokens()) == 3
+    stats = player.engine.stats()
+    assert (stats.n_running, stats.n_waiting) == (0, 0)
 
 
 def test_a_mask_is_honoured_in_company_and_every_token_is_committed(tiny):

@@ -4,15 +4,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from aiadmin_mlx.engine.scheduler import MIN_CHUNK, chunk_size, next_admission, smoothed
+from aiadmin_mlx.engine.scheduler import MIN_CHUNK, chunk_size, next_admission, overfull, smoothed
 
 
-def job(name, *, rows=1, most=100, priority=0):
-    return SimpleNamespace(name=name, n_rows=rows, n_most=most, request=SimpleNamespace(priority=priority))
+def job(name, *, rows=1, expected=100, priority=0):
+    return SimpleNamespace(name=name, n_rows=rows, n_expected=expected, request=SimpleNamespace(priority=priority))
 
 
-def admitted(waiting, running=(), *, n_parallel=4, n_cells=1000):
-    found = next_admission(waiting, running, n_parallel=n_parallel, n_cells=n_cells)
+def admitted(waiting, expected=(), *, n_parallel=4, n_cells=1000):
+    found = next_admission(waiting, expected, n_parallel=n_parallel, n_cells=n_cells)
     return found.name if found else None
 
 
@@ -25,27 +25,32 @@ def test_a_higher_priority_comes_first():
 
 
 def test_nobody_overtakes_a_request_that_needs_more_room():
-    assert admitted([job("big", most=900), job("small", most=10)], [job("running")]) is None
+    assert admitted([job("big", expected=900), job("small", expected=10)], [100]) is None
 
 
 def test_rows_are_as_long_as_the_longest_of_them():
-    running = [job("long", most=400)]
-
-    assert admitted([job("a", most=10)], running, n_cells=800) == "a"
-    assert admitted([job("a", most=10)], running, n_cells=799) is None
+    assert admitted([job("a", expected=10)], [400], n_cells=800) == "a"
+    assert admitted([job("a", expected=10)], [400], n_cells=799) is None
 
 
 def test_choices_take_a_place_each():
-    assert admitted([job("a", rows=3)], [job("running")]) == "a"
-    assert admitted([job("a", rows=4)], [job("running")]) is None
+    assert admitted([job("a", rows=3)], [100]) == "a"
+    assert admitted([job("a", rows=4)], [100]) is None
 
 
 def test_alone_a_request_always_fits():
-    assert admitted([job("a", rows=4, most=900)], [job("cancelled", rows=0)]) == "a"
+    assert admitted([job("a", rows=4, expected=900)]) == "a"
 
 
 def test_nothing_waits_nothing_is_admitted():
     assert admitted([]) is None
+
+
+@pytest.mark.parametrize(
+    ("lengths", "full"), [([], False), ([99], False), ([49, 10], False), ([50, 10], True), ([24] * 4, False)]
+)
+def test_rows_that_cannot_all_grow_are_too_many(lengths, full):
+    assert overfull(lengths, n_cells=100) is full
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ class MemoryPlan:
     n_cells: int
     """Tokens all running sequences may have together."""
     prompt_cache_bytes: int
+    n_kept: int = 0
+    """Tokens that kept prefixes may have; 0 where they are not what takes the memory."""
 
 
 def check_weights(name: str, *, weights_bytes: int, limit_bytes: int) -> None:
@@ -61,7 +63,12 @@ def plan(
             f"{_MIN_CONTEXT} tokens of context take {gigabytes(_MIN_CONTEXT * bytes_per_token)}.",
             hint="Unload other models (`aiadmin ps`, `aiadmin stop`), or use a smaller or more quantised model.",
         )
-    return MemoryPlan(n_ctx=min(n_ctx, room), n_cells=min(wanted, room), prompt_cache_bytes=prompt_cache_bytes)
+    return MemoryPlan(
+        n_ctx=min(n_ctx, room),
+        n_cells=min(wanted, room),
+        prompt_cache_bytes=prompt_cache_bytes,
+        n_kept=prompt_cache_bytes // bytes_per_token,
+    )
 
 
 def available_bytes(device_info: dict[str, Any]) -> int:

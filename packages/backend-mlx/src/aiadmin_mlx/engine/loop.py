@@ -117,7 +117,7 @@ class EngineLoop:
             n_cached_tokens=counters["n_cached"],
             n_completion_tokens=counters["n_completion"],
             kv_used=n_cells,
-            kv_total=self._model.plan.n_cells,
+            kv_total=self._model.plan.n_cells + self._model.plan.n_kept,
             n_cancelled=counters["n_cancelled"],
         )
 
@@ -155,6 +155,9 @@ class EngineLoop:
         except Empty:
             pass
         self._drop_rows()
+        self._waiting = [job for job in self._waiting if job.n_rows]
+        if self._prefilling and not self._prefilling.n_rows:
+            self._prefilling = None
 
     def _carry_out(self, command: Command) -> None:
         if isinstance(command, Stop):
@@ -215,13 +218,8 @@ class EngineLoop:
         self._close_if_over(job)
 
     def _close_if_over(self, job: Job) -> None:
-        if job.n_rows:
-            return
-        self.jobs.pop(job.request.id, None)
-        if job in self._waiting:
-            self._waiting.remove(job)
-        if job is self._prefilling:
-            self._prefilling = None
+        if not job.n_rows:
+            self.jobs.pop(job.request.id, None)
 
     # Decoding.
 
@@ -231,6 +229,7 @@ class EngineLoop:
         if any(sequence.n_launched >= sequence.job.request.max_tokens for sequence in batch.sequences):
             self._read()  # these end with what is in flight: do not decode them once more
             self._drop_rows()
+        self._make_room()
         if not batch.sequences:
             return
         logits = batch.forward()
@@ -303,6 +302,30 @@ class EngineLoop:
                 self._prompt_cache.keep(job.request.cache_salt, kept, self._batch.extract(row))
         self._batch.retain(rows)
 
+    def _make_room(self) -> None:
+        """Put the rows that came last back into the queue while the others need their room; they go on where they
+        were, from what is kept of them or from a new prefill."""
+        n_cells = self._model.plan.n_cells
+        while scheduler.overfull([sequence.n_cells for sequence in self._batch.sequences], n_cells=n_cells):
+            self._read()
+            self._drop_rows()
+            if not self._batch.sequences:
+                return
+            row = len(self._batch.sequences) - 1
+            sequence = self._batch.sequences[row]
+            tokens = (*sequence.job.prompt, *sequence.tokens)
+            kept = self._batch.extract(row)
+            self._prompt_cache.keep(sequence.job.request.cache_salt, tokens[: sequence.n_cells], kept)
+            self._batch.retain([*range(row)])
+            resume = Job(
+                request=sequence.job.request,
+                prompt=tokens,
+                submitted_at=time.perf_counter(),
+                sequences=[sequence],
+                resumes=True,
+            )
+            self._waiting.insert(0, resume)
+
     # Prefill.
 
     def _prefill(self) -> None:
@@ -314,16 +337,17 @@ class EngineLoop:
             try:
                 self._prefill_chunk(job)
             except RuntimeError as error:  # MLX's: out of memory, most likely; only this prompt's caches are in doubt
-                self._break(job, error)
+                self._break(self.jobs[job.request.id], error)
+                self._prefilling = None
                 return
         if not job.n_to_prefill:
             self._prefilling = None
             self._join(job)
 
     def _admit(self) -> Job | None:
-        running = {id(sequence.job): sequence.job for sequence in self._batch.sequences}.values()
-        plan = self._model.plan
-        job = scheduler.next_admission(self._waiting, running, n_parallel=self._model.n_parallel, n_cells=plan.n_cells)
+        expected = [sequence.n_expected for sequence in self._batch.sequences]
+        n_parallel, n_cells = self._model.n_parallel, self._model.plan.n_cells
+        job = scheduler.next_admission(self._waiting, expected, n_parallel=n_parallel, n_cells=n_cells)
         if job is None:
             return None
         self._waiting.remove(job)
@@ -355,9 +379,11 @@ class EngineLoop:
         alive = [sequence for sequence in job.sequences if not sequence.over]
         for sequence in alive:
             sequence.n_cells = job.n_prefilled
-            sequence.started_at = now
+            sequence.started_at = sequence.started_at or now
         self._batch.join(alive, job.caches, job.prompt[-1])
         job.caches = []
+        if job.resumes:
+            return
         self._count(n_prompt=len(job.prompt), n_cached=job.n_cached)
         queue_s, prefill_s = job.admitted_at - job.submitted_at, now - job.admitted_at
         self._events.append(Prefilled(job.request.id, len(job.prompt), job.n_cached, queue_s, prefill_s))

@@ -1,6 +1,6 @@
-"""Who is prefilled next, and how much of it in one step. Pure functions of values; called by the loop."""
+"""Who is prefilled next, how much of it in one step, and who makes room. Pure functions; called by the loop."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from .sequence import Job
 
@@ -14,22 +14,26 @@ LONE_STALL_S = 1.0
 """How long one may last when nothing else runs: a cancelled request ends this soon."""
 
 
-def next_admission(waiting: Sequence[Job], running: Iterable[Job], *, n_parallel: int, n_cells: int) -> Job | None:
+def next_admission(waiting: Sequence[Job], expected: Sequence[int], *, n_parallel: int, n_cells: int) -> Job | None:
     """The waiting job to prefill now: the first of the highest priority, once there is room for it. Nobody overtakes
     it, so that a large request gets its turn.
 
-    Rows of a batch are padded to the longest of them. A job fits when all rows, each as long as the longest can get,
-    have room in `n_cells`: nothing that was admitted runs out of memory later. Alone, it always fits.
+    `expected` are the tokens that each running row is expected to have soon. Rows of a batch are padded to the longest
+    of them: a job fits when all rows, that long, have room in `n_cells`. Alone, it always fits.
     """
     if not waiting:
         return None
     job = max(waiting, key=lambda job: job.request.priority)  # the first of equals
-    together = [other for other in running if other.n_rows]
-    if not together:
+    if not expected:
         return job
-    n_rows = job.n_rows + sum(other.n_rows for other in together)
-    longest = max(job.n_most, *(other.n_most for other in together))
+    n_rows = job.n_rows + len(expected)
+    longest = max(job.n_expected, *expected)
     return job if n_rows <= n_parallel and n_rows * longest <= n_cells else None
+
+
+def overfull(lengths: Sequence[int], *, n_cells: int) -> bool:
+    """Whether rows of these lengths cannot take another token each, and one of them has to leave for now."""
+    return len(lengths) > 1 and len(lengths) * (max(lengths) + 1) > n_cells
 
 
 def chunk_size(*, tokens_per_s: float, n_batch: int, decoding: bool) -> int:

@@ -8,6 +8,10 @@ from aiadmin_core.backend import Ended, Sampled, StepEvent, TokenRequest
 
 from ..sampler import Sampler
 
+RESERVE = 256
+"""Tokens a sequence is expected to grow by. Few answers are as long as they may be: who reserved the whole context for
+each would decode one at a time. Where the guess is wrong, a sequence waits and is resumed."""
+
 
 @dataclass(eq=False, kw_only=True)
 class Sequence:
@@ -25,6 +29,11 @@ class Sequence:
     started_at: float = 0.0
     over: bool = False
     """Ended, cancelled or broken: it leaves the batch before the next step."""
+
+    @property
+    def n_expected(self) -> int:
+        """Tokens it is expected to have soon."""
+        return self.n_cells + min(RESERVE, self.job.request.max_tokens - len(self.tokens))
 
     def accept(self, token: int, logprob: float, top: tuple[tuple[int, float], ...]) -> list[StepEvent]:
         """Take the token that was sampled: the end, one more of the answer, or the last one there is room for. Raises
@@ -47,12 +56,14 @@ class Sequence:
 
 @dataclass(eq=False, kw_only=True)
 class Job:
-    """One request: waiting, then prefilled once for all of its choices, then decoded as `sequences`."""
+    """A prompt to prefill once for all of its `sequences`: a request's, or what a sequence had when it was put back."""
 
     request: TokenRequest
     prompt: tuple[int, ...]
     submitted_at: float
     sequences: list[Sequence] = field(default_factory=list)
+    resumes: bool = False
+    """Whether its sequence has been decoded before."""
     admitted_at: float = 0.0
     n_cached: int = 0
     n_prefilled: int = 0
@@ -66,10 +77,10 @@ class Job:
 
     @property
     def n_rows(self) -> int:
-        """Places it takes in the batch, now or once it is there."""
+        """Places it takes in the batch once it is there."""
         return sum(not sequence.over for sequence in self.sequences)
 
     @property
-    def n_most(self) -> int:
-        """Most tokens one of its sequences can have."""
-        return len(self.prompt) + self.request.max_tokens
+    def n_expected(self) -> int:
+        """Tokens each of its sequences is expected to have soon."""
+        return len(self.prompt) + min(RESERVE, self.request.max_tokens)
