@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from aiadmin_core.backend import Engine
-from aiadmin_core.testing.asking import NotClaimed
+from aiadmin_core.specs.events import TokenLogprob
+from aiadmin_core.specs.request import TextInput
+from aiadmin_core.testing.asking import Answer, NotClaimed, collect, request
 from aiadmin_core.testing.conformance import BEHAVIOURS, Behaviour, check
 from aiadmin_core.testing.opening import open_for_test
 
@@ -57,3 +59,27 @@ def test_conformance(behaviour: Behaviour, tiny: Opened) -> None:
 )
 def test_conformance_of_the_real_model(behaviour: Behaviour, real: Opened) -> None:
     hold(behaviour, real)
+
+
+async def greedy_tokens(engine: Engine, prompt: str, n_tokens: int) -> list[TokenLogprob]:
+    sampling = {"temperature": 0.0, "max_tokens": n_tokens, "logprobs": 2, "ignore_eos": True}
+    asked = request(engine, input=TextInput(text=prompt), **sampling)
+    return Answer(await collect(engine, asked)).logprobs
+
+
+def test_llama_cpp_and_mlx_agree_on_one_model(tiny: Opened, tiny_gguf: Path) -> None:
+    """The same float32 weights give the same tokens at temperature 0, to within what rounding does to their logits."""
+    pytest.importorskip("llama_cpp")
+    runner, engine = tiny
+    other = open_for_test("llamacpp", str(tiny_gguf))
+    try:
+        for prompt in ("The quick brown fox", "1 2 3", "Zürich 🙂"):
+            ours = runner.run(greedy_tokens(engine, prompt, 24))
+            theirs = runner.run(greedy_tokens(other, prompt, 24))
+            for mine, yours in zip(ours, theirs, strict=True):
+                if mine.token != yours.token:
+                    assert mine.top[0].logprob - mine.top[1].logprob < 0.05
+                    break
+                assert mine.logprob == pytest.approx(yours.logprob, abs=0.05)
+    finally:
+        runner.run(other.close())
