@@ -5,7 +5,9 @@ what is special about it: `<!-- snippet: background -->` runs beside the rest of
 is written to that file, `<!-- snippet: run by ... -->` says who else runs it. Other languages show output.
 """
 
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -75,7 +77,11 @@ def test_every_snippet_of_the_page_runs(page: Path, product: Any, node_modules: 
                 continue
             command = _command(snippet.language, code, folder)
             if snippet.directive == "background":
-                background.append(subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL))
+                background.append(
+                    subprocess.Popen(
+                        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+                    )
+                )
                 _wait_for(f"http://127.0.0.1:{port}/health", background[-1])
                 continue
             done = subprocess.run(
@@ -92,13 +98,13 @@ def test_every_snippet_of_the_page_runs(page: Path, product: Any, node_modules: 
             assert done.returncode == 0, f"{where}\n{code}\n--- printed\n{done.stdout}\n{done.stderr}"
     finally:
         for process in reversed(background):
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)  # the shell and what it runs
             process.wait(20)
 
 
 def _command(language: str, code: str, folder: Path) -> list[str]:
     if language == "bash":
-        return ["bash", "-euo", "pipefail", "-c", code.replace("aiadmin serve\n", "exec aiadmin serve\n")]
+        return ["bash", "-euo", "pipefail", "-c", code]
     script = folder / {"python": "snippet.py", "javascript": "snippet.mjs"}[language]
     script.write_text(code)
     return [sys.executable if language == "python" else "node", str(script)]
