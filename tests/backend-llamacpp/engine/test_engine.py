@@ -131,11 +131,11 @@ def test_clients_that_come_together_prefill_a_shared_beginning_once(driver):
     assert all(n >= len(system) - 1 for n in cached[1:])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def small(open_driver):
-    """A context of 256 cells. From 512 on, ggml's attention splits a lone token's cells among the threads, and the
-    last bits depend on where its cells happen to lie."""
-    small = open_driver(n_ctx=256, n_parallel=4)
+    """An engine with an empty cache. Attention adds up a sequence's cells in the order they lie in: in a cache full of
+    holes, or from 512 cells on, where the threads share them out, the last bits of the logits depend on the others."""
+    small = open_driver(n_ctx=1024, n_parallel=4)
     yield small
     small.engine.close()
 

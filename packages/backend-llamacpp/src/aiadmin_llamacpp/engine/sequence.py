@@ -21,8 +21,8 @@ class Sampler(Protocol):
 ALIGN = 64
 """Chunk size of requests that are to be reproducible. From 64 tokens in a step on, attention on the CPU takes another
 path (ggml's tiled flash attention), and the logits of the last token differ by some tenths. So such a prompt is always
-cut at the same places, and reused up to one of them, however much of it is found in the cache. (Beside other requests,
-or in a cache of more than 512 cells, the last bits may still differ.)"""
+cut at the same places, and reused up to one of them, however much of it is found in the cache. Beside other
+requests, or in a cache that has holes, the last bits may still differ: cells are added up in the order they lie in."""
 
 
 @dataclass(slots=True, eq=False)
