@@ -1,6 +1,6 @@
 """Decode speed of the llama.cpp engine beside the bare loop it is built on.
 
-    python bench/engine.py --model model.gguf [--sequences 1 4 8] [--json out.json]
+    python bench/engine.py --model model.gguf [--sequences 1 4 8] [--json result.json]
 
 The bare loop fills a batch, calls llama_decode and samples, in one thread, with nothing around it: no scheduler, no
 queue, no events. Both decode greedily, the same number of tokens after the same short prompt, whatever the tokens are.
@@ -8,9 +8,14 @@ They take turns, and the best of the rounds counts: what else the machine does t
 """
 
 import argparse
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,17 +31,33 @@ PROMPT = "Write a long story about a lighthouse keeper and the storm that change
 GREEDY = SamplingParams(temperature=0, ignore_eos=True)
 
 
+N_CTX = 4096
+
+
+@dataclass(frozen=True)
+class Row:
+    """Tokens per second of all sequences together."""
+
+    sequences: int
+    bare: float
+    engine: float
+
+    @property
+    def share(self) -> float:
+        return self.engine / self.bare
+
+
 class BareLoop:
     """The low-level API and nothing else."""
 
-    def __init__(self, model: Path, *, n_ctx: int, n_threads: int, n_sequences: int, safe_mode: bool) -> None:
+    def __init__(self, model: Path, *, n_threads: int, n_sequences: int, safe_mode: bool) -> None:
         from aiadmin_llamacpp.native.batch import Batch
         from aiadmin_llamacpp.native.context import Context, ContextSettings
         from aiadmin_llamacpp.native.model import Model
         from aiadmin_llamacpp.native.samplers import SamplerChain
 
         self.model = Model([str(model)], n_gpu_layers=-1, use_extra_bufts=not safe_mode)
-        self.context = Context(self.model, ContextSettings(n_ctx, 512, n_sequences, n_threads))
+        self.context = Context(self.model, ContextSettings(N_CTX, 512, n_sequences, n_threads))
         self.batch = Batch(512)
         nothing = np.empty(0, np.int32)
         self.samplers = [SamplerChain(GREEDY, self.context, seed=0, recent=nothing) for _ in range(n_sequences)]
@@ -113,54 +134,40 @@ class Engine:
         return (self._n_sampled - n_sequences) / (self._last - self._first[0])
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, object]:
+def measure(
+    model: Path, *, sequences: Sequence[int], n_tokens: int, rounds: int, n_threads: int, safe_mode: bool
+) -> list[Row]:
     """Every number of sequences, `rounds` times, bare loop and engine in turns."""
-    prepare_environment_and_say()
-    n_threads = arguments.threads or default_threads(usable_cores())
-    most = max(arguments.sequences)
-    spec = ModelSpec(
-        name=arguments.model.stem,
-        digest="",
-        format="gguf",
-        files=(ModelFile(role="model", path=str(arguments.model.resolve())),),
-    )
-    options = EngineOptions(n_ctx=4096, n_parallel=max(most, 16), n_threads=n_threads, safe_mode=arguments.safe_mode)
-    opened = LlamaBackend().open_engine(spec, options)
+    most = max(*sequences, 16)
+    options = EngineOptions(n_ctx=N_CTX, n_parallel=most, n_threads=n_threads, safe_mode=safe_mode)
+    opened = LlamaBackend().open_engine(spec(model), options)
     prompt = opened.tokenizer.encode(PROMPT, special=False)
     engine = Engine(opened)
-    bare = BareLoop(
-        arguments.model, n_ctx=4096, n_threads=n_threads, n_sequences=max(most, 16), safe_mode=arguments.safe_mode
-    )
+    bare = BareLoop(model, n_threads=n_threads, n_sequences=most, safe_mode=safe_mode)
     rows = []
-    for n in arguments.sequences:
-        speeds: dict[str, list[float]] = {"bare": [], "engine": []}
-        for _ in range(arguments.rounds):
-            for name, runner in (("bare", bare), ("engine", engine)):
-                speeds[name].append(runner.tokens_per_s(prompt, n_sequences=n, n_tokens=arguments.tokens))
-        best = {name: max(values) for name, values in speeds.items()}
-        rows.append(
-            {
-                "sequences": n,
-                **{k: round(v, 1) for k, v in best.items()},
-                "share": round(best["engine"] / best["bare"], 3),
-            }
-        )
+    for n in sequences:
+        turns = [
+            (
+                bare.tokens_per_s(prompt, n_sequences=n, n_tokens=n_tokens),
+                engine.tokens_per_s(prompt, n_sequences=n, n_tokens=n_tokens),
+            )
+            for _ in range(rounds)
+        ]
+        rows.append(Row(n, max(turn[0] for turn in turns), max(turn[1] for turn in turns)))
     opened.close()
     bare.close()
-    return {
-        "model": spec.name,
-        "n_threads": n_threads,
-        "n_tokens": arguments.tokens,
-        "rounds": arguments.rounds,
-        "rows": rows,
-    }
+    return rows
 
 
-def prepare_environment_and_say() -> None:
-    import os
+def spec(model: Path) -> ModelSpec:
+    file = ModelFile(role="model", path=str(model.resolve()))
+    return ModelSpec(name=model.stem, digest="", format="gguf", files=(file,))
 
-    prepare_environment(os.environ)
-    print({name: value for name, value in os.environ.items() if name.startswith(("GOMP_", "OMP_"))})
+
+def crashes(model: Path) -> bool:
+    """Whether the first step ends the process, as some builds do on processors with AMX. Tried in another process."""
+    arguments = [sys.executable, __file__, "--model", str(model), "--only-open"]
+    return subprocess.run(arguments, capture_output=True, check=False).returncode != 0
 
 
 def main() -> None:
@@ -169,13 +176,41 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, nargs="+", default=[1, 4, 8])
     parser.add_argument("--tokens", type=int, default=96, help="decoded per sequence")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--safe-mode", action="store_true", help="do not repack weights (AMX)")
+    parser.add_argument("--threads", type=int, default=default_threads(usable_cores()))
+    parser.add_argument("--safe-mode", action="store_true", help="as the engine's: do not repack weights (AMX)")
     parser.add_argument("--json", type=Path, default=None, help="where to write the result")
-    result = measure(parser.parse_args())
-    print(f"{'sequences':>9} {'bare t/s':>9} {'engine t/s':>10} {'share':>6}")
-    for row in result["rows"]:
-        print(f"{row['sequences']:>9} {row['bare']:>9} {row['engine']:>10} {row['share']:>6}")
+    parser.add_argument("--only-open", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.only_open:
+        LlamaBackend().open_engine(spec(options.model), EngineOptions(n_ctx=256)).close()
+        return
+    prepare_environment(os.environ)
+    safe_mode = options.safe_mode or crashes(options.model)
+    rows = measure(
+        options.model,
+        sequences=options.sequences,
+        n_tokens=options.tokens,
+        rounds=options.rounds,
+        n_threads=options.threads,
+        safe_mode=safe_mode,
+    )
+    print(f"{options.model.name}, {options.threads} threads, {options.tokens} tokens, best of {options.rounds} rounds")
+    print(f"{'sequences':>9}  {'bare loop':>9}  {'engine':>9}  {'engine/bare':>11}  {'x one':>5}")
+    for row in rows:
+        gain = row.engine / rows[0].engine
+        print(f"{row.sequences:>9}  {row.bare:>5.1f} t/s  {row.engine:>5.1f} t/s  {row.share:>11.2f}  {gain:>5.2f}")
+    if options.json:
+        result = {
+            "model": options.model.name,
+            "build": LlamaBackend().build_id(),
+            "n_threads": options.threads,
+            "n_tokens": options.tokens,
+            "rounds": options.rounds,
+            "safe_mode": safe_mode,
+            "rows": [{**asdict(row), "share": row.share} for row in rows],
+        }
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

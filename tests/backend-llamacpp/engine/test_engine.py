@@ -241,9 +241,11 @@ def test_running_sequences_go_on_while_a_long_prompt_is_prefilled(driver):
 
 
 def test_unknown_requests_are_not_missed(driver):
+    before = driver.engine.stats().n_cancelled
     driver.engine.cancel(987_654)
 
     assert driver.run("Still there?", max_tokens=1).done
+    assert driver.engine.stats().n_cancelled == before
 
 
 def test_when_the_cache_is_full_everybody_still_finishes(open_driver):

@@ -126,8 +126,7 @@ class EngineLoop:
                 case Submit(request, at):
                     self._accept(request, at)
                 case Cancel(request_id, choice):
-                    self._cancel(request_id, choice)
-                    self._counters.n_cancelled += 1
+                    self._counters.n_cancelled += self._cancel(request_id, choice)
                 case Close():
                     self._closing = True
                 case _:
@@ -163,9 +162,12 @@ class EngineLoop:
         ]
         self._scheduler.add(states.Sequence(job, TokenBuffer(tokens, spare=min(job.max_tokens, 1024)), choices))
 
-    def _cancel(self, request_id: int, choice: int | None = None) -> None:
-        for ended in self._scheduler.cancel(request_id, choice):
-            ended.sampler.close()
+    def _cancel(self, request_id: int, choice: int | None = None) -> bool:
+        """Free the place of a request, or of one of its choices. False if there was none."""
+        ended = self._scheduler.cancel(request_id, choice)
+        for one in ended:
+            one.sampler.close()
+        return bool(ended)
 
     # A step.
 
