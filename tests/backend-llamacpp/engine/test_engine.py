@@ -233,7 +233,7 @@ def test_running_sequences_go_on_while_a_long_prompt_is_prefilled(driver):
     stream = driver.submit("One after the other", max_tokens=200, ignore_eos=True)
     driver.until(lambda: bool(stream.choices))
     before = len(stream.tokens)
-    long = driver.submit(list(range(2000, 3200)), max_tokens=1)
+    long = driver.submit(list(range(2000, 2500)), max_tokens=1)
     driver.until(lambda: long.done)
 
     assert len(stream.tokens) - before > 3
@@ -252,10 +252,10 @@ def test_when_the_cache_is_full_everybody_still_finishes(open_driver):
     """Answers that do not fit together: some wait in the middle, and go on later."""
     driver = open_driver(n_ctx=256, n_parallel=4)
     try:
-        requests = [driver.submit(text, max_tokens=150, ignore_eos=True) for text in ("Alpha", "Beta", "Gamma")]
+        requests = [driver.submit(text, max_tokens=100, ignore_eos=True) for text in ("Alpha", "Beta", "Gamma")]
         driver.wait(*requests)
 
-        assert [len(request.tokens) for request in requests] == [150] * 3
+        assert [len(request.tokens) for request in requests] == [100] * 3
         assert driver.engine.stats().kv_used <= driver.engine.stats().kv_total
     finally:
         driver.engine.close()
