@@ -23,7 +23,8 @@ from aiadmin_core.specs.model import EngineOptions, EngineStats, ModelFacts, Mod
 from ..memory import resident_bytes
 from ..model import LoadedModel, load
 from ..tokenizer import MlxTokenizer
-from .loop import Cancel, Command, EngineLoop, Stop, Submit
+from .commands import Cancel, Command, Stop, Submit
+from .loop import EngineLoop
 
 MAX_LOGPROBS = 20  # OpenAI's
 

@@ -18,45 +18,23 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
 import mlx.core as mx
+from msgspec.structs import replace
 
-from aiadmin_core.backend import Broken, Prefilled, StepEvent, TokenRequest
-from aiadmin_core.errors import AiAdminError, BadRequest, ContextLengthExceeded, UnsupportedParameter
+from aiadmin_core.backend import Broken, Prefilled, StepEvent
+from aiadmin_core.errors import AiAdminError
 from aiadmin_core.specs.model import EngineStats
-from aiadmin_core.specs.prompt import TokenSegment
 
 from ..model import LoadedModel
-from ..sampler import Chosen, Sampler, choose
+from ..sampler import Chosen, choose
 from . import scheduler
 from .batch import DecodeBatch
+from .commands import Cancel, Command, Stop, make_job
 from .prompt_cache import PromptCache
 from .sequence import Job
 from .sequence import Sequence as Choice
 
 _CLEAR_EVERY = 256
 """Steps between two returns of MLX's cached buffers to the system: growing contexts leave sizes nobody needs again."""
-
-
-class Submit:
-    """Start a request."""
-
-    def __init__(self, request: TokenRequest) -> None:
-        self.request = request
-        self.at = time.perf_counter()
-
-
-class Cancel:
-    """Free the place of a request, or of one of its choices."""
-
-    def __init__(self, request_id: int, choice: int | None) -> None:
-        self.request_id = request_id
-        self.choice = choice
-
-
-class Stop:
-    """End the loop."""
-
-
-Command = Submit | Cancel | Stop
 
 
 class EngineLoop:
@@ -76,10 +54,9 @@ class EngineLoop:
         self._tokens_per_s = model.tokens_per_s
         self._events: list[StepEvent] = []
         self._stopping = False
-        self._counters = dict.fromkeys(
-            ("n_steps", "n_sequences_decoded", "max_batch", "n_prompt", "n_cached", "n_completion", "n_cancelled"), 0
-        )
-        self._gauges = (0, 0, 0)  # running, waiting, cells in use
+        plan = model.plan
+        self._stats = EngineStats(kv_total=plan.n_cells + plan.n_kept)
+        """Replaced, never changed: other threads read it."""
 
     def run(self, sink: Callable[[Sequence[StepEvent]], None]) -> None:
         """Decode until `Stop`; `sink` gets the events of every step.
@@ -97,29 +74,17 @@ class EngineLoop:
                 self._flush(sink)
                 self._prefill()
             except Exception as error:
-                if self._counters["n_steps"] == n_steps_before:
+                if self._stats.n_steps == n_steps_before:
                     raise
-                n_steps_before = self._counters["n_steps"]
+                n_steps_before = self._stats.n_steps
                 traceback.print_exc(file=sys.stderr)  # the runner's log
                 self._start_over(error)
             self._flush(sink)
 
     def stats(self) -> EngineStats:
-        """Counters as they stand. Any thread: the values are replaced, never changed."""
-        counters, (n_running, n_waiting, n_cells) = self._counters, self._gauges
-        return EngineStats(
-            n_running=n_running,
-            n_waiting=n_waiting + self._commands.qsize(),
-            n_steps=counters["n_steps"],
-            n_sequences_decoded=counters["n_sequences_decoded"],
-            max_batch=counters["max_batch"],
-            n_prompt_tokens=counters["n_prompt"],
-            n_cached_tokens=counters["n_cached"],
-            n_completion_tokens=counters["n_completion"],
-            kv_used=n_cells,
-            kv_total=self._model.plan.n_cells + self._model.plan.n_kept,
-            n_cancelled=counters["n_cancelled"],
-        )
+        """Counters as they stand. Any thread."""
+        stats = self._stats
+        return replace(stats, n_waiting=stats.n_waiting + self._commands.qsize())
 
     def release(self) -> None:
         """Let go of every array."""
@@ -166,39 +131,12 @@ class EngineLoop:
             self._cancel(command)
         else:
             try:
-                job = self._make_job(command)
+                job = make_job(command, self._model)
             except AiAdminError as error:
                 self._events.append(Broken(command.request.id, error))
             else:
                 self.jobs[command.request.id] = job
                 self._waiting.append(job)
-
-    def _make_job(self, command: Submit) -> Job:
-        """Raises `BadRequest` for what would crash the model, or could never be admitted."""
-        request = command.request
-        prompt: list[int] = []
-        for segment in request.prompt:
-            if not isinstance(segment, TokenSegment):
-                raise BadRequest("This model reads text only.", param="messages")
-            prompt.extend(segment.tokens)
-        n_vocab, n_ctx = self._model.n_logits, self._model.facts.n_ctx
-        if not prompt:
-            raise BadRequest("The prompt is empty.", param="messages")
-        if not all(0 <= token < n_vocab for token in prompt):
-            raise BadRequest(f"A token id of the prompt is outside the vocabulary of {n_vocab}.", param="prompt")
-        if not all(0 <= token < n_vocab for token in request.sampling.logit_bias):
-            raise BadRequest(f"A token id is outside the vocabulary of {n_vocab}.", param="logit_bias")
-        if len(prompt) + request.max_tokens > n_ctx:
-            raise ContextLengthExceeded(n_prompt=len(prompt), n_ctx=n_ctx)
-        if request.adapters:
-            raise UnsupportedParameter("adapters")
-        if request.n > self._model.n_parallel:
-            raise UnsupportedParameter("n", why=f"this model gives at most {self._model.n_parallel} choices.")
-        job = Job(request=request, prompt=tuple(prompt), submitted_at=command.at)
-        for choice in range(request.n):
-            sampler = Sampler(request.sampling, matcher=request.matchers[choice], prompt=prompt, choice=choice)
-            job.sequences.append(Choice(job=job, choice=choice, sampler=sampler))
-        return job
 
     def _cancel(self, command: Cancel) -> None:
         job = self.jobs.get(command.request_id)
@@ -256,7 +194,7 @@ class EngineLoop:
         if self._prefilling or self._waiting:
             self._read()  # else these tokens would wait for the next prompt's chunk
         self._drop_rows()
-        if self._counters["n_steps"] % _CLEAR_EVERY == 0:
+        if self._stats.n_steps % _CLEAR_EVERY == 0:
             mx.clear_cache()
 
     def _mask(self, sequence: Choice) -> object:
@@ -285,8 +223,8 @@ class EngineLoop:
                 self._break(sequence.job, error)
             self._close_if_over(sequence.job)
         if n_decoded:
-            self._count(n_steps=1, n_sequences_decoded=n_decoded, n_completion=n_decoded)
-            self._counters = {**self._counters, "max_batch": max(self._counters["max_batch"], n_decoded)}
+            self._count(n_steps=1, n_sequences_decoded=n_decoded, n_completion_tokens=n_decoded)
+            self._stats = replace(self._stats, max_batch=max(self._stats.max_batch, n_decoded))
 
     def _drop_rows(self) -> None:
         """Let sequences that are over leave the batch; what they had is kept for prompts that begin alike."""
@@ -384,7 +322,7 @@ class EngineLoop:
         job.caches = []
         if job.resumes:
             return
-        self._count(n_prompt=len(job.prompt), n_cached=job.n_cached)
+        self._count(n_prompt_tokens=len(job.prompt), n_cached_tokens=job.n_cached)
         queue_s, prefill_s = job.admitted_at - job.submitted_at, now - job.admitted_at
         self._events.append(Prefilled(job.request.id, len(job.prompt), job.n_cached, queue_s, prefill_s))
 
@@ -400,7 +338,8 @@ class EngineLoop:
         rows = self._batch.sequences
         n_prefilling = self._prefilling.n_rows if self._prefilling else 0
         n_cells = sum(sequence.n_cells for sequence in rows) + self._prompt_cache.n_tokens
-        self._gauges = (len(rows) + n_prefilling, sum(job.n_rows for job in self._waiting), n_cells)
+        n_waiting = sum(job.n_rows for job in self._waiting)
+        self._stats = replace(self._stats, n_running=len(rows) + n_prefilling, n_waiting=n_waiting, kv_used=n_cells)
 
     def _count(self, **increments: int) -> None:
-        self._counters = {name: n + increments.get(name, 0) for name, n in self._counters.items()}
+        self._stats = replace(self._stats, **{name: getattr(self._stats, name) + n for name, n in increments.items()})
