@@ -10,25 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "aiadmin-backend-echo"
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for PYTHONPATH with the example's wheel in it, beside nothing else."""
-    dist = tmp_path_factory.mktemp("dist")
-    site = tmp_path_factory.mktemp("site")
-    pip = [sys.executable, "-m", "pip"]
-    subprocess.run([*pip, "wheel", "-q", "--no-deps", "-w", str(dist), str(EXAMPLE)], check=True)
-    wheel = next(dist.glob("aiadmin_backend_echo-*.whl"))
-    subprocess.run([*pip, "install", "-q", "--no-deps", "--target", str(site), str(wheel)], check=True)
-    return site
-
 
 @pytest.fixture
-def echo_product(product: Any, installed: Path, tmp_path: Path) -> Any:
+def echo_product(product: Any, echo_site: Path, tmp_path: Path) -> Any:
     own = product.clone(tmp_path / "state")
-    own.environment["PYTHONPATH"] = str(installed)
+    own.environment["PYTHONPATH"] = str(echo_site)
     return own
 
 
