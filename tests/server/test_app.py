@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 import subprocess
 import sys
 
-import httpx
 import pytest
 
 from aiadmin_core.errors import AiAdminError
@@ -82,31 +80,3 @@ def test_a_stream_that_will_not_end_does_not_hold_the_server_up(serve, monkeypat
             await asyncio.gather(asking, return_exceptions=True)
 
     asyncio.run(main())
-
-
-def test_serve_app_tells_where_it_listens_and_ends_on_a_signal(tmp_path):
-    """In a process of its own, with the real router over an empty store."""
-    code = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from aiadmin_server.app import serve_app\n"
-        "from aiadmin_server.settings import Settings\n"
-        f"folder = Path({str(tmp_path)!r})\n"
-        "settings = Settings(port=0, models=folder / 'models', state=folder)\n"
-        "serve_app(settings, on_ready=lambda host, port: print(host, port, flush=True))\n"
-    )
-    environment = os.environ | {"AIADMIN_PLUGINS": "nothing"}
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as process:
-        try:
-            host, port = process.stdout.readline().split()
-            url = f"http://{host}:{port}"
-            assert httpx.get(f"{url}/health").json()["status"] == "ok"
-            assert httpx.get(f"{url}/v1/models").json() == {"object": "list", "data": []}
-            body = {"model": "nothing", "messages": [{"role": "user", "content": "hi"}]}
-            response = httpx.post(f"{url}/v1/chat/completions", json=body)
-            assert response.status_code == 404
-            assert response.json()["error"]["code"] == "model_not_found"
-            assert httpx.get(f"{url}/api/ps").json() == {"models": []}
-        finally:
-            process.terminate()
-            process.wait(timeout=20)

@@ -105,6 +105,7 @@ class FakeBackend:
     def __init__(self, name: str, suitabilities: dict[str, int]) -> None:
         self.name = name
         self.suitabilities = suitabilities
+        self.in_process = False
 
     def suitability(self, model: ModelSpec) -> int | None:
         return self.suitabilities.get(model.format)
@@ -130,7 +131,9 @@ def make_world(tmp_path: Path):
 
     def make(**settings: Any) -> World:
         slow, fast = FakeBackend("slow", {"gguf": 10, "safetensors": 10}), FakeBackend("fast", {"gguf": 90})
-        module = SimpleNamespace(aiadmin_backends=hookimpl(lambda: [slow, fast]), __name__="fake")
+        remote = FakeBackend("remote", {"remote": 50})
+        remote.in_process = True
+        module = SimpleNamespace(aiadmin_backends=hookimpl(lambda: [slow, fast, remote]), __name__="fake")
         targets: dict[str, Target] = {}
 
         def resolve(name: str) -> Target:

@@ -425,3 +425,20 @@ def test_a_model_nobody_can_serve_says_what_to_install(make_world, changes, mess
         assert hint in caught.value.hint
 
     asyncio.run(main())
+
+
+def test_a_model_that_needs_no_process_takes_no_place(make_world):
+    """A remote name neither waits for a place nor pushes a local model out, and is not unloaded for one."""
+
+    async def main():
+        world = make_world(max_loaded=1)
+        world.add("far", format="remote")
+        world.add("further", format="remote")
+        async with world.router.lease("a"):
+            await use(world, "far")
+            await use(world, "further")
+        assert world.opener.running() == ["a", "far", "further"]
+        await use(world, "b")
+        assert world.opener.running() == ["far", "further", "b"]
+
+    asyncio.run(main())

@@ -1,9 +1,8 @@
 """The server: what is put together for one process, and how uvicorn runs it.
 
-`create_app` makes the Litestar application, whose lifespan owns the router; `serve_app` runs it until a signal.
+`create_app` makes the Litestar application, whose lifespan owns the router; `cli._serving` runs it until a signal.
 """
 
-import asyncio
 import contextlib
 import errno
 import logging
@@ -178,17 +177,3 @@ def bind(settings: Settings) -> socket.socket:
             ) from None
         raise AiAdminError(f"Cannot listen on {address}: {error}.", hint="Correct AIADMIN_HOST.") from None
     return listener
-
-
-def serve_app(settings: Settings, *, on_ready: Callable[[str, int], None] | None = None) -> None:
-    """Serve until SIGINT or SIGTERM. `on_ready` is told host and port once requests are taken.
-
-    Raises `PortInUse`.
-    """
-    listener = bind(settings)
-    server = Server(uvicorn_config(create_app(settings), settings), on_ready)
-    try:
-        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-            runner.run(server.serve(sockets=[listener]))
-    finally:
-        listener.close()

@@ -93,7 +93,8 @@ class Entry:
     state: Literal["starting", "ready", "stopping"] = "starting"
     replicas: list[Replica] = field(default_factory=list)
     has_place: bool = False
-    """Whether it counts among the models that may be loaded at once: from before its engine is opened."""
+    """Whether it counts among the models that may be loaded at once: from before its engine is opened. Never for a
+    backend that needs no process: a remote model must not push a local one out."""
     n_waiting: int = 0
     """Requests that wait for it to be loaded."""
     names: set[str] = field(default_factory=set)

@@ -186,12 +186,13 @@ class Router:
 
     async def _load(self, entry: Entry) -> None:
         """Make room, open the model, tell who waits. Cancelled by `_unload` and `close`."""
+        backend = self._offers[entry.backend][1]
         try:
-            async with self._making_room:
-                if not await self._make_room(entry):
-                    return self._give_up(entry)
-                entry.has_place = True
-            backend = self._offers[entry.backend][1]
+            if not getattr(backend, "in_process", False):  # nothing native in it: it takes nobody's place
+                async with self._making_room:
+                    if not await self._make_room(entry):
+                        return self._give_up(entry)
+                    entry.has_place = True
             running = await self._opener.open(entry.plugin, backend, entry.target.spec, entry.target.options)
         except AiAdminError as error:
             self._fail(entry, error)
