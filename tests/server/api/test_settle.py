@@ -56,3 +56,13 @@ def test_known_fields_without_a_place_are_refused_even_where_unknown_ones_are_dr
     with pytest.raises(UnsupportedParameter) as caught:
         settled(call(unplaced={"store": True}), ignore_unknown=True)
     assert caught.value.param == "store"
+
+
+def test_fields_without_effect_here_are_passed_on_to_an_engine_that_forwards():
+    """An upstream keeps its books by `user` and caches by `prompt_cache_key`; here they ask for nothing."""
+    fields = {"user": "me", "metadata": {"a": "b"}, "prompt_cache_key": "k", "safety_identifier": "s", "store": False}
+    one = call(unplaced=fields)
+    (request,), ignored = settled(one)
+    assert (request.extra, ignored) == ({}, ())
+    (request,), ignored = settled(one, Capabilities(inputs=frozenset({"text"}), forwards_unknown=True))
+    assert (request.extra, ignored) == (fields, ())

@@ -205,3 +205,14 @@ def test_keep_alive_is_a_number_or_a_duration(value, expected):
 def test_a_prompt_each_is_a_request_each():
     call = complete(prompt=["a", "b"], n=3, suffix="end")
     assert [(one.input.text, one.input.suffix, one.n) for one in call.requests] == [("a", "end", 3), ("b", "end", 3)]
+
+
+def test_fields_without_a_place_are_kept_as_they_came():
+    kept = {"user": "me", "service_tier": "auto", "prompt_cache_options": {"mode": "implicit"}, "metadata": {"a": "b"}}
+    assert chat(**kept).unplaced == kept
+    assert complete(user="me").unplaced == {"user": "me"}
+
+
+def test_a_token_id_of_absurd_length_is_no_token_id():
+    """Python refuses to read a number of more than 4300 digits."""
+    assert refused(chat, logit_bias={"9" * 5000: 1}).param == "logit_bias"

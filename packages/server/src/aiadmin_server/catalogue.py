@@ -19,6 +19,7 @@ BUILT_IN = (
         summary="SmolLM2 135M Instruct, 4-bit: a small model that runs anywhere",
         license="Apache-2.0",
         homepage="https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
+        parameters={"temperature": 0.2, "top_p": 0.9},  # what its model card recommends
     ),
 )
 

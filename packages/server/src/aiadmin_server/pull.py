@@ -1,4 +1,4 @@
-"""`pull`: from a reference to a model in the store. Used by the command line, and by the server's pull endpoints.
+"""`pull`: from a reference to a model in the store. Used by the command line.
 
 A reference is a name of the catalogue, `scheme:rest` for a source, or a path.
 """

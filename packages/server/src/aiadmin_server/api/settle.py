@@ -12,7 +12,7 @@ from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.request import GenerateRequest
 from aiadmin_core.specs.sampling import SamplingParams
 
-from ..openai.to_core import WHY, Call, portable
+from ..openai.to_core import WHY, Call, is_harmless, portable
 
 _NAMES = {"num_predict": "max_tokens"}
 """Names in manifests that are not those of `SamplingParams`."""
@@ -35,8 +35,7 @@ def settle(
         extra = call.unplaced | {name: unknown.pop(name) for name in passed_on}
         for name, value in extra.items():
             portable(value, name)
-    elif call.unplaced:
-        name = next(iter(call.unplaced))
+    elif name := next((name for name, value in call.unplaced.items() if not is_harmless(name, value)), None):
         raise UnsupportedParameter(name, why=WHY.get(name, "it is not supported."))
     if unknown and not ignore_unknown:
         raise _refuse_unknown(unknown)

@@ -1,10 +1,11 @@
 """OpenAI's requests to core's: pure, and called once a request by `api.chat` and `api.completions`.
 
 What a request asks for ends in one of three ways: it is in the `GenerateRequest`; it has no effect, as `wire` says
-beside the field; or it is in `Call.unplaced`, to be refused by name once it is known that the engine does not forward
-it. What an engine cannot do with a `GenerateRequest` is `aiadmin_core.refuse`'s business.
+beside the field; or it is in `Call.unplaced`, to be passed on to an engine that forwards it, and otherwise refused by
+name unless it asks for nothing (`is_harmless`). What an engine cannot do with a `GenerateRequest` is `aiadmin_core.refuse`'s business.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -72,7 +73,7 @@ class Call(Struct, frozen=True, kw_only=True):
     asked_by: dict[str, str] = {}
     """Fields that another field asked for: that one is named where the engine lacks them."""
     unplaced: dict[str, Any] = {}
-    """Fields of OpenAI's that core's specs have no place for."""
+    """Fields of OpenAI's that core's specs have no place for, as plain JSON values."""
     unknown: dict[str, Any] = {}
     """Fields nobody knows, by path."""
 
@@ -148,6 +149,7 @@ def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
         given=_given(data, sampling),
         asked_by={"n": "best_of", "logprobs": "best_of"} if n > n_kept else {},
         keep_alive_s=_keep_alive(data.keep_alive),
+        unplaced=_unplaced(data),
         unknown=decoded.unknown,
     )
 
@@ -209,8 +211,8 @@ def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
 
 def _logit_bias(bias: Mapping[str, float]) -> dict[int, float]:
     for token, value in bias.items():
-        if not (token.isdecimal() and token.isascii() and int(token) <= MAX_INT):
-            raise BadRequest(f"'logit_bias' is keyed by token ids; '{token}' is none.", param="logit_bias")
+        if not (re.fullmatch("[0-9]{1,10}", token) and int(token) <= MAX_INT):
+            raise BadRequest(f"'logit_bias' is keyed by token ids; '{token[:40]}' is none.", param="logit_bias")
         if not -100 <= value <= 100:
             raise BadRequest(f"'logit_bias' values must be between -100 and 100, not {value}.", param="logit_bias")
     return {int(token): value for token, value in bias.items()}
@@ -317,13 +319,17 @@ def portable(value: Any, path: str) -> Any:
     return value
 
 
-# Fields without a place in core, and what they may say to have no effect.
+# Fields without a place in core, and whether a value of theirs asks for nothing that is not done anyway.
 _HARMLESS: dict[str, Callable[[Any], bool]] = {
+    "metadata": lambda _: True,
     "modalities": lambda value: value == ["text"],
-    "prompt_cache_options": lambda value: value.ttl is None,
+    "prompt_cache_key": lambda _: True,
+    "prompt_cache_options": lambda value: value.get("ttl") is None,
     "prompt_cache_retention": lambda value: value != "24h",
+    "safety_identifier": lambda _: True,
     "service_tier": lambda value: value in ("auto", "default"),
     "store": lambda value: value is False,
+    "user": lambda _: True,
     "verbosity": lambda value: value == "medium",
     "audio": lambda _: False,
     "function_call": lambda _: False,
@@ -345,10 +351,11 @@ WHY: dict[str, str] = {
 """What is said when one of them is refused."""
 
 
-def _unplaced(data: wire.ChatCompletionRequest) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, harmless in _HARMLESS.items():
-        value = getattr(data, name)
-        if value is not None and not harmless(value):
-            found[name] = to_builtins(value)
-    return found
+def is_harmless(name: str, value: Any) -> bool:
+    """Whether an engine that knows nothing of an unplaced field answers as the client wishes."""
+    return _HARMLESS[name](value)
+
+
+def _unplaced(data: AnyRequest) -> dict[str, Any]:
+    values = {name: getattr(data, name, None) for name in _HARMLESS}
+    return {name: to_builtins(value) for name, value in values.items() if value is not None}

@@ -199,7 +199,7 @@ class StreamOptions(Struct, frozen=True, kw_only=True):
     include_obfuscation: bool | None = None
 
 
-class PromptCacheOptions(Struct, frozen=True, kw_only=True):
+class PromptCacheOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     mode: Literal["implicit", "explicit"] | None = None
     """No effect: every prefix is cached."""
     ttl: str | None = None
@@ -230,7 +230,7 @@ class ChatCompletionRequest(Struct, frozen=True, kw_only=True):
     top_logprobs: int | None = None
     top_p: float | None = None
 
-    # No effect here: for a hosted service's own books.
+    # No effect here: for a hosted service's own books. Passed on to one.
     metadata: dict[str, str] | None = None
     prompt_cache_key: str | None = None
     safety_identifier: str | None = None
@@ -286,7 +286,7 @@ class CompletionRequest(Struct, frozen=True, kw_only=True):
     temperature: float | None = None
     top_p: float | None = None
     user: str | None = None
-    """No effect."""
+    """No effect, as in a chat."""
 
     # Extensions.
     cache_salt: str | None = None
