@@ -24,7 +24,6 @@ from aiadmin_core.errors import (
 from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.plugins import Plugins, load_plugins
 from aiadmin_core.sources import CatalogueEntry, FetchedFile, FetchedModel, Progress
-from aiadmin_server.catalogue import BUILT_IN
 from aiadmin_server import catalogue as ours
 from aiadmin_server.catalogue import BUILT_IN, catalogue, find_entry
 from aiadmin_server.plugins import load_server_plugins

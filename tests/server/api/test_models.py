@@ -26,6 +26,7 @@ def store(tmp_path) -> ModelStore:
     aliases.set("small", Alias(target="smollm2"))
     aliases.set("gpt-4o", Alias(target="small"))
     aliases.set("nowhere", Alias(target="missing"))
+    aliases.set("SmolLM2", Alias(target="me/other:v1"))  # the model of this name goes before it
     return store
 
 
@@ -98,7 +99,9 @@ def test_models_that_backends_offer_are_listed(serve):
         name = "offering"
 
         def models(self):
-            return [ModelSpec(name="parrot:latest", digest="sha256:p", format="other", files=())]
+            return [
+                ModelSpec(name=name, digest="", format="other", files=()) for name in ("parrot:latest", "jay:latest")
+            ]
 
         def suitability(self, model):
             return 50
@@ -122,7 +125,15 @@ def test_models_that_backends_offer_are_listed(serve):
 
     async def main() -> None:
         async with serve(plugins=[("offering", Plugin())]) as server:
-            assert (await server.http.get("/v1/models")).json()["data"][0]["id"] == "parrot:latest"
+            server.router.models = [loaded(name="jay:latest")]
+            models = (await server.http.get("/v1/models")).json()["data"]
+            assert [(model["id"], model["loaded"]) for model in models] == [
+                ("parrot:latest", False),
+                ("jay:latest", True),
+            ]
             assert (await server.openai.models.retrieve("parrot")).id == "parrot:latest"
+            found = (await server.http.get("/v1/models/Offering/parrot")).json()
+            assert (found["id"], found["backend"]) == ("Offering/parrot", "offering")
+            assert (await server.http.get("/v1/models/offering/crow")).status_code == 404
 
     asyncio.run(main())

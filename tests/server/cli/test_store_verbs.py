@@ -1,8 +1,13 @@
 """`list`, `show`, `cp`, `rm` and `alias` on a real store."""
 
 import json
+from types import SimpleNamespace
 
+from aiadmin_core.backend import ModelInfo
+from aiadmin_core.sources import FetchedFile, FetchedModel
 from aiadmin_server.cli.list import short_id
+from aiadmin_server.cli.show import described, remote_facts
+from aiadmin_server.routing.resolver import Explanation
 
 
 def test_list_in_a_pipe_is_one_plain_line_a_model(invoke, add):
@@ -128,3 +133,31 @@ def test_a_store_that_cannot_be_written_is_a_sentence(invoke, store, tmp_path):
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
     assert "Traceback" not in result.stderr
+
+
+def test_a_name_that_a_model_has_is_no_alias(invoke, add):
+    """The model goes before the alias, which would have no effect."""
+    add("smollm2")
+    result = invoke("alias", "set", "SmolLM2", "other")
+    assert result.exit_code == 1
+    assert "There is a model 'smollm2:latest'" in result.stderr
+    assert invoke("alias", "list").stdout == ""
+
+
+def test_show_says_where_a_remote_model_is_served(store, tmp_path):
+    """The backend that can read the description says it; one that fails is passed over."""
+    path = tmp_path / "upstream.json"
+    path.write_text("{}")
+    file = FetchedFile(path=path, role="config")
+    model = store.add("far", FetchedModel(files=(file,), format="remote", origin="x:y"))
+    metadata = {"upstreams": ["http://a/v1", "http://b/v1"], "key_variable": "KEY"}
+    broken = SimpleNamespace(inspect=lambda path: 1 / 0)
+    knows = SimpleNamespace(inspect=lambda path: ModelInfo(format="remote", metadata=metadata))
+
+    remote = remote_facts(model, {"broken": broken, "knows": knows})
+    explanation = Explanation(requested="far", resolved="far:latest", steps=())
+    shown = dict(described(explanation, model, remote, None))
+
+    assert shown["upstreams"] == "http://a/v1\nhttp://b/v1"
+    assert shown["key variable"] == "KEY"
+    assert "files" not in shown["template"]

@@ -183,10 +183,8 @@ def test_the_way_can_be_explained(resolver: Resolver, add: Callable[..., None]):
         "'SmolLM2' is a model in the store.",
     )
     resolver.store.remove("smollm2")
-    assert resolver.explain("gpt-4").pull == "smollm2"
-    nowhere = resolver.explain("zzzz")
-    assert (nowhere.resolved, nowhere.pull) == (None, None)
-    assert "no registry to ask" in nowhere.steps[-1]
+    with pytest.raises(ModelNotFound, match="aiadmin pull smollm2"):
+        resolver.explain("gpt-4")
 
 
 def test_options_of_a_model_count_before_the_settings_and_nonsense_is_left_out():
@@ -197,3 +195,17 @@ def test_options_of_a_model_count_before_the_settings_and_nonsense_is_left_out()
     assert engine_options([], {"num_ctx": "many", "num_gpu": -1, "num_thread": 0, "num_batch": True}, settings) == (
         EngineOptions(n_ctx=2048)
     )
+
+
+def test_a_backend_that_cannot_say_what_it_offers_stops_nobody(tmp_path: Path):
+    class Plugin:
+        @hookimpl
+        def aiadmin_backends(self) -> Sequence[Any]:
+            broken, well = Backend("broken", "x"), Backend("echo", "parrot")
+            broken.models = lambda: 1 / 0
+            return [broken, well]
+
+    store = ModelStore(tmp_path)
+    plugins = load_plugins(builtin=[("test", Plugin())], only=[])
+    resolver = Resolver(store, Aliases(store.aliases_path), plugins, Settings())
+    assert resolver.resolve("parrot").backend == "echo"

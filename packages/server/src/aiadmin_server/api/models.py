@@ -51,16 +51,20 @@ async def list_models(resolver: NamedDependency[SkipValidation[Resolver]], route
 async def get_model(
     name: FromPath[str], resolver: NamedDependency[SkipValidation[Resolver]], router: RouterDependency
 ) -> Model:
-    """One model, by any spelling of its name."""
+    """One model, by any name that requests take: a spelling of its own, an alias, either behind a backend's name."""
     wanted = name.removeprefix("/")
-    found = next((model for model in await _models(resolver, router) if _key(model.id) == _key(wanted)), None)
-    if found is None:
+    models = {_key(model.id): model for model in await _models(resolver, router)}
+    if found := models.get(_key(wanted)):
+        return found
+    explained = await asyncio.to_thread(resolver.explain, wanted)
+    found = models.get(_key(explained.resolved))
+    if found is None:  # removed a moment ago
         raise ModelNotFound(wanted)
-    return found
+    return replace(found, id=wanted, backend=explained.backend or found.backend)
 
 
 async def _models(resolver: Resolver, router: Router) -> list[Model]:
-    loaded = {model.digest: model for model in router.loaded() if model.state == "ready"}
+    loaded = {model.digest or model.name: model for model in router.loaded() if model.state == "ready"}
 
     def read() -> list[Model]:
         return describe(resolver.store.models(), resolver.offered(), resolver.aliases.all(), loaded)
@@ -76,12 +80,14 @@ def describe(
 ) -> list[Model]:
     """What the store has, what backends offer by themselves, and the aliases of both, each as what it leads to.
 
-    `loaded` is keyed by the digest of the weights.
+    `loaded` is keyed by the digest of the weights, or by the name of a model that has none.
     """
     models = [_stored(model, loaded.get(model.weights_digest)) for model in stored]
-    models += [_offered(spec, loaded.get(spec.digest)) for spec in offered]
+    models += [_offered(spec, loaded.get(spec.digest or spec.name)) for spec in offered]
     known = {_key(model.id): model for model in models}
     for name, alias in aliases.items():
+        if _key(name) in known:  # the model goes before it
+            continue
         if target := _follow(alias, aliases, known):
             models.append(replace(target, id=name, alias_of=alias.target))
     return models

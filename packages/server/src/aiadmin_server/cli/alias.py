@@ -8,6 +8,7 @@ from ._verb import json_option, with_debug
 
 if TYPE_CHECKING:
     from ..store.aliases import Alias, Aliases
+    from ..store.store import ModelStore
 
 
 @with_debug
@@ -54,9 +55,13 @@ def list_aliases(as_json: bool) -> None:
 @click.option("--context", type=click.IntRange(min=1), help="Tokens of context to open it with.")
 def set_alias(name: str, model: str, backend: str | None, keep_alive: str | None, context: int | None) -> None:
     """Let NAME stand for MODEL."""
+    from aiadmin_core.errors import BadRequest
+
     from ..store.aliases import Alias
     from ._output import remark
 
+    if here := _store().find(name):  # a model goes before an alias: it would have no effect
+        raise BadRequest(f"There is a model '{here.name}'.", hint="Choose another name, or `aiadmin rm` it first.")
     _aliases().set(name, Alias(target=model, backend=backend, keep_alive=keep_alive, n_ctx=context))
     remark(f"{name} now stands for {model}.")
 
@@ -87,8 +92,13 @@ def settings_of(alias: "Alias") -> str:
 
 
 def _aliases() -> "Aliases":
-    from ..settings import load_settings
     from ..store.aliases import Aliases
+
+    return Aliases(_store().aliases_path)
+
+
+def _store() -> "ModelStore":
+    from ..settings import load_settings
     from ..store.store import ModelStore
 
-    return Aliases(ModelStore(load_settings().models).aliases_path)
+    return ModelStore(load_settings().models)

@@ -109,7 +109,7 @@ def _make_available(client: "Client", model: str, settings: Settings, *, chattin
         if refused.status == 404 and entry is not None:
             remark(f"{model} is not here yet: pulling it ({size(entry.download_size or entry.size)}).")
             fetch(model, settings)
-        elif chatting and "/" not in model:  # before a slash may be a backend, which this path does not know
+        elif chatting:
             raise
 
 

@@ -1,5 +1,6 @@
 """`aiadmin show`: what a model is, and how its name leads to it. Needs no server; asks a running one what it knows."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -7,6 +8,9 @@ import click
 from ._verb import json_option, verb
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiadmin_core.backend import Backend
     from aiadmin_core.specs.model import ModelFile
 
     from ..routing.resolver import Explanation
@@ -31,25 +35,41 @@ def command(name: str, as_json: bool) -> None:
 
     settings = load_settings()
     store = ModelStore(settings.models)
-    resolver = Resolver(store, Aliases(store.aliases_path), installed_plugins(), settings)
+    plugins = installed_plugins()
+    resolver = Resolver(store, Aliases(store.aliases_path), plugins, settings)
     explanation = resolver.explain(name)
-    if explanation.resolved is None:
-        resolver.resolve(name)  # raises, with what to do about it
-    model = store.find(explanation.resolved) if explanation.resolved else None
+    model = store.find(explanation.resolved)
+    remote = remote_facts(model, plugins.backends()) if model and model.format == "remote" else {}
     loaded = _loaded(explanation.resolved, settings)
     if as_json:
-        print_json({"resolution": explanation, "model": model, "loaded": loaded})
+        print_json({"resolution": explanation, "model": model, "remote": remote, "loaded": loaded})
     else:
-        facts(described(explanation, model, loaded))
+        facts(described(explanation, model, remote, loaded))
+
+
+def remote_facts(model: "StoredModel", backends: "Mapping[str, Backend]") -> "Mapping[str, Any]":
+    """Where a model without weights is served, in the words of the backend that knows its description."""
+    for backend in backends.values():
+        for file in model.files:
+            try:
+                info = backend.inspect(Path(file.path))
+            except Exception:  # a broken description, or a plugin that may raise anything: the next may know
+                continue
+            if info is not None and info.format == "remote":
+                return info.metadata or {}
+    return {}
 
 
 def described(
-    explanation: "Explanation", model: "StoredModel | None", loaded: dict[str, Any] | None
+    explanation: "Explanation",
+    model: "StoredModel | None",
+    remote: "Mapping[str, Any]",
+    loaded: dict[str, Any] | None,
 ) -> list[tuple[str, str]]:
     """Labels and values, those without a value left out."""
     from ._output import count, size
 
-    pairs = [("name", explanation.resolved or ""), ("resolved", "\n".join(explanation.steps))]
+    pairs = [("name", explanation.resolved), ("resolved", "\n".join(explanation.steps))]
     pairs.append(("backend", explanation.backend or ""))
     if model is not None:
         info = model.info
@@ -61,7 +81,8 @@ def described(
             ("parameters", count(info.n_params) or info.parameter_size),
             ("quantization", info.quantization),
             ("context", f"{info.n_ctx_train} tokens" if info.n_ctx_train else ""),
-            ("template", "its own, kept in the store" if model.template else "the one in its files"),
+            *((label.replace("_", " "), _lines(value)) for label, value in remote.items()),
+            ("template", _template(model)),
             ("defaults", ", ".join(f"{key} {value}" for key, value in model.parameters.items())),
             ("system", model.system or ""),
             ("license", _first_lines(model.license or "")),
@@ -70,6 +91,16 @@ def described(
         ]
     pairs.append(("loaded", _loaded_line(loaded)))
     return [(label, value) for label, value in pairs if value]
+
+
+def _lines(value: object) -> str:
+    return "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _template(model: "StoredModel") -> str:
+    if model.format == "remote":
+        return "the one of the server it is on"
+    return "its own, kept in the store" if model.template else "the one in its files"
 
 
 def _file(file: "ModelFile") -> str:
@@ -83,14 +114,14 @@ def _first_lines(text: str, n: int = 2) -> str:
     return "\n".join(lines[:n]) + ("\n..." if len(lines) > n else "")
 
 
-def _loaded(resolved: str | None, settings: "Settings") -> dict[str, Any] | None:
+def _loaded(resolved: str, settings: "Settings") -> dict[str, Any] | None:
     """What the running server says of the model; None where it is not loaded, or there is no server."""
-    from ._client import ServerNotRunning, connect
+    from ._client import ServerNotRunning, ServerRefused, connect
 
     try:
         with connect(settings.url) as server:
             models = server.get("/api/ps")["models"]
-    except ServerNotRunning:
+    except (ServerNotRunning, ServerRefused):  # one that wants to know who asks, say
         return None
     return next((model for model in models if model.get("name") == resolved), None)
 

@@ -2,7 +2,8 @@
 
 What a request asks for ends in one of three ways: it is in the `GenerateRequest`; it has no effect, as `wire` says
 beside the field; or it is in `Call.unplaced`, to be passed on to an engine that forwards it, and otherwise refused by
-name unless it asks for nothing (`is_harmless`). What an engine cannot do with a `GenerateRequest` is `aiadmin_core.refuse`'s business.
+name unless it asks for nothing (`is_harmless`). What an engine cannot do with a `GenerateRequest` is
+`aiadmin_core.refuse`'s business.
 """
 
 import re

@@ -10,6 +10,7 @@ The order is fixed:
 """
 
 import difflib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -31,20 +32,19 @@ from ..store.store import ModelStore, StoredModel
 from .target import Target
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
     """How a name was resolved."""
 
     requested: str
-    resolved: str | None
-    """The model behind it; None where there is none."""
+    resolved: str
+    """The model behind it."""
     steps: tuple[str, ...]
     """What was looked at, in order, one sentence each."""
     backend: str | None = None
     """The backend an alias or a prefix asks for."""
-    pull: str | None = None
-    """What `aiadmin pull` would fetch it by."""
 
 
 class Resolver:
@@ -63,10 +63,7 @@ class Resolver:
         Raises `ModelNotFound` with what to do about it, `BadRequest` for aliases that lead in a circle, `StoreError`
         for a model whose files are not what they should be.
         """
-        search = self._look_up(name)
-        found = search.found
-        if found is None:
-            raise self._not_found(search, find_entry(catalogue(self.plugins), search.names[-1]))
+        search, found = self._find(name)
         spec = self.store.spec(found) if isinstance(found, StoredModel) else found
         for alias in reversed(search.aliases):
             spec = replace(spec, parameters=spec.parameters | alias.parameters)
@@ -81,21 +78,12 @@ class Resolver:
         )
 
     def explain(self, name: str) -> Explanation:
-        """How `name` is resolved, step by step. Raises `BadRequest` for aliases that lead in a circle."""
-        search = self._look_up(name)
-        wanted, found = search.names[-1], search.found
-        entry = None if found else find_entry(catalogue(self.plugins), wanted)
-        if entry is not None:
-            search.steps.append(f"'{wanted}' is in the catalogue: `aiadmin pull {entry.name}` fetches it.")
-        elif found is None:
-            search.steps.append(f"'{wanted}' is not in the catalogue, and there is no registry to ask.")
-        return Explanation(
-            requested=name,
-            resolved=found.name if found else None,
-            steps=tuple(search.steps),
-            backend=search.backend,
-            pull=entry.name if entry else None,
-        )
+        """How `name` is resolved, step by step, its files not looked at.
+
+        Raises `ModelNotFound` with what to do about it, `BadRequest` for aliases that lead in a circle.
+        """
+        search, found = self._find(name)
+        return Explanation(requested=name, resolved=found.name, steps=tuple(search.steps), backend=search.backend)
 
     def offered(self) -> list[ModelSpec]:
         """Models that backends offer without files in the store, by backend name."""
@@ -106,6 +94,12 @@ class Resolver:
         if self._backends is None:
             self._backends = self.plugins.backends()
         return self._backends
+
+    def _find(self, name: str) -> tuple["_Search", StoredModel | ModelSpec]:
+        search = self._look_up(name)
+        if search.found is None:
+            raise self._not_found(search, find_entry(catalogue(self.plugins), search.names[-1]))
+        return search, search.found
 
     def _look_up(self, name: str) -> "_Search":
         """Follow `name` to a model, or to where it ends."""
@@ -147,13 +141,15 @@ class Resolver:
         return None
 
     def _offers(self) -> list[tuple[str, ModelSpec]]:
-        """(backend, model) of everything backends offer by themselves."""
-        return [
-            (name, model)
-            for name, backend in self.backends().items()
-            if isinstance(backend, OffersModels)
-            for model in backend.models()
-        ]
+        """(backend, model) of everything backends offer by themselves. One that cannot say offers nothing."""
+        found: list[tuple[str, ModelSpec]] = []
+        for name, backend in self.backends().items():
+            if isinstance(backend, OffersModels):
+                try:
+                    found += [(name, model) for model in backend.models()]
+                except Exception:
+                    logger.exception("The backend '%s' cannot say which models it offers", name)
+        return found
 
     def _not_found(self, search: "_Search", entry: CatalogueEntry | None) -> ModelNotFound:
         requested, wanted = search.names[0], search.names[-1]
