@@ -23,9 +23,6 @@ from aiadmin_server.app import Server, bind, create_app, uvicorn_config
 from aiadmin_server.settings import Settings
 
 NAME = "scripted:latest"
-UNKNOWABLE = {
-    "a_stop_string_ends_the_answer_and_never_leaks": "OpenAI's API does not say which stop string ended an answer",
-}
 
 
 class ScriptedBackend:
@@ -97,12 +94,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.R
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=attrgetter("__name__"))
-def test_conformance(
-    behaviour: Behaviour, opened: tuple[asyncio.Runner, Engine], request: pytest.FixtureRequest
-) -> None:
+def test_conformance(behaviour: Behaviour, opened: tuple[asyncio.Runner, Engine]) -> None:
     runner, engine = opened
-    if reason := UNKNOWABLE.get(getattr(behaviour, "__name__", "")):
-        request.applymarker(pytest.mark.xfail(reason=reason))
     try:
         runner.run(check(behaviour, engine))
     except NotClaimed as reason:

@@ -1,11 +1,19 @@
 """What the tests of core share."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from aiadmin_core.constraint import lark
+from aiadmin_core.specs.constraint import Constraint, LarkGrammar
+from aiadmin_core.specs.content import Tool
+from aiadmin_core.specs.request import ToolChoice
+from aiadmin_core.text.markers import overlap
+from aiadmin_core.tool_calls import CallPiece
 
 settings.register_profile("aiadmin", deadline=None)  # a busy machine is no failure
 settings.load_profile("aiadmin")
@@ -64,3 +72,96 @@ def smollm2_tokenizer(smollm2_gguf: Path) -> Iterator[Any]:
 
     yield Tokenizer()
     llama_cpp.llama_model_free(model)
+
+
+@pytest.fixture(scope="session")
+def hermes() -> Any:
+    """A dialect of tool calls like that of Hermes and Qwen: JSON between markers."""
+    return Hermes()
+
+
+OPEN, CLOSE = "<tool_call>", "</tool_call>"
+HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"([^"\\]+)"\s*,\s*"arguments"\s*:\s*')
+TAIL = re.compile(r"\}\s*" + re.escape(CLOSE))
+HALF_A_TAIL = re.compile(r"\}\s*(?:" + "|".join(re.escape(CLOSE[:n]) for n in range(len(CLOSE))) + r")$")
+
+
+class Hermes:
+    name = "hermes"
+    markers = (OPEN, CLOSE)
+
+    def recognises(self, template: str) -> bool:
+        return OPEN in template
+
+    def parser(self) -> "HermesParser":
+        return HermesParser()
+
+    def constraint(
+        self, tools: Sequence[Tool], choice: ToolChoice, control_tokens: Mapping[str, int]
+    ) -> Constraint | None:
+        if choice.mode == "auto":
+            return None
+        begin, end = (lark.marker(text, control_tokens) for text in self.markers)
+        rules = ["start: call" + (' ("\\n" call)*' if choice.parallel else "")]
+        rules += [f'call: {begin} "\\n" (' + " | ".join(f"call{i}" for i in range(len(tools))) + f') "\\n" {end}']
+        for index, tool in enumerate(tools):
+            head = lark.literal(f'{{"name": "{tool.name}", "arguments": ')
+            rules += [f'call{index}: {head} arguments{index} "}}"']
+            rules += [f"arguments{index}: {lark.json_value(tool.parameters or {'type': 'object'})}"]
+        return LarkGrammar("\n".join(rules))
+
+
+class HermesParser:
+    def __init__(self) -> None:
+        self.held = ""
+        self._take = self._text
+
+    def feed(self, text: str) -> list[str | CallPiece]:
+        self.held += text
+        pieces: list[str | CallPiece] = []
+        while self._take(pieces):
+            pass
+        return pieces
+
+    def flush(self) -> list[str | CallPiece]:
+        held, self.held = self.held, ""
+        if self._take == self._arguments:
+            return [CallPiece(arguments=held[: held.rfind("}")])] if held.rfind("}") > 0 else []
+        return [held] if held else []
+
+    def _text(self, pieces: list[str | CallPiece]) -> bool:
+        before, found, _ = self.held.partition(OPEN)
+        safe = len(before) if found else len(before) - overlap(before, OPEN)
+        if safe:
+            pieces.append(self.held[:safe])
+        self.held = self.held[safe:]
+        if found:
+            self._take = self._head
+        return bool(found)
+
+    def _head(self, pieces: list[str | CallPiece]) -> bool:
+        inside = self.held.removeprefix(OPEN)
+        if (head := HEAD.match(inside)) and head.end() < len(inside):  # white space after the colon has ended
+            pieces.append(CallPiece(name=head[1]))
+            self.held = inside[head.end() :]
+            self._take = self._arguments
+            return True
+        if CLOSE in inside:  # no call after all
+            text, _, rest = self.held.partition(CLOSE)
+            pieces.append(text + CLOSE)
+            self.held = rest
+            self._take = self._text
+            return True
+        return False
+
+    def _arguments(self, pieces: list[str | CallPiece]) -> bool:
+        if tail := TAIL.search(self.held):
+            given, self.held = self.held[: tail.start()], self.held[tail.end() :]
+            self._take = self._text
+        else:
+            half = HALF_A_TAIL.search(self.held)
+            safe = half.start() if half else len(self.held)
+            given, self.held = self.held[:safe], self.held[safe:]
+        if given:
+            pieces.append(CallPiece(arguments=given))
+        return tail is not None

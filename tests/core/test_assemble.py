@@ -26,7 +26,7 @@ THINKING = "{{ messages[0].content }}<|im_start|>{{ '<think>' if think else '' }
 
 def assembled(engine, **model):
     spec = ModelSpec(**{"name": "fake", "digest": "", "format": "other", "files": (), **model})
-    return assemble(engine, spec, reasoning_dialects=())
+    return assemble(engine, spec, reasoning_dialects=(), tool_dialects=())
 
 
 def ask(text="hi", *, input=None, n=1, constraint=None, options=None, id=5, **sampling):
@@ -529,7 +529,17 @@ def test_without_being_told_it_asks_the_plugins_for_dialects(monkeypatch):
     class Plugins:
         @staticmethod
         def collect(hook):
+            if hook == "aiadmin_tool_dialects":
+                return [ToolMarkers()]
             assert hook == "aiadmin_reasoning_dialects"
             return [MarkedReasoning("mine", "messages", "content")]
 
-    assert assemble(FakeTokenEngine(), MODEL).capabilities.reasoning
+    class ToolMarkers:
+        markers = ()
+
+        def recognises(self, template):
+            return "messages" in template
+
+    capabilities = assemble(FakeTokenEngine(), MODEL).capabilities
+    assert capabilities.reasoning
+    assert capabilities.tools

@@ -1,13 +1,13 @@
 """A `TokenEngine` made into an `Engine`: everything between messages and tokens, the same for every backend.
 
 Called by the runner (and in-process) after `Backend.open_engine`. Prompts are rendered and tokenised on worker
-threads; the engine thread hands each step over to the event loop with one call; text, reasoning and stop strings are
-the loop's work, in one `Generation` for each request.
+threads; the engine thread hands each step over to the event loop with one call; text, reasoning, stop strings and tool
+calls are the loop's work, in one `Generation` for each request.
 """
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
@@ -20,6 +20,7 @@ from .errors import AiAdminError, BadRequest, ContextLengthExceeded
 from .plugins import load_plugins
 from .refuse import unsupported
 from .specs.capabilities import Capabilities, ConstraintKind
+from .specs.constraint import Constraint
 from .specs.content import Message
 from .specs.events import Event
 from .specs.model import EngineStats, ModelFacts, ModelSpec
@@ -30,39 +31,61 @@ from .text.generation import Generation
 from .text.pipeline import TextPipeline
 from .text.prompt import PromptWriter, RenderedPrompt
 from .text.reasoning import DIALECTS, ReasoningDialect, detect
+from .tool_calls import ToolDialect
+from .tool_calls.choice import enforced, offered
 
 _CONSTRAINTS: frozenset[ConstraintKind] = frozenset({"json_object", "json_schema", "regex", "choice", "lark"})
 _NO_LIMIT = 2**31 - 1
 
 
 def assemble(
-    engine: TokenEngine, model: ModelSpec, *, reasoning_dialects: Sequence[ReasoningDialect] | None = None
+    engine: TokenEngine,
+    model: ModelSpec,
+    *,
+    reasoning_dialects: Sequence[ReasoningDialect] | None = None,
+    tool_dialects: Sequence[ToolDialect] | None = None,
 ) -> Engine:
-    """The `Engine` of `model`, which `engine` has opened. `reasoning_dialects` come before core's own; None asks the
-    installed plugins for theirs."""
-    if reasoning_dialects is None:
-        reasoning_dialects = load_plugins().collect("aiadmin_reasoning_dialects")
-    return AssembledEngine(engine, model, (*reasoning_dialects, *DIALECTS))
+    """The `Engine` of `model`, which `engine` has opened. `reasoning_dialects` come before core's own; None, here and
+    for `tool_dialects`, asks the installed plugins for theirs."""
+    if reasoning_dialects is None or tool_dialects is None:
+        plugins = load_plugins()
+        if reasoning_dialects is None:
+            reasoning_dialects = plugins.collect("aiadmin_reasoning_dialects")
+        if tool_dialects is None:
+            tool_dialects = plugins.collect("aiadmin_tool_dialects")
+    return AssembledEngine(engine, model, (*reasoning_dialects, *DIALECTS), tool_dialects)
 
 
 class AssembledEngine:
     """See `assemble`. Used from one event loop at a time; owns the token engine."""
 
-    def __init__(self, engine: TokenEngine, model: ModelSpec, dialects: Sequence[ReasoningDialect]) -> None:
+    def __init__(
+        self,
+        engine: TokenEngine,
+        model: ModelSpec,
+        reasoning_dialects: Sequence[ReasoningDialect],
+        tool_dialects: Sequence[ToolDialect],
+    ) -> None:
         self._engine = engine
         self._tokenizer = engine.tokenizer
         template, self._default_stops, notes = _template(engine, model)
-        self._dialect = detect(template.source, dialects) if template else None
+        self._dialect = detect(template.source, reasoning_dialects) if template else None
+        self._tool_dialect = detect(template.source, tool_dialects) if template else None
         self._writer = PromptWriter(engine.tokenizer, template, system=model.system)
         self._control_texts = {token: text.encode() for text, token in engine.tokenizer.control_tokens.items()}
-        markers = (self._dialect.start, self._dialect.end) if self._dialect else ()
-        self._marker_tokens = {token: text for token, text in self._control_texts.items() if text.decode() in markers}
+        self._reasoning_markers = self._tokens_of((self._dialect.start, self._dialect.end) if self._dialect else ())
+        self._tool_markers = self._tokens_of(self._tool_dialect.markers if self._tool_dialect else ())
         self._compiler: Any = None  # a constraint.compiler.ConstraintCompiler, imported when a request needs it
         self._ids = itertools.count(1)  # the engine's own: a caller may use an id again while events are on their way
         self._generations: dict[int, Generation] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self.capabilities = _capabilities(engine.capabilities, chat=template is not None, reasoning=bool(self._dialect))
+        self.capabilities = _capabilities(
+            engine.capabilities,
+            chat=template is not None,
+            reasoning=self._dialect is not None,
+            tools=self._tool_dialect is not None,
+        )
         self.facts: ModelFacts = msgspec.structs.replace(engine.facts, notes=(*engine.facts.notes, *notes))
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
@@ -133,7 +156,7 @@ class AssembledEngine:
             if generation := self._generations.get(event.request_id):
                 try:
                     generation.take(event)
-                except Exception as error:  # a reasoning dialect is a plugin's: its request fails, no other
+                except Exception as error:  # a dialect is a plugin's: its request fails, no other
                     generation.fail(error)
 
     def _prepare(self, request: GenerateRequest, id: int) -> tuple[TokenRequest, str]:
@@ -141,7 +164,11 @@ class AssembledEngine:
         sampling = request.sampling
         if any(not 0 <= token < self._tokenizer.n_vocab for token in sampling.logit_bias):
             raise BadRequest(f"Token ids lie between 0 and {self._tokenizer.n_vocab - 1}.", param="logit_bias")
-        rendered = self._writer.write(request.input, reasoning_effort=request.reasoning_effort)
+        constraint = enforced(request, self._tool_dialect, self._tokenizer.control_tokens)
+        shown = request.input
+        if isinstance(shown, ChatInput):
+            shown = msgspec.structs.replace(shown, tools=offered(request))
+        rendered = self._writer.write(shown, reasoning_effort=request.reasoning_effort)
         room = self.facts.n_ctx - len(rendered.tokens) if self.facts.n_ctx else _NO_LIMIT
         if room <= 0:
             param = "messages" if isinstance(request.input, ChatInput) else "prompt"
@@ -152,7 +179,7 @@ class AssembledEngine:
             sampling=sampling,
             max_tokens=min(sampling.max_tokens or room, room),
             n=request.n,
-            matchers=self._matchers(request, rendered),
+            matchers=self._matchers(request, constraint, rendered),
             end_tokens=frozenset() if sampling.ignore_eos else self._tokenizer.end_tokens,
             adapters=request.adapters,
             priority=request.priority,
@@ -160,8 +187,11 @@ class AssembledEngine:
         )
         return prepared, rendered.tail
 
-    def _matchers(self, request: GenerateRequest, rendered: RenderedPrompt) -> tuple[Matcher | None, ...]:
-        if request.constraint is None:
+    def _matchers(
+        self, request: GenerateRequest, calls: Constraint | None, rendered: RenderedPrompt
+    ) -> tuple[Matcher | None, ...]:
+        constraint = calls or request.constraint
+        if constraint is None:
             return (None,) * request.n
         if request.sampling.ignore_eos:
             raise BadRequest("'ignore_eos' cannot go on past the end of a response format.", param="ignore_eos")
@@ -170,15 +200,21 @@ class AssembledEngine:
         if self._compiler is None:
             self._compiler = ConstraintCompiler(self._tokenizer)
         compiler: ConstraintCompiler = self._compiler
-        return compiler.matchers(request.constraint, request.n, self._reasoning(request), rendered.tail)
+        param = "tools" if calls else "response_format"
+        return compiler.matchers(constraint, request.n, self._reasoning(request), rendered.tail, param=param)
 
     def _pipelines(self, request: GenerateRequest, tail: str) -> list[TextPipeline]:
-        dialect = self._reasoning(request)
+        reasoning = self._reasoning(request)
+        tools = self._tool_dialect if offered(request) else None
+        markers = self._reasoning_markers | (self._tool_markers if tools else {})
         return [
             TextPipeline(
-                self._piece,
-                splitter=dialect.splitter(tail) if dialect else None,
+                partial(self._piece, markers),
+                splitter=reasoning.splitter(tail) if reasoning else None,
                 stops=request.sampling.stop or self._default_stops,
+                stops_are_turn_ends=not request.sampling.stop,
+                parser=tools.parser() if tools else None,
+                parallel=request.tool_choice.parallel,
                 logprobs=request.sampling.logprobs is not None,
             )
             for _ in range(request.n)
@@ -188,9 +224,13 @@ class AssembledEngine:
         """Plain text and tokens are continued as they are: nothing in what follows is told apart."""
         return self._dialect if isinstance(request.input, ChatInput) else None
 
-    def _piece(self, token: int) -> bytes:
-        """What a generated token adds to the text: nothing for control tokens, unless they mark the reasoning."""
-        return self._marker_tokens.get(token) or self._tokenizer.piece(token)
+    def _tokens_of(self, markers: Sequence[str]) -> dict[int, bytes]:
+        """Those of `markers` that are control tokens, which have no text of their own."""
+        return {token: text for token, text in self._control_texts.items() if text.decode() in markers}
+
+    def _piece(self, markers: Mapping[int, bytes], token: int) -> bytes:
+        """What a generated token adds to the text: nothing for control tokens that are not `markers`."""
+        return markers.get(token) or self._tokenizer.piece(token)
 
 
 def _template(engine: TokenEngine, model: ModelSpec) -> tuple[ChatTemplate | None, tuple[str, ...], list[str]]:
@@ -214,13 +254,14 @@ def _template(engine: TokenEngine, model: ModelSpec) -> tuple[ChatTemplate | Non
     return template, stops, notes
 
 
-def _capabilities(engine: Capabilities, *, chat: bool, reasoning: bool) -> Capabilities:
+def _capabilities(engine: Capabilities, *, chat: bool, reasoning: bool, tools: bool) -> Capabilities:
     """What the engine can do and what core adds to it."""
     return msgspec.structs.replace(
         engine,
         inputs=frozenset({"text", "tokens"}) | (frozenset({"chat"}) if chat else frozenset()),
         constraints=_CONSTRAINTS if find_spec("llguidance") else frozenset(),
         reasoning=reasoning,
+        tools=tools,
         protocols=engine.protocols | {"tokenize"},
     )
 

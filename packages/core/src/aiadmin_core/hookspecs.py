@@ -18,6 +18,8 @@ from .backend import Backend
 from .observe import Exchange
 from .sources import CatalogueEntry, Source
 from .specs.events import Event
+from .text.reasoning import ReasoningDialect
+from .tool_calls import ToolDialect
 
 PROJECT = "aiadmin"
 
@@ -49,14 +51,15 @@ def aiadmin_catalogue() -> Sequence[CatalogueEntry]:
 
 
 @hookspec
-def aiadmin_tool_dialects() -> Sequence[Any]:
-    """Offer ways models write tool calls (`tool_calls.ToolDialect`). Called once in the runner."""
+def aiadmin_tool_dialects() -> Sequence[ToolDialect]:
+    """Offer ways models write tool calls. Called once in the runner, when its model is open: the first dialect that
+    recognises the chat template is used."""
     raise AssertionError
 
 
 @hookspec
-def aiadmin_reasoning_dialects() -> Sequence[Any]:
-    """Offer ways models mark their reasoning (`text.reasoning.ReasoningDialect`). Called once in the runner."""
+def aiadmin_reasoning_dialects() -> Sequence[ReasoningDialect]:
+    """Offer ways models mark their reasoning. Called as `aiadmin_tool_dialects` is; AiAdmin's own come last."""
     raise AssertionError
 
 

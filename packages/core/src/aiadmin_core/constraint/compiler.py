@@ -22,12 +22,18 @@ class ConstraintCompiler:
         self._lock = threading.Lock()
 
     def matchers(
-        self, constraint: Constraint, n: int, dialect: ReasoningDialect | None, prompt_tail: str
+        self,
+        constraint: Constraint,
+        n: int,
+        dialect: ReasoningDialect | None,
+        prompt_tail: str,
+        *,
+        param: str = "response_format",
     ) -> tuple[Matcher, ...]:
         """A matcher for each of `n` choices that follow a prompt which ends in `prompt_tail`. Reasoning in `dialect`
         stays free.
 
-        Raises `BadRequest` where the constraint is none that can be enforced; the message names the keyword.
+        Raises `BadRequest` of `param` where the constraint is none that can be enforced; the message names the keyword.
         """
         compiled = LLMatcher(self._llguidance_vocabulary(), to_grammar(constraint), log_level=0)
         if compiled.is_error():
@@ -35,7 +41,7 @@ class ConstraintCompiler:
             raise BadRequest(
                 f"The answer's format cannot be enforced: {reason}.",
                 hint="Leave out what is named there, or ask for a simpler format.",
-                param="response_format",
+                param=param,
             )
         return tuple(self._matcher(compiled.deep_copy(), dialect, prompt_tail) for _ in range(n))
 

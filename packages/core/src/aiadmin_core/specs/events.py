@@ -88,7 +88,8 @@ class Finished(Struct, frozen=True, tag="finished", array_like=True):
     usage: Usage = Usage()
     choice: int = 0
     stop: str | None = None
-    """The stop string that ended it, where one did."""
+    """The stop string that ended it, where one did; None too where the engine cannot know which it was (one that
+    forwards to a server whose API does not say). Engines made by `assemble` always know."""
 
 
 class Failed(Struct, frozen=True, tag="failed", array_like=True):

@@ -112,7 +112,8 @@ async def a_stop_string_ends_the_answer_and_never_leaks(engine: Engine) -> None:
     stop = whole[len(whole) // 2 :][:4]
     answer = Answer(await collect(engine, request(engine, stop=(stop,))))
     assert answer.text == whole[: whole.index(stop)]
-    assert (answer.finished.reason, answer.finished.stop) == ("stop", stop)
+    assert answer.finished.reason == "stop"
+    assert answer.finished.stop in (stop, None)  # not every engine can know which one it was
 
 
 @behaviour

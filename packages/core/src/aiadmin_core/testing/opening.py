@@ -27,8 +27,12 @@ def open_for_test(name: str, path: str, options: EngineOptions | None = None) ->
     opened = backend.open_engine(model, options or EngineOptions(n_ctx=2048))
     if hasattr(opened, "generate"):
         return cast(Engine, opened)
-    dialects = plugins.collect("aiadmin_reasoning_dialects")
-    return assemble(opened, model, reasoning_dialects=dialects)
+    return assemble(
+        opened,
+        model,
+        reasoning_dialects=plugins.collect("aiadmin_reasoning_dialects"),
+        tool_dialects=plugins.collect("aiadmin_tool_dialects"),
+    )
 
 
 def model_at(backend: Backend, path: Path) -> ModelSpec:

@@ -7,10 +7,11 @@ arrive, whether or not anybody reads: a stop string frees its place in the engin
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from ..backend import Broken, Ended, Prefilled, Sampled, StepEvent
 from ..errors import AiAdminError
-from ..specs.events import Event, Failed, Finished, FinishReason, Started, Usage
+from ..specs.events import Event, Failed, Finished, Started, Usage
 from .pipeline import TextPipeline
 
 
@@ -48,7 +49,7 @@ class Generation:
             case Sampled(choice=choice) if choice in self._running:
                 pipeline = self._running[choice]
                 pipeline.feed(event)
-                if pipeline.stop is not None:
+                if pipeline.over:
                     self._cancel(choice)
                     self._finish(choice, "stop", pipeline.n_tokens, time.monotonic() - self._prefilled_at)
             case Ended(choice=choice) if choice in self._running:
@@ -56,17 +57,17 @@ class Generation:
                 self._finish(choice, event.reason, event.n_tokens, event.decode_s)
             case Broken():
                 self._error = event.error
-            case _:  # a choice that a stop string has ended: these were on their way
+            case _:  # a choice that has ended here before it ended in the engine: these were on their way
                 return
         self._happened.set()
 
     def fail(self, error: Exception) -> None:
-        """End it from outside."""
-        self._error = error
+        """End it from outside. The first error is the one that is told."""
+        self._error = self._error or error
         self._happened.set()
 
     async def news(self) -> list[Event]:
-        """Wait for what has happened since the last call, in order; the text of each choice is one delta.
+        """Wait for what has happened since the last call, in order; neighbouring text of a choice is one delta.
 
         Raises the error that ended the request if there was no event before it.
         """
@@ -87,7 +88,7 @@ class Generation:
         self.over = self.over or not self._running
         return events
 
-    def _finish(self, choice: int, reason: FinishReason, n_tokens: int, decode_s: float) -> None:
+    def _finish(self, choice: int, ended: Literal["stop", "length"], n_tokens: int, decode_s: float) -> None:
         pipeline = self._running.pop(choice)
         prefilled = self._prefilled
         assert prefilled is not None, "an engine reports Prefilled before anything else"
@@ -101,8 +102,7 @@ class Generation:
             decode_s=decode_s,
         )
         self._out.extend(pipeline.take(self._request_id, choice))
-        stopped = "stop" if pipeline.stop is not None else reason
-        self._out.append(Finished(self._request_id, stopped, usage, choice, pipeline.stop))
+        self._out.append(Finished(self._request_id, pipeline.finish_reason(ended), usage, choice, pipeline.stop))
 
 
 def _foreseen(error: Exception) -> AiAdminError:

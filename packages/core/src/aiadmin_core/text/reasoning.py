@@ -6,7 +6,9 @@ the hook `aiadmin_reasoning_dialects`. Used by `assemble`, which asks for one sp
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
+
+from .markers import overlap
 
 Kind = Literal["reasoning", "answer"]
 Piece = tuple[Kind, str]
@@ -58,6 +60,15 @@ class ReasoningDialect(Protocol):
         """A splitter for an answer to a prompt that ends in `prompt_tail`."""
 
 
+class Recognises(Protocol):
+    """What all dialects have in common."""
+
+    def recognises(self, template: str) -> bool: ...
+
+
+Dialect = TypeVar("Dialect", bound=Recognises)
+
+
 @dataclass(frozen=True)
 class MarkedReasoning:
     """A block between two markers at the beginning of the answer; the prompt may have opened it."""
@@ -90,8 +101,8 @@ DIALECTS: tuple[ReasoningDialect, ...] = (
 """Ours. Those of plugins come first."""
 
 
-def detect(template: str, dialects: Iterable[ReasoningDialect]) -> ReasoningDialect | None:
-    """The first dialect that recognises the model's chat template."""
+def detect(template: str, dialects: Iterable[Dialect]) -> Dialect | None:
+    """The first dialect, of reasoning or of tool calls, that recognises the model's chat template."""
     return next((dialect for dialect in dialects if dialect.recognises(template)), None)
 
 
@@ -152,7 +163,7 @@ class MarkerSplitter:
             self._give("reasoning", thought.rstrip(), pieces)
             self._state, self._trim = "answer", True
             return answer
-        safe = len(text) - _overlap(text, self._end)
+        safe = len(text) - overlap(text, self._end)
         safe = len(text[:safe].rstrip())
         self._held = text[safe:]
         self._give("reasoning", text[:safe], pieces)
@@ -176,8 +187,3 @@ class NoReasoning:
 
     def flush(self) -> list[Piece]:
         return []
-
-
-def _overlap(text: str, marker: str) -> int:
-    """Length of the longest end of `text` that begins `marker`."""
-    return next((n for n in range(min(len(text), len(marker) - 1), 0, -1) if marker.startswith(text[-n:])), 0)

@@ -1,0 +1,6 @@
+"""Markers in a stream of text. Used by `reasoning`, and by dialects of tool calls. Pure."""
+
+
+def overlap(text: str, marker: str) -> int:
+    """Length of the longest end of `text` that begins `marker` without completing it: what has to be held back."""
+    return next((n for n in range(min(len(text), len(marker) - 1), 0, -1) if marker.startswith(text[-n:])), 0)

@@ -1,0 +1,470 @@
+"""Tool calls from the request to the events, with a dialect like Hermes's."""
+
+import asyncio
+import json
+import random
+import re
+from dataclasses import dataclass
+
+import pytest
+
+from aiadmin_core.assemble import assemble
+from aiadmin_core.errors import BadRequest, UnsupportedParameter
+from aiadmin_core.specs.constraint import JsonObject
+from aiadmin_core.specs.content import Message, TextPart, Tool
+from aiadmin_core.specs.events import Failed, Finished, ReasoningDelta, TextDelta, ToolCallDelta
+from aiadmin_core.specs.model import ModelFacts, ModelSpec
+from aiadmin_core.specs.request import ChatInput, GenerateRequest, ToolChoice
+from aiadmin_core.specs.sampling import SamplingParams
+from aiadmin_core.testing.fake import ByteTokenizer, FakeTokenEngine, says
+from aiadmin_core.tool_calls import CallPiece
+
+MODEL = ModelSpec(name="fake", digest="", format="other", files=())
+TEMPLATE = (
+    "{% if tools %}[{% for tool in tools %}{{ tool.function.name }} {% endfor %}]{% endif %}"
+    "{{ messages[0].content }}{# <tool_call> #}"
+)
+CITY = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Bonn", "Köln"]}, "days": {"type": "integer", "minimum": 1, "maximum": 7}},
+    "required": ["city", "days"],
+    "additionalProperties": False,
+}
+TOOLS = (Tool(name="weather", description="Tell the weather.", parameters=CITY), Tool(name="time", parameters=CITY))
+
+
+def call(name="weather", arguments='{"city": "Bonn"}'):
+    return f'<tool_call>\n{{"name": "{name}", "arguments": {arguments}}}\n</tool_call>'
+
+
+def ask(*, tools=TOOLS, n=1, constraint=None, mode="auto", names=(), parallel=True, **sampling):
+    return GenerateRequest(
+        id=5,
+        input=ChatInput(messages=(Message(role="user", content=(TextPart("hi"),)),), tools=tools),
+        n=n,
+        constraint=constraint,
+        tool_choice=ToolChoice(mode=mode, names=names, parallel=parallel),
+        sampling=SamplingParams(**sampling),
+    )
+
+
+def draws(seed):
+    """A model that takes any token it is allowed."""
+
+    def script(request, choice):
+        draw = random.Random(f"{seed}:{choice}")
+        while True:
+            bits = request.matchers[choice].mask().view("uint8")
+            yield draw.choice([8 * i + bit for i in bits.nonzero()[0] for bit in range(8) if bits[i] >> bit & 1])
+
+    return script
+
+
+@dataclass
+class Answer:
+    """The events of one choice, put together."""
+
+    events: list
+    text: str = ""
+    reasoning: str = ""
+    finished: Finished | None = None
+
+    def __post_init__(self):
+        self.calls = []
+        self.ids = []
+        for event in self.events:
+            match event:
+                case TextDelta(text=text):
+                    self.text += text
+                case ReasoningDelta(text=text):
+                    self.reasoning += text
+                case ToolCallDelta(index=index, id=id, name=name, arguments=arguments):
+                    if name is not None:
+                        assert index == len(self.calls)
+                        self.calls.append((name, ""))
+                        self.ids.append(id)
+                    assert (name is None) == (id is None)
+                    self.calls[index] = (self.calls[index][0], self.calls[index][1] + arguments)
+                case Finished():
+                    self.finished = event
+
+
+def events(engine, request, dialects, **model):
+    async def main():
+        spec = ModelSpec(**{"name": "fake", "digest": "", "format": "other", "files": (), **model})
+        whole = assemble(engine, spec, reasoning_dialects=(), tool_dialects=dialects)
+        try:
+            return [event async for event in whole.generate(request)]
+        finally:
+            await whole.close()
+
+    return asyncio.run(main())
+
+
+def engine_that(script, template=TEMPLATE, **options):
+    tokenizer = ByteTokenizer(chat_template=template, **options)
+    return FakeTokenEngine(tokenizer=tokenizer, script=says(script) if isinstance(script, str) else script)
+
+
+@pytest.fixture
+def answer(hermes):
+    """The answer of a model that says `script`."""
+
+    def answer(script, request=None, *, template=TEMPLATE, **model):
+        return Answer(events(engine_that(script, template), request or ask(), [hermes], **model))
+
+    return answer
+
+
+@pytest.fixture
+def refusal(hermes):
+    def refusal(request, dialects=(hermes,)):
+        engine = engine_that("x")
+        with pytest.raises(BadRequest) as caught:
+            events(engine, request, dialects)
+        assert engine.submitted == []
+        return caught.value
+
+    return refusal
+
+
+def prompt(engine):
+    (segment,) = engine.submitted[-1].prompt
+    return bytes(segment.tokens).decode()
+
+
+def test_a_call_is_told_apart(answer):
+    given = answer(call())
+
+    assert given.calls == [("weather", '{"city": "Bonn"}')]
+    assert re.fullmatch(r"call_[0-9a-f]{24}", given.ids[0])
+    assert given.text == ""
+    assert (given.finished.reason, given.finished.stop) == ("tool_calls", None)
+
+
+def test_the_text_around_calls_is_kept_in_its_place(answer):
+    given = answer(f"Let me see. {call()} And {call('time', '{}')} now.")
+
+    assert given.text == "Let me see.  And  now."
+    assert given.calls == [("weather", '{"city": "Bonn"}'), ("time", "{}")]
+    assert len(set(given.ids)) == 2
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f"a < b {call()}",
+        call("f", '{"a": {"b": {}}, "c": "}\\n</tool"}') + "\n" + call("g", '{"q": "\\"é🙂"}'),
+        "<tool_call>\nno call at all\n</tool_call> and text",
+        '<tool_call>{"name": "f", "argum',
+        call("f", '{"broken": [1,'),
+        "nothing </tool_call> to <tool_cal see <tool_",
+    ],
+)
+@pytest.mark.parametrize("n_at_once", [1, 2, 3, 7, 10_000])
+def test_however_the_answer_is_cut_it_reads_the_same(hermes, script, n_at_once):
+    parser = hermes.parser()
+    cut = [script[i : i + n_at_once] for i in range(0, len(script), n_at_once)]
+    pieces = [piece for part in cut for piece in parser.feed(part)] + list(parser.flush())
+    whole = hermes.parser()
+    expected = [*whole.feed(script), *whole.flush()]
+
+    assert joined(pieces) == joined(expected)
+
+
+def joined(pieces):
+    parts = []
+    for piece in pieces:
+        kind = "text" if isinstance(piece, str) else "call"
+        text = piece if isinstance(piece, str) else piece.arguments
+        if kind == "call" and piece.name is not None:
+            parts.append([piece.name, text])
+        elif kind == "text" and not (parts and parts[-1][0] == kind):
+            parts.append([kind, text])
+        else:
+            parts[-1][1] += text
+    return parts
+
+
+def test_token_by_token_nothing_of_a_marker_leaks_and_arguments_come_as_they_are_written(hermes):
+    async def main():
+        engine = FakeTokenEngine(
+            tokenizer=ByteTokenizer(chat_template=TEMPLATE), script=says("ok" + call()), manual=True
+        )
+        whole = assemble(engine, MODEL, reasoning_dialects=(), tool_dialects=[hermes])
+        seen = []
+
+        async def read():
+            seen.extend([event async for event in whole.generate(ask())])
+
+        reader = asyncio.create_task(read())
+        while not reader.done():
+            if engine.submitted:
+                engine.step()
+            await asyncio.sleep(0.001)
+        await whole.close()
+        return seen
+
+    deltas = [event for event in asyncio.run(main()) if isinstance(event, TextDelta | ToolCallDelta)]
+    calls = [delta for delta in deltas if isinstance(delta, ToolCallDelta)]
+    assert "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)) == "ok"
+    assert (calls[0].name, calls[0].id is None, calls[0].index) == ("weather", False, 0)
+    assert len(calls) > 10
+    assert all((delta.id, delta.name, delta.index) == (None, None, 0) for delta in calls[1:])
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["<tool_call>\nI would call it\n</tool_call>", '<tool_call>\n{"name": 3}\n</tool_call>', '<tool_call>{"name": "f"'],
+)
+def test_what_cannot_be_read_is_text(answer, script):
+    given = answer(f"So: {script}")
+
+    assert given.text == f"So: {script}"
+    assert given.calls == []
+    assert given.finished.reason == "stop"
+
+
+def test_arguments_that_are_no_json_are_passed_on_as_they_are(answer):
+    given = answer(call(arguments='{"city": Bonn'))
+
+    assert given.calls == [("weather", '{"city": Bonn')]
+    assert given.finished.reason == "tool_calls"
+
+
+def test_an_answer_without_calls_ends_as_usual(answer):
+    assert answer("Hello!").finished.reason == "stop"
+    assert answer("Hello!").text == "Hello!"
+
+
+def test_a_call_that_max_tokens_cuts_is_cut_by_length(answer):
+    given = answer(call(), ask(max_tokens=len(call()) - 22))
+
+    assert given.finished.reason == "length"
+    assert call().find(given.calls[0][1]) > 0
+
+
+def test_a_stop_string_holds_in_calls_too_and_is_a_stop(answer):
+    given = answer(call() + call("time"), ask(stop=("time",)))
+
+    assert given.calls == [("weather", '{"city": "Bonn"}')]
+    assert given.text == '<tool_call>\n{"name": "'
+    assert (given.finished.reason, given.finished.stop) == ("stop", "time")
+
+
+def test_the_models_own_stop_string_is_how_it_ends_a_turn(answer):
+    given = answer(call() + "<END> more", parameters={"stop": "<END>"})
+
+    assert given.text == ""
+    assert (given.finished.reason, given.finished.stop) == ("tool_calls", "<END>")
+
+
+def test_reasoning_is_read_before_calls_and_calls_in_it_are_thoughts(answer):
+    template = TEMPLATE + "{# <think> </think> #}"
+    given = answer(f"<think>I could {call()}</think>Well: {call('time', '{}')}", template=template)
+
+    assert given.reasoning == f"I could {call()}"
+    assert given.text == "Well: "
+    assert given.calls == [("time", "{}")]
+
+
+def test_each_choice_has_its_own_calls(hermes):
+    scripts = ["none", call(), call("time", "{}") + call()]
+    engine = engine_that(lambda request, choice: list(scripts[choice].encode()))
+    given = events(engine, ask(n=3), [hermes])
+    answers = [Answer([e for e in given if getattr(e, "choice", None) == choice]) for choice in range(3)]
+
+    assert [one.text for one in answers] == ["none", "", ""]
+    assert [[name for name, _ in one.calls] for one in answers] == [[], ["weather"], ["time", "weather"]]
+    assert [one.finished.reason for one in answers] == ["stop", "tool_calls", "tool_calls"]
+    assert len({*answers[1].ids, *answers[2].ids}) == 3
+
+
+@pytest.mark.parametrize("mode", ["auto", "none"])
+def test_markers_may_be_control_tokens(hermes, mode):
+    """Where no call can come they have no text, like any control token."""
+    engine = engine_that("", more_control_tokens=["<tool_call>", "</tool_call>"])
+    engine.script = lambda request, choice: engine.tokenizer.encode(call(), special=True)
+    given = Answer(events(engine, ask(mode=mode), [hermes]))
+
+    if mode == "auto":
+        assert given.calls == [("weather", '{"city": "Bonn"}')]
+    assert given.text == ("" if mode == "auto" else '\n{"name": "weather", "arguments": {"city": "Bonn"}}\n')
+
+
+def test_without_parallel_calls_the_answer_ends_after_the_first(hermes):
+    engine = engine_that(f"{call()} then {call('time')}")
+    given = Answer(events(engine, ask(parallel=False), [hermes]))
+
+    assert [name for name, _ in given.calls] == ["weather"]
+    assert given.text == " then "
+    assert given.finished.reason == "tool_calls"
+    assert engine.cancelled == [(1, 0)]
+
+
+def test_log_probabilities_are_of_the_text_not_of_the_calls(answer):
+    given = answer(f"a <b {call()} c", ask(logprobs=0))
+    tokens = [token for event in given.events if isinstance(event, TextDelta) for token in event.logprobs]
+
+    assert b"".join(token.bytes for token in tokens).decode() == given.text == "a <b  c"
+
+
+def test_tools_are_shown_to_the_model(hermes):
+    engine = engine_that("x")
+    events(engine, ask(), [hermes])
+
+    assert prompt(engine) == "[weather time ]hi"
+
+
+def test_tools_that_must_not_be_called_are_neither_shown_nor_parsed(hermes):
+    engine = engine_that(call())
+    given = Answer(events(engine, ask(mode="none"), [hermes]))
+
+    assert prompt(engine) == "hi"
+    assert given.text == call()
+    assert given.finished.reason == "stop"
+
+
+def test_without_tools_nothing_is_parsed(answer):
+    assert answer(call(), ask(tools=())).text == call()
+
+
+def test_without_a_dialect_tools_are_refused_by_name(refusal):
+    error = refusal(ask(), ())
+
+    assert isinstance(error, UnsupportedParameter)
+    assert error.param == "tools"
+
+
+def test_a_dialect_of_other_models_is_none(hermes):
+    engine = FakeTokenEngine(script=says("x"))  # its template is ChatML
+
+    assert not assemble(engine, MODEL, reasoning_dialects=(), tool_dialects=[hermes]).capabilities.tools
+    assert assemble(engine_that("x"), MODEL, reasoning_dialects=(), tool_dialects=[hermes]).capabilities.tools
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+@pytest.mark.parametrize("control", [(), ("<tool_call>", "</tool_call>")])
+def test_a_tool_that_is_required_is_called(hermes, parallel, control):
+    engine = engine_that(draws(seed=1), more_control_tokens=control)
+    request = ask(mode="required", names=("time",), parallel=parallel)
+    given = Answer(events(engine, request, [hermes]))
+
+    assert {name for name, _ in given.calls} == {"time"}
+    assert parallel or len(given.calls) == 1
+    assert json.loads(given.calls[0][1])["city"] in ("Bonn", "Köln")
+    assert given.finished.reason == "tool_calls"
+
+
+@pytest.mark.filterwarnings("ignore:llama_token_get_attr is deprecated:DeprecationWarning")  # llguidance calls it
+@pytest.mark.parametrize("seed", range(3))
+def test_required_calls_hold_on_a_real_vocabulary(hermes, smollm2_tokenizer, seed, monkeypatch):
+    """Whatever is drawn under the mask is a call of one of the tools, with arguments of its schema."""
+    monkeypatch.setattr(smollm2_tokenizer, "chat_template", TEMPLATE)
+
+    engine = FakeTokenEngine(
+        tokenizer=smollm2_tokenizer, script=draws(seed), facts=ModelFacts(n_ctx=4096, n_vocab=smollm2_tokenizer.n_vocab)
+    )
+    given = events(engine, ask(mode="required", parallel=False, n=4), [hermes])
+
+    assert not [event for event in given if isinstance(event, Failed)]
+    for choice in range(4):
+        one = Answer([event for event in given if getattr(event, "choice", None) == choice])
+        ((name, arguments),) = one.calls
+        assert name in ("weather", "time")
+        assert set(json.loads(arguments)) == {"city", "days"}
+        assert one.text == ""
+        assert one.finished.reason == "tool_calls"
+
+
+@pytest.mark.parametrize(
+    ("request_", "param"),
+    [
+        (ask(mode="auto", names=("time",)), "tool_choice"),
+        (ask(tools=(TOOLS[0], Tool(name="f", strict=True))), "tools[1].function.strict"),
+        (ask(mode="required", tools=()), "tool_choice"),
+        (ask(mode="required", names=("nobody",)), "tool_choice"),
+        (ask(constraint=JsonObject()), "response_format"),
+        (ask(mode="required", tools=(Tool(name="f", parameters={"type": "nonsense"}),)), "tools"),
+    ],
+)
+def test_what_cannot_be_enforced_is_refused_by_name(refusal, request_, param):
+    assert refusal(request_).param == param
+
+
+@pytest.mark.parametrize("names", [(), ("time",)])
+def test_a_dialect_without_grammars_cannot_require_calls(hermes, refusal, names):
+    class Plain:
+        name, markers = hermes.name, hermes.markers
+        recognises, parser = hermes.recognises, hermes.parser
+
+    assert refusal(ask(mode="required", names=names), [Plain()]).param == "tool_choice"
+    assert Answer(events(engine_that(call()), ask(), [Plain()])).calls
+
+
+def test_a_format_may_be_asked_for_where_no_tool_can_be_called(answer):
+    assert answer('{"a": 1}', ask(mode="none", constraint=JsonObject())).text == '{"a": 1}'
+
+
+def test_the_models_own_ids_are_kept(hermes):
+    class WithIds:
+        markers, name, recognises = (), "ids", hermes.recognises
+        held = ""
+
+        def parser(self):
+            return self
+
+        def feed(self, text):
+            return [CallPiece(name="f", arguments="{}", id=f"functions.f:{text}")]
+
+        def flush(self):
+            return []
+
+    assert Answer(events(engine_that("01"), ask(), [WithIds()])).ids == ["functions.f:0", "functions.f:1"]
+
+
+def test_a_dialect_that_breaks_fails_its_request_only(hermes):
+    class Careless:
+        markers, name, recognises = (), "careless", hermes.recognises
+        held = ""
+
+        def parser(self):
+            return self
+
+        def feed(self, text):
+            return [CallPiece(arguments=text)]
+
+    (*_, failed) = events(engine_that("x"), ask(), [Careless()])
+
+    assert isinstance(failed, Failed)
+    assert "before the name" in failed.message
+
+
+PLUGIN = """
+from aiadmin_core.hookspecs import hookimpl
+from aiadmin_core.tool_calls import CallPiece
+
+class Everything:
+    name, markers, held = "everything", (), ""
+    def recognises(self, template): return True
+    def parser(self): return self
+    def feed(self, text): return [CallPiece(name=text)]
+    def flush(self): return []
+
+@hookimpl
+def aiadmin_tool_dialects(): return [Everything()]
+"""
+
+
+def test_an_installed_plugin_is_asked_for_its_dialects(tmp_path, monkeypatch):
+    about = tmp_path / "everything-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: everything\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[aiadmin]\neverything = everything_is_a_call\n")
+    (tmp_path / "everything_is_a_call.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("AIADMIN_PLUGINS", "everything")
+
+    given = Answer(events(engine_that("ab"), ask(), None))
+
+    assert given.calls == [("a", ""), ("b", "")]
