@@ -35,7 +35,8 @@ def settle(
         extra = call.unplaced | {name: unknown.pop(name) for name in passed_on}
         for name, value in extra.items():
             portable(value, name)
-    elif name := next((name for name, value in call.unplaced.items() if not is_harmless(name, value)), None):
+    elif wanted := [name for name, value in call.unplaced.items() if not is_harmless(name, value)]:
+        name = wanted[0]
         raise UnsupportedParameter(name, why=WHY.get(name, "it is not supported."))
     if unknown and not ignore_unknown:
         raise _refuse_unknown(unknown)

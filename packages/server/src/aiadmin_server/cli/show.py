@@ -1,5 +1,6 @@
 """`aiadmin show`: what a model is, and how its name leads to it. Needs no server; asks a running one what it knows."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +52,9 @@ def remote_facts(model: "StoredModel", backends: "Mapping[str, Backend]") -> "Ma
     """Where a model without weights is served, in the words of the backend that knows its description."""
     for backend in backends.values():
         for file in model.files:
-            try:
+            info = None
+            with contextlib.suppress(Exception):  # a broken description, or a plugin that may raise anything
                 info = backend.inspect(Path(file.path))
-            except Exception:  # a broken description, or a plugin that may raise anything: the next may know
-                continue
             if info is not None and info.format == "remote":
                 return info.metadata or {}
     return {}
