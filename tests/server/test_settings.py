@@ -109,3 +109,8 @@ def test_every_variable_is_read():
         assert load_settings({name: value}) != plain, name
     assert set(FIELDS) - set(values) <= {"AIADMIN_PLUGINS"}
     assert load_settings(values).origins == ("https://a.example", "https://b.example")
+
+
+def test_a_word_that_means_nothing_is_refused():
+    with pytest.raises(BadRequest, match="AIADMIN_UNKNOWN_FIELDS is refuse or ignore, not 'drop'"):
+        load_settings({"AIADMIN_UNKNOWN_FIELDS": "drop"})

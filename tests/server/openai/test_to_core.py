@@ -216,3 +216,10 @@ def test_fields_without_a_place_are_kept_as_they_came():
 def test_a_token_id_of_absurd_length_is_no_token_id():
     """Python refuses to read a number of more than 4300 digits."""
     assert refused(chat, logit_bias={"9" * 5000: 1}).param == "logit_bias"
+
+
+def test_a_request_has_not_more_prompts_than_a_server_can_take():
+    assert len(complete(prompt=["a"] * 2048).requests) == 2048
+    assert refused(complete, prompt=["a"] * 2049).param == "prompt"
+    assert refused(complete, prompt=[[1]] * 2049).param == "prompt"
+    assert len(complete(prompt=[1] * 5000).requests) == 1

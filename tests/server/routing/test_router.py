@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from aiadmin_core.errors import ModelLoadFailed, ModelNotFound, NoBackend, Overloaded
-from aiadmin_core.specs.model import EngineOptions
+from aiadmin_core.specs.model import EngineOptions, EngineStats
 from aiadmin_server.routing.entry import Replica
 from aiadmin_server.settings import FOREVER
 
@@ -440,5 +440,16 @@ def test_a_model_that_needs_no_process_takes_no_place(make_world):
         assert world.opener.running() == ["a", "far", "further"]
         await use(world, "b")
         assert world.opener.running() == ["far", "further", "b"]
+
+    asyncio.run(main())
+
+
+def test_an_engine_whose_counters_fail_is_shown_and_served_all_the_same(make_world):
+    async def main():
+        world = make_world()
+        await use(world, "a")
+        world.opener.opened[0].engine.stats = lambda: 1 / 0
+        assert [model.stats for model in world.router.loaded()] == [EngineStats()]
+        await use(world, "a")
 
     asyncio.run(main())

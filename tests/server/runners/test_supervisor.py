@@ -227,3 +227,34 @@ def test_in_process_mode_opens_the_engine_here(supervisor, model, ask, tmp_path)
                 pass
 
     asyncio.run(main())
+
+
+def test_an_engine_that_dies_in_this_process_is_let_go(supervisor, model, ask, monkeypatch):
+    monkeypatch.setattr("aiadmin_server.runners.supervisor.WATCH_S", 0.01)
+
+    async def main():
+        async with supervisor(in_process=True)(model()) as running:
+            await collect(running.engine.generate(ask("die")))
+            async with asyncio.timeout(5):
+                assert await running.ended == 1
+            assert not running.is_usable
+
+    asyncio.run(main())
+
+
+def test_an_engine_of_this_process_that_nobody_waits_for_any_more_is_closed(supervisor, model, tmp_path):
+    """The thread that opens it cannot be stopped: what it gives must not stay in memory."""
+    journal, gate = tmp_path / "journal", tmp_path / "gate"
+
+    async def main():
+        opening = supervisor(in_process=True)(model(journal=str(journal), **{"wait for": str(gate)}))
+        task = asyncio.create_task(opening.__aenter__())
+        while not journal.exists():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        gate.touch()
+        await asyncio.wait({task})
+        assert task.cancelled()
+        assert journal.read_text().splitlines() == ["opening", "closed"]
+
+    asyncio.run(main())

@@ -102,7 +102,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         n_ctx=_count("AIADMIN_CONTEXT_LENGTH", get("AIADMIN_CONTEXT_LENGTH")) or None,
         n_parallel=_count("AIADMIN_NUM_PARALLEL", get("AIADMIN_NUM_PARALLEL")) or None,
         in_process=_switch(get("AIADMIN_IN_PROCESS")),
-        ignore_unknown_fields=get("AIADMIN_UNKNOWN_FIELDS").lower() == "ignore",
+        ignore_unknown_fields=_choice("AIADMIN_UNKNOWN_FIELDS", get("AIADMIN_UNKNOWN_FIELDS"), ("refuse", "ignore"))
+        == "ignore",
         keep_history=not _switch(get("AIADMIN_NOHISTORY")),
         origins=tuple(origin.strip() for origin in get("AIADMIN_ORIGINS").split(",") if origin.strip()),
         debug=_switch(get("AIADMIN_DEBUG")),
@@ -144,6 +145,14 @@ def _count(name: str, text: str) -> int:
     if not text.isdecimal():
         raise BadRequest(f"{name} must be a whole number, not '{text}'.", hint="Unset it, or correct it.")
     return int(text)
+
+
+def _choice(name: str, text: str, choices: tuple[str, ...]) -> str:
+    """One of `choices`, the first where nothing is said."""
+    chosen = text.lower() or choices[0]
+    if chosen not in choices:
+        raise BadRequest(f"{name} is {' or '.join(choices)}, not '{text}'.", hint="Unset it, or correct it.")
+    return chosen
 
 
 def _switch(text: str) -> bool:

@@ -139,5 +139,6 @@ def _spinner(text: str) -> AbstractContextManager[object]:
     if not _watched():
         return nullcontext()
     from rich.console import Console
+    from rich.text import Text
 
-    return Console(stderr=True).status(text)
+    return Console(stderr=True).status(Text(text))  # Text: brackets in a name are no markup

@@ -25,6 +25,7 @@ from .messages import to_message
 
 MAX_INT = 2**31 - 1
 MAX_STOP = 4
+MAX_PROMPTS = 2048
 DEFAULT_COMPLETION_TOKENS = 16
 
 _CHAT_RANGES: dict[str, tuple[float, float]] = {
@@ -281,6 +282,8 @@ def _prompts(prompt: str | list[str | int | list[int]], suffix: str | None) -> t
         return (TextInput(text=prompt, suffix=suffix),)
     if not prompt:
         raise BadRequest("'prompt' must not be an empty list.", param="prompt")
+    if len(prompt) > MAX_PROMPTS and not isinstance(prompt[0], int):
+        raise BadRequest(f"'prompt' holds at most {MAX_PROMPTS} prompts, not {len(prompt)}.", param="prompt")
     if all(isinstance(item, str) for item in prompt):
         return tuple(TextInput(text=text, suffix=suffix) for text in prompt if isinstance(text, str))
     if suffix is not None:

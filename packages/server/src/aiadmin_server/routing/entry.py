@@ -121,7 +121,7 @@ class Entry:
     @property
     def n_queued(self) -> int:
         """Requests that nothing works on yet, as far as the engines' last word goes."""
-        n_running = sum(replica.running.engine.stats().n_running for replica in self.replicas)
+        n_running = sum(_counters(replica.running.engine).n_running for replica in self.replicas)
         return self.n_waiting + max(0, self.n_leased - n_running)
 
     def least_busy(self) -> Replica | None:
@@ -173,13 +173,21 @@ class Entry:
 
 def _stats(running: Running) -> EngineStats:
     """The engine's counters; its memory as the system sees it, where it does not tell."""
-    stats = running.engine.stats()
+    stats = _counters(running.engine)
     if stats.memory_bytes or running.pid is None:
         return stats
     try:
         return replace(stats, memory_bytes=psutil.Process(running.pid).memory_info().rss)
     except psutil.Error:  # it has just ended, or is not ours to look at
         return stats
+
+
+def _counters(engine: Engine) -> EngineStats:
+    """What the engine counts; nothing where it cannot say: one in this process may be dead, or a stranger's."""
+    try:
+        return engine.stats()
+    except Exception:
+        return EngineStats()
 
 
 def combined(stats: list[EngineStats]) -> EngineStats:

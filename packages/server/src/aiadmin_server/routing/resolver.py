@@ -31,6 +31,8 @@ from ..store.names import same_name
 from ..store.store import ModelStore, StoredModel
 from .target import Target
 
+MAX_NAME = 600
+"""Characters of a name; whatever else came in its place is not compared any further."""
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
@@ -167,7 +169,8 @@ class Resolver:
         known = [model.name for model in self.store.models()] + [model.name for model in self.offered()]
         known += [*self.aliases.all(), *(entry.name for entry in catalogue(self.plugins))]
         by_key = {name.lower().removesuffix(":latest"): name.removesuffix(":latest") for name in known}
-        near = difflib.get_close_matches(wanted.lower().removesuffix(":latest"), by_key, n=1)
+        short = wanted[:MAX_NAME].lower().removesuffix(":latest")
+        near = difflib.get_close_matches(short, by_key, n=1)
         return by_key[near[0]] if near else None
 
 

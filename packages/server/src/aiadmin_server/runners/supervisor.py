@@ -3,6 +3,7 @@ engine in the server's own process. Called by the router, which owns what is sta
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -12,7 +13,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from aiadmin_core.backend import Backend, Engine
-from aiadmin_core.errors import ModelLoadFailed
+from aiadmin_core.errors import AiAdminError, EngineStopped, ModelLoadFailed
 from aiadmin_core.runner.opening import open_in_process
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
@@ -20,6 +21,9 @@ from ..settings import Settings
 from . import exits, machine
 from .process import DiedLoading, RunnerProcess
 from .vitals import Limits
+
+WATCH_S = 2.0
+"""Between two looks at an engine in this process."""
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +69,7 @@ class InProcess:
         self.engine = engine
         self.pid = os.getpid()
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._watching = asyncio.create_task(self._watch())
 
     @property
     def is_usable(self) -> bool:
@@ -74,9 +79,24 @@ class InProcess:
         return None
 
     async def stop(self) -> None:
+        self._watching.cancel()
         if not self.ended.done():
             self.ended.set_result(0)
             await self.engine.close()
+
+    async def _watch(self) -> None:
+        """Let go of an engine that has died, as a runner would end: the next request opens the model afresh."""
+        while True:
+            try:
+                self.engine.stats()
+            except EngineStopped as error:
+                logger.error("%s", error)
+                self.ended.set_result(1)
+                await self.engine.close()
+                return
+            except Exception:  # a bug in its counters: it may answer all the same
+                logger.debug("An engine's stats cannot be read", exc_info=True)
+            await asyncio.sleep(WATCH_S)
 
 
 class Supervisor:
@@ -92,7 +112,7 @@ class Supervisor:
         Raises the `AiAdminError` that says why it cannot be opened.
         """
         if self._settings.in_process or getattr(backend, "in_process", False):
-            return InProcess(await open_in_process(backend, model, options))
+            return await self._open_here(backend, model, options)
         build = await asyncio.to_thread(backend.build_id)
         crash = await asyncio.to_thread(self._known_crash, backend.name, build)
         if crash is not None:
@@ -112,6 +132,15 @@ class Supervisor:
         else:
             process.notes = (_note(crash.reason),) if crash else ()
         return process
+
+    async def _open_here(self, backend: Backend, model: ModelSpec, options: EngineOptions) -> InProcess:
+        opening = asyncio.create_task(open_in_process(backend, model, options))
+        try:
+            return InProcess(await asyncio.shield(opening))
+        except asyncio.CancelledError:  # the thread that opens it cannot be stopped
+            with contextlib.suppress(AiAdminError):
+                await (await opening).close()
+            raise
 
     def _known_crash(self, backend: str, build: str) -> machine.Crash | None:
         known = machine.read(self._settings.state)
