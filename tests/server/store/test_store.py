@@ -6,6 +6,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from aiadmin_core.backend import ModelInfo
 from aiadmin_core.errors import InvalidName, ModelExists, ModelNotFound, PullFailed, StoreError
 from aiadmin_core.sources import FetchedFile, FetchedModel, Progress
 from aiadmin_server.store.aliases import Alias, Aliases
+from aiadmin_server.store.disk import hash_file
 from aiadmin_server.store.manifest import digest_of
 from aiadmin_server.store.store import ModelStore
 
@@ -395,3 +397,33 @@ def test_a_file_where_the_folder_should_be_is_a_store_error(root: Path, fetched:
     assert store.models() == []
     with pytest.raises(StoreError):
         store.add("m", fetched(b"1"))
+
+
+def test_a_file_that_was_touched_is_read_once_for_all_who_ask(store: ModelStore, fetched: Fetch, monkeypatch):
+    """Also where nothing can be written down: in a store of somebody else's, a request must not cost a second a GB."""
+    model = store.add("m", fetched(in_place=True))
+    os.utime(model.files[0].path, (1, 1))
+    read: list[Path] = []
+
+    def counted(path: Path) -> str:
+        read.append(path)
+        return hash_file(path)
+
+    def refused(name: object, record: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("aiadmin_server.store.store.hash_file", counted)
+    monkeypatch.setattr(store._records, "put", refused)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: store.spec(model), range(8)))
+    assert len(read) == 1
+
+
+def test_what_is_not_here_is_no_source_of_a_copy(store: ModelStore):
+    with pytest.raises(ModelNotFound, match="aiadmin pull nothing"):
+        store.copy("nothing", "x")
+    with pytest.raises(ModelNotFound, match="aiadmin list"):
+        store.remove("nothing")
+    Aliases(store.aliases_path).set("short", Alias(target="nothing"))
+    with pytest.raises(ModelNotFound, match="alias of 'nothing'"):
+        store.copy("short", "x")

@@ -14,6 +14,7 @@ need none. Everything raises `StoreError` for what the disk does not allow.
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -59,6 +60,10 @@ class ModelStore:
         self._records = Records(own / "records", self.scratch)
         self._written = own / "written"
         self._locks = own / "locks"
+        self._hashing = threading.Lock()
+        """Requests at once for a file that was touched read it once."""
+        self._hashed: dict[tuple[str, int], str] = {}
+        """Digests by path and modification time, for stores where the record cannot be written."""
 
     # Reading.
 
@@ -113,7 +118,7 @@ class ModelStore:
         with self._lock("copying a model"):
             model = self.find(source)
             if model is None:
-                raise ModelNotFound(source)
+                raise self._absent(source)
             name = self._spelled(parse_name(source))
             target = self._spelled(wanted)
             if target != name:
@@ -135,8 +140,7 @@ class ModelStore:
             paths = [(tree, tree.manifest_path(spelled)) for tree in (self.shared, self.private)]
             present = [(tree, path) for tree, path in paths if path.is_file()]
             if not present:
-                alias = Aliases(self.aliases_path).get(name)
-                raise ModelNotFound(name, hint=f"It is an alias of '{alias.target}', not a model." if alias else None)
+                raise self._absent(name, "`aiadmin list` shows the models that are here.")
             for tree, path in present:
                 path.unlink()
                 remove_empty_parents(path, below=tree.manifests)
@@ -273,6 +277,10 @@ class ModelStore:
 
     # Names.
 
+    def _absent(self, name: str, hint: str | None = None) -> ModelNotFound:
+        alias = Aliases(self.aliases_path).get(name)
+        return ModelNotFound(name, hint=f"It is an alias of '{alias.target}', not a model." if alias else hint)
+
     def _find(self, name: ModelName) -> StoredModel | None:
         spelled = self._spelled(name)
         tree = self._tree_of(spelled)
@@ -329,8 +337,11 @@ class ModelStore:
         record = self._records.get(name, model.digest)
         if record.mtimes.get(file.path) == mtime_ns:
             return
-        with disk_errors("reading the model", Path(file.path)):
-            digest = hash_file(Path(file.path))
+        with self._hashing:
+            if self._hashed.get((file.path, mtime_ns)) != file.digest:
+                with disk_errors("reading the model", Path(file.path)):
+                    self._hashed[file.path, mtime_ns] = hash_file(Path(file.path))
+            digest = self._hashed[file.path, mtime_ns]
         if digest != file.digest:
             raise StoreError(
                 f"The model '{model.name}' cannot be used: its file '{file.path}' has changed since it was pulled.",
