@@ -246,6 +246,25 @@ def test_a_plugin_says_who_is_calling(serve):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("path", ["//v1/models", "/v1//models/", "/%2Fv1/models"])
+def test_who_may_enter_is_judged_by_the_path_that_is_served(serve, path):
+    """A key asked for below `/v1/` is asked for however the path is spelled."""
+
+    class Keys:
+        @hookimpl
+        def aiadmin_authenticate(self, headers, path):
+            if path.startswith("/v1/"):
+                raise NotAuthenticated("No key.")
+
+    async def main() -> None:
+        async with serve(plugins=[("keys", Keys())]) as server:
+            response = await server.http.get(server.url + path)
+            assert response.status_code == 401
+            assert response.json()["error"]["code"] == "invalid_api_key"
+
+    asyncio.run(main())
+
+
 def test_a_broken_authenticator_lets_nobody_in(serve):
     class Keys:
         @hookimpl

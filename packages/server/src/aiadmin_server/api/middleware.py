@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
+from litestar.utils.path import normalize_path
 
 from aiadmin_core.errors import AiAdminError
 from aiadmin_core.plugins import Plugins
@@ -27,12 +28,14 @@ class Forbidden(AiAdminError):
 
 
 def identified(app: ASGIApp, metrics: Metrics) -> ASGIApp:
-    """Give each request an id (`x-request-id`), count it, and answer what nothing else has caught."""
+    """Give each request an id (`x-request-id`) and one spelling of its path, count it, and answer what nothing else has
+    caught."""
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
+        scope["path"] = normalize_path(scope["path"])  # as routes are found: `//v1/models` is judged as `/v1/models`
         state = scope.setdefault("state", {})
         request_id = state["request_id"] = "req_" + secrets.token_hex(12)
         status = ClientLeft.status

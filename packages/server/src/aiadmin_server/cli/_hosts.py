@@ -1,6 +1,10 @@
 """Which hosts in AIADMIN_HOST mean this machine."""
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-"""Only this machine reaches a server that listens here."""
-THIS_MACHINE = LOOPBACK | {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
-"""A server that listens here is this machine's own."""
+from ..api.origins import is_loopback
+
+EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a server that listens there is this machine's own."""
+    return host in EVERY_ADDRESS or is_loopback(host)

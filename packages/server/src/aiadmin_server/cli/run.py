@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..settings import Settings
-from ._hosts import THIS_MACHINE
+from ._hosts import is_this_machine
 from ._verb import json_option, verb
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _reach_server(settings: Settings, stack: ExitStack) -> "Client":
     listener = probe(settings.url)
     if listener.kind == "aiadmin":
         return stack.enter_context(Client(settings.url))
-    if settings.host not in THIS_MACHINE:
+    if not is_this_machine(settings.host):
         raise not_running(settings.url, stranger=listener.kind == "stranger")
     return stack.enter_context(Client(stack.enter_context(OwnServer()).url))
 
@@ -100,7 +100,7 @@ def _make_available(client: "Client", model: str, settings: Settings, *, chattin
     from ._output import remark, size
     from ._pulling import fetch, in_catalogue
 
-    if settings.host not in THIS_MACHINE:
+    if not is_this_machine(settings.host):
         return
     try:
         client.get(f"/v1/models/{quote(model, safe='/:')}")

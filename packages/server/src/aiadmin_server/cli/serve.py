@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
+from ..api.origins import is_loopback
 from ..settings import Settings
-from ._hosts import LOOPBACK
 from ._verb import verb
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -61,7 +61,7 @@ def _announce(settings: Settings) -> None:
     for plugin in plugins.broken:
         remark(f"The plugin {plugin.name} is not in use: {plugin.error}")
     guarded = any("aiadmin_authenticate" in plugin.hooks for plugin in plugins.installed)
-    if settings.host not in LOOPBACK and not guarded:
+    if not is_loopback(settings.host) and not guarded:
         remark("Everyone who reaches this machine can use it: no plugin asks who they are.")
     if not ModelStore(settings.models).models():
         remark("There are no models yet. In another terminal: aiadmin pull smollm2")

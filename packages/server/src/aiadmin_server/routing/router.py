@@ -174,7 +174,7 @@ class Router:
         """Start to load `target`. Raises the last failure where that was a moment ago."""
         failure = self._failures.get(key)
         if failure is not None and self._clock.now() < failure.until:
-            raise failure.error
+            raise failure.error.with_traceback(None)  # each raise adds frames, which hold the requests before
         keep_alive_s = self._settings.keep_alive_s if target.keep_alive_s is None else target.keep_alive_s
         plugin, _ = self._offers[backend]
         entry = Entry(key=key, target=target, plugin=plugin, backend=backend, keep_alive_s=keep_alive_s)
