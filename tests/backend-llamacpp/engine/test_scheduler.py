@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from aiadmin_core.backend import TokenRequest
 from aiadmin_core.specs.sampling import SamplingParams
 from aiadmin_llamacpp.engine.kv import KvCache
-from aiadmin_llamacpp.engine.scheduler import ROOM, Scheduler, plan_step, prefill_limit
+from aiadmin_llamacpp.engine.scheduler import EXACT_STEP, ROOM, Scheduler, plan_step, prefill_limit
 from aiadmin_llamacpp.engine.sequence import Choice, Job, Sequence
 from aiadmin_llamacpp.engine.tokens import TokenBuffer
 
@@ -43,10 +43,10 @@ def sequence():
 class World:
     """A scheduler over a fake cache, and what the loop does around it."""
 
-    def __init__(self, memory, *, n_cells=256, n_batch=32, n_parallel=4, n_sequences=16) -> None:
+    def __init__(self, memory, *, n_cells=256, n_batch=32, n_parallel=4, n_sequences=16, exact=False) -> None:
         self.memory = memory
         self.kv = KvCache(memory, n_cells=n_cells, n_sequences=n_sequences)
-        self.scheduler = Scheduler(self.kv, n_batch=n_batch, n_parallel=n_parallel)
+        self.scheduler = Scheduler(self.kv, n_batch=n_batch, n_parallel=n_parallel, exact=exact)
         self.finished: list[tuple[int, int]] = []
         self.n_full = 0
 
@@ -128,17 +128,35 @@ def test_a_prompt_that_shares_a_long_beginning_waits_until_it_is_prefilled(world
     assert sizes(world.step()) == [(1, 1), (2, 1)]
 
 
-def test_a_seeded_prompt_is_always_cut_at_the_same_places(world, sequence):
-    """Whether its beginning is cached or not: its last chunk is the same, alone in its step."""
-    world = world(n_batch=512, n_cells=1024)
-    world.scheduler.add(sequence(range(150), seed=1, max_tokens=1))
-    assert [sizes(world.step()) for _ in range(2)] == [[(1, 128)], [(1, 22)]]
+def test_a_seeded_request_takes_part_in_small_steps_only_and_never_alone(world, sequence):
+    """So that its attention is always computed on the same path, see `EXACT_STEP`."""
+    world = world(n_batch=512, n_cells=1024, exact=True)
+    world.scheduler.add(sequence(range(100), seed=1, max_tokens=2))
 
-    world.scheduler.add(sequence(range(150), seed=1, max_tokens=1))
-    assert sizes(world.step()) == [(2, 22)]
+    steps = [world.step() for _ in range(3)]
 
-    world.scheduler.add(sequence(range(150), max_tokens=1))
-    assert sizes(world.step()) == [(3, 1)]
+    assert [sizes(step) for step in steps] == [[(1, EXACT_STEP)], [(1, 100 - EXACT_STEP)], [(1, 1)]]
+    assert [step.needs_companion for step in steps] == [False, False, True]
+
+
+def test_a_seeded_request_needs_no_companion_beside_others(world, sequence):
+    world = world(n_batch=512, n_cells=1024, exact=True)
+    world.scheduler.add(sequence(range(5), seed=1, max_tokens=3))
+    world.scheduler.add(sequence(range(50, 55), max_tokens=3))
+    world.step()
+
+    step = world.step()
+
+    assert sizes(step) == [(1, 1), (2, 1)]
+    assert not step.needs_companion
+
+
+def test_requests_without_a_seed_are_decoded_as_fast_as_they_can_be(world, sequence):
+    world = world(n_batch=512, n_cells=1024, exact=True)
+    world.scheduler.add(sequence(range(300), max_tokens=2))
+
+    assert sizes(world.step()) == [(1, 300)]
+    assert not world.step().needs_companion
 
 
 def test_higher_priority_is_admitted_first_then_who_came_first(world, sequence):

@@ -61,7 +61,8 @@ class LlamaEngine:
         assert self._loop is None, "started twice"
         context = self._context
         kv = KvCache(context, n_cells=context.n_ctx, n_sequences=self._n_sequences)
-        scheduler = Scheduler(kv, n_batch=context.n_batch, n_parallel=self._n_parallel)
+        exact = self.facts.device == "cpu"
+        scheduler = Scheduler(kv, n_batch=context.n_batch, n_parallel=self._n_parallel, exact=exact)
         governor = ThreadGovernor(context.n_threads)
         self._loop = EngineLoop(context, scheduler, governor, n_parallel=self._n_parallel, sink=sink)
         # A daemon: a server that is being killed does not wait for the step in progress.

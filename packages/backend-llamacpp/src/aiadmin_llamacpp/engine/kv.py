@@ -95,9 +95,8 @@ class KvCache:
 
     # Admission.
 
-    def match(self, tokens: TokenBuffer, salt: str, *, align: int = 1) -> Match:
-        """The longest usable beginning of `tokens`, a multiple of `align`, and never all of it: one token has to be
-        decoded for its logits."""
+    def match(self, tokens: TokenBuffer, salt: str) -> Match:
+        """The longest usable beginning of `tokens`, never all of it: one token has to be decoded for its logits."""
         limit = tokens.n - 1
         found: list[tuple[int, int, Slot]] = []
         pending = 0
@@ -105,11 +104,9 @@ class KvCache:
             if slot.salt != salt:
                 continue
             n = common_prefix(tokens.view(0, limit), slot.tokens.view())
-            n -= n % align
             if slot.running and slot.n < n:
                 pending = max(pending, n)
-            held = min(n, slot.n)
-            found.append((held - held % align, slot.used_at, slot))
+            found.append((min(n, slot.n), slot.used_at, slot))
         for n, _, slot in sorted(found, key=lambda item: item[:2], reverse=True):
             if n and self._usable(slot, n):
                 return Match(slot, n, max(pending, n) if self._memory.can_trim else n)
@@ -122,13 +119,13 @@ class KvCache:
             return True
         return self._memory.first_position(slot.id) <= max(0, n - self._memory.n_swa)
 
-    def admit(self, tokens: TokenBuffer, salt: str, *, room: int, align: int = 1) -> Slot | None:
+    def admit(self, tokens: TokenBuffer, salt: str, *, room: int) -> Slot | None:
         """A running slot for a sequence that will prefill `tokens` and wants `room` cells for its answer.
 
         It already holds the cached beginning (`n`). None: not now, there is no room, or somebody is prefilling the
         same beginning.
         """
-        match = self.match(tokens, salt, align=align)
+        match = self.match(tokens, salt)
         if match.pending >= match.n + WORTH_WAITING:
             return None
         newly_pinned = int(np.count_nonzero(self._pins[match.slot.cells[: match.n]] == 0)) if match.slot else 0

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+import numpy as np
+
 from aiadmin_core.backend import Broken, Ended, Prefilled, StepEvent, TokenRequest
 from aiadmin_core.errors import AiAdminError
 from aiadmin_core.specs.model import EngineStats
@@ -72,6 +74,7 @@ class EngineLoop:
         self._n_parallel = n_parallel
         self._sink = sink
         self._batch = Batch(context.n_batch)
+        self._companion = np.zeros(1, np.int32)
         self._events: list[StepEvent] = []
         self._counters = Counters()
         self._prefill_tokens_per_s = 0.0
@@ -180,7 +183,7 @@ class EngineLoop:
         rows = self._fill(step)
         started = time.perf_counter()
         try:
-            self._context.decode(self._batch)
+            self._decode(step)
         except OutOfCells:
             if not self._scheduler.relieve():
                 raise
@@ -192,6 +195,16 @@ class EngineLoop:
         for index, sequence in ready:
             if sequence.slot is not None:  # its request may have failed with the choice before
                 self._advance(sequence, rows[index], now)
+
+    def _decode(self, step: Step) -> None:
+        if not step.needs_companion:
+            self._context.decode(self._batch)
+            return
+        self._batch.add(self._context.companion, self._companion, 0, wants_logits=False)
+        try:
+            self._context.decode(self._batch)
+        finally:
+            self._context.remove(self._context.companion)
 
     def _fill(self, step: Step) -> list[int]:
         """Put the step's tokens into the batch. Gives the row of each piece's last token."""
@@ -256,7 +269,7 @@ class EngineLoop:
 
     def _measure(self, step: Step, seconds: float) -> None:
         n_tokens = self._batch.n_tokens
-        if n_tokens == len(step.pieces):
+        if n_tokens == len(step.pieces) + step.needs_companion:
             n_threads = self._governor.observe(n_tokens=n_tokens, seconds=seconds, now=time.monotonic())
             if n_threads != self._context.n_threads:
                 self._context.set_threads(n_threads)

@@ -85,7 +85,7 @@ def context_settings(options: EngineOptions, *, n_ctx_train: int, can_trim: bool
     return ContextSettings(
         n_ctx=options.n_ctx or min(n_ctx_train or DEFAULT_N_CTX, DEFAULT_N_CTX),
         n_batch=max(options.n_batch or DEFAULT_N_BATCH, n_parallel),
-        n_sequences=min(MAX_SEQUENCES, n_sequences),
+        n_sequences=min(MAX_SEQUENCES - 1, n_sequences),
         n_threads=options.n_threads or default_threads(usable_cores()),
     )
 

@@ -15,6 +15,13 @@ TARGET_STEP_S = 0.15
 
 MIN_CHUNK = 32
 
+EXACT_STEP = 63
+"""Most tokens of a step that a reproducible sequence takes part in, on the CPU. ggml's attention has three paths: for
+one token (split among threads by cells), for 64 and more (tiled), and for what lies between. They round differently,
+the logits by some tenths. Kept to the middle one (a lone token is given a companion), a sequence gets the same bits
+however its prompt is cut and whatever of it is cached: measured on Q4_1. What is left is the order its cells lie in,
+which they are summed in: other requests that come and go meanwhile may change that."""
+
 
 class Piece(NamedTuple):
     """The next `n` tokens of a sequence."""
@@ -32,6 +39,8 @@ class Step(NamedTuple):
 
     pieces: list[Piece]
     full: list[Sequence]
+    needs_companion: bool = False
+    """A lone token of a reproducible sequence: decode another one beside it, see `EXACT_STEP`."""
 
 
 def plan_step(sequences: Iterable[Sequence], *, n_batch: int, n_prefill: int) -> list[Piece]:
@@ -44,7 +53,7 @@ def plan_step(sequences: Iterable[Sequence], *, n_batch: int, n_prefill: int) ->
         if left <= 0:
             break
         if sequence.n_missing > 1:
-            n = sequence.n_next(left)
+            n = min(sequence.n_missing, left)
             pieces.append(Piece(sequence, n))
             left -= n
     return pieces
@@ -66,12 +75,14 @@ class Scheduler:
     its samplers, and is prefilled again later.
     """
 
-    def __init__(self, kv: KvCache, *, n_batch: int, n_parallel: int) -> None:
+    def __init__(self, kv: KvCache, *, n_batch: int, n_parallel: int, exact: bool = False) -> None:
+        """`exact`: keep the steps of reproducible sequences to `EXACT_STEP`."""
         self.kv = kv
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self._n_batch = n_batch
         self._n_parallel = n_parallel
+        self._exact = exact
 
     @property
     def has_work(self) -> bool:
@@ -92,13 +103,17 @@ class Scheduler:
         full: list[Sequence] = []
         while self.running:
             n_decoding = sum(sequence.n_missing == 1 for sequence in self.running)
+            exact = self._exact and any(sequence.job.reproducible for sequence in self.running)
+            n_batch = min(self._n_batch, max(EXACT_STEP, n_decoding)) if exact else self._n_batch
             n_prefill = min(
-                prefill_limit(n_batch=self._n_batch, n_decoding=n_decoding, tokens_per_s=prefill_tokens_per_s),
+                prefill_limit(n_batch=n_batch, n_decoding=n_decoding, tokens_per_s=prefill_tokens_per_s),
                 self.kv.n_obtainable - n_decoding,
             )
-            pieces = plan_step(self.running, n_batch=self._n_batch, n_prefill=n_prefill)
-            if pieces and self.kv.make_room(sum(piece.n for piece in pieces)):
-                return Step(pieces, full)
+            pieces = plan_step(self.running, n_batch=n_batch, n_prefill=n_prefill)
+            n_tokens = sum(piece.n for piece in pieces)
+            if pieces and self.kv.make_room(n_tokens):
+                # A context that is full to the last cell has no room for a companion, and the answer ends there.
+                return Step(pieces, full, needs_companion=exact and n_tokens == 1 and self.kv.make_room(2))
             if len(self.running) > 1:
                 self._give_way(max(self.running, key=lambda sequence: sequence.order))
             else:
@@ -113,7 +128,7 @@ class Scheduler:
                 return
             room = min(sequence.n_to_come, ROOM) * len(sequence.choices)
             job = sequence.job
-            slot = self.kv.admit(sequence.tokens, job.request.cache_salt, room=room, align=job.align)
+            slot = self.kv.admit(sequence.tokens, job.request.cache_salt, room=room)
             if slot is None:
                 return  # nobody overtakes: a long prompt would wait for ever
             sequence.slot = slot

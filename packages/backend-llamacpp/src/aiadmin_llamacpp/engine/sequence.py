@@ -18,13 +18,6 @@ class Sampler(Protocol):
     def close(self) -> None: ...
 
 
-ALIGN = 64
-"""Chunk size of requests that are to be reproducible. From 64 tokens in a step on, attention on the CPU takes another
-path (ggml's tiled flash attention), and the logits of the last token differ by some tenths. So such a prompt is always
-cut at the same places, and reused up to one of them, however much of it is found in the cache. Beside other
-requests, or in a cache that has holes, the last bits may still differ: cells are added up in the order they lie in."""
-
-
 @dataclass(slots=True, eq=False)
 class Choice:
     """One answer that is being generated."""
@@ -51,8 +44,9 @@ class Job:
     n_cached: int = 0
 
     @property
-    def align(self) -> int:
-        return 1 if self.request.sampling.seed is None else ALIGN
+    def reproducible(self) -> bool:
+        """Whether the same request should give the same text again, to the last bit of its logits."""
+        return self.request.sampling.seed is not None
 
 
 @dataclass(slots=True, eq=False)
@@ -73,14 +67,6 @@ class Sequence:
     @property
     def n_missing(self) -> int:
         return self.tokens.n - self.slot.n if self.slot else self.tokens.n
-
-    def n_next(self, most: int) -> int:
-        """How many of the missing tokens to decode in one step, if `most` may be."""
-        n = min(self.n_missing, most)
-        n_held = self.slot.n if self.slot else 0
-        align = self.job.align
-        tail = (self.job.n_prompt - 1) // align * align  # where the last chunk starts
-        return min(n, tail - n_held) if align > 1 and n_held < tail else n
 
     @property
     def n_to_come(self) -> int:

@@ -46,7 +46,7 @@ class Context:
         params.n_ctx = settings.n_ctx
         params.n_batch = settings.n_batch
         params.n_ubatch = min(settings.n_batch, 512)
-        params.n_seq_max = settings.n_sequences
+        params.n_seq_max = settings.n_sequences + 1
         params.n_threads = params.n_threads_batch = settings.n_threads
         params.kv_unified = True  # without it sharing part of a sequence is an assertion that kills the process
         params.no_perf = True
@@ -62,6 +62,8 @@ class Context:
         self._memory: Any = lib.llama_get_memory(handle)
         self.n_ctx: int = lib.llama_n_ctx(handle)
         self.n_batch: int = lib.llama_n_batch(handle)
+        self.companion = settings.n_sequences
+        """A sequence id that holds nothing between steps."""
         self.n_vocab = model.n_vocab
         self.n_threads = settings.n_threads
         self.can_trim = model.can_trim
