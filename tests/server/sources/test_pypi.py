@@ -156,12 +156,13 @@ def test_a_whole_wheel_of_an_interrupted_pull_is_used_again(pull_here: Any, stor
     assert index.n_downloads == 0
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "text"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "text", "locked"])
 def test_a_broken_wheel_is_dropped_and_fetched_anew(pull_here: Any, store: ModelStore, index: Index, damage: str):
     data = bytearray(index.wheel.read_bytes())
     if damage == "flipped":
         data[len(data) // 2] ^= 0xFF
-    broken = {"cut": data[: len(data) // 2], "flipped": data, "text": b"<html>"}[damage]
+    locked = re.sub(rb"(?s)(PK\x01\x02.{4}).", rb"\g<1>\x01", data)  # the first flag: encrypted
+    broken = {"cut": data[: len(data) // 2], "flipped": data, "text": b"<html>", "locked": locked}[damage]
     workdir = store.workdir(index.reference)
     workdir.mkdir(parents=True)
     (workdir / index.wheel.name).write_bytes(broken)
