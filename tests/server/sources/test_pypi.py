@@ -161,7 +161,7 @@ def test_a_broken_wheel_is_dropped_and_fetched_anew(pull_here: Any, store: Model
     data = bytearray(index.wheel.read_bytes())
     if damage == "flipped":
         data[len(data) // 2] ^= 0xFF
-    locked = re.sub(rb"(?s)(PK\x01\x02.{4}).", rb"\g<1>\x01", data)  # the first flag: encrypted
+    locked = re.sub(rb"(?s)(PK\x01\x02.{4}).", b"\\g<1>\x01", data)  # the first flag: encrypted
     broken = {"cut": data[: len(data) // 2], "flipped": data, "text": b"<html>", "locked": locked}[damage]
     workdir = store.workdir(index.reference)
     workdir.mkdir(parents=True)

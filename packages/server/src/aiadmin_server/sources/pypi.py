@@ -139,7 +139,7 @@ def take_member(wheel: Path, wanted: Wanted, workdir: Path, progress: Callable[[
                     done += len(chunk)
                     progress(Progress(status="extracting", completed=done, total=entry.file_size))
             return path
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last: encrypted, or packed in an unknown way
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last: encrypted, say
         raise _Damaged(str(error)) from error
 
 
