@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import httpx
 
@@ -32,14 +33,26 @@ class Server:
         """What an OpenAI client is given."""
         return f"{self.url}/v1/"
 
-    def ps(self) -> list[dict[str, object]]:
-        models: list[dict[str, object]] = httpx.get(f"{self.url}/api/ps").json()["models"]
+    def ps(self) -> list[dict[str, Any]]:
+        models: list[dict[str, Any]] = httpx.get(f"{self.url}/api/ps").json()["models"]
         return models
+
+    def eventually(self, condition: Callable[["Server"], bool], *, timeout_s: float = 20) -> None:
+        """Wait for what the server will show: runners send their counters every two seconds."""
+        eventually(lambda: condition(self), timeout_s=timeout_s)
 
     def metric(self, name: str) -> float:
         """The sum of a metric over its labels, 0 before it is first counted."""
         text = httpx.get(f"{self.url}/metrics").text
         return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(rf"{name}(\{{| )", line))
+
+
+def eventually(condition: Callable[[], bool], *, timeout_s: float = 20) -> None:
+    """Wait for what happens in another process, which has no event to wait for."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
 
 
 @dataclass

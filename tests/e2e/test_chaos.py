@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +42,6 @@ def answers(client: Any) -> bool:
     return bool(client.chat.completions.create(model="smollm2", messages=ASK, max_tokens=4).choices[0].message.content)
 
 
-def until(condition: Any, *, timeout_s: float = 20) -> None:
-    """Wait for something that happens in another process and has no event to wait for."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
-
-
 def test_a_runner_killed_in_mid_stream_ends_its_stream_with_an_error_and_the_next_request_is_served(
     server: Any, client: Any
 ) -> None:
@@ -83,7 +74,7 @@ def test_a_runner_that_segfaults_before_the_first_byte_is_a_502_that_names_the_s
 
     asking = threading.Thread(target=ask)
     asking.start()
-    until(lambda: int(server.ps()[0]["n_active"]) == 1)
+    server.eventually(lambda it: int(it.ps()[0]["n_active"]) == 1)
     os.kill(pid, signal.SIGSEGV)
     os.kill(pid, signal.SIGCONT)
     asking.join(30)
@@ -100,7 +91,7 @@ def test_a_client_that_vanishes_in_mid_stream_frees_its_place(server: Any, clien
     next(stream)
     stream.close()
 
-    until(lambda: all(model["n_active"] == 0 for model in server.ps()))
+    server.eventually(lambda it: all(model["n_active"] == 0 for model in it.ps()))
     assert answers(client)
 
 
@@ -109,7 +100,7 @@ def test_a_client_that_vanishes_while_it_waits_for_a_whole_answer_frees_its_plac
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{server.base_url}chat/completions", json=body, timeout=1.5)
 
-    until(lambda: all(model["n_active"] == 0 for model in server.ps()))
+    server.eventually(lambda it: all(model["n_active"] == 0 for model in it.ps()))
     assert answers(client)
 
 
@@ -127,7 +118,7 @@ def test_a_client_that_reads_slowly_holds_nobody_up(server: Any, client: Any) ->
 
         assert answers(client)  # while the slow one has read next to nothing
 
-    until(lambda: all(model["n_active"] == 0 for model in server.ps()))
+    server.eventually(lambda it: all(model["n_active"] == 0 for model in it.ps()))
 
 
 def test_a_server_that_is_killed_leaves_no_runner_behind(product: Any, tmp_path: Path) -> None:
@@ -140,7 +131,7 @@ def test_a_server_that_is_killed_leaves_no_runner_behind(product: Any, tmp_path:
         next(stream)
         pid = int(server.ps()[0]["pid"])
         server.process.kill()
-        until(lambda: not _alive(pid))
+        server.eventually(lambda _: not _alive(pid))
 
 
 def test_a_full_disk_during_a_pull_is_a_clear_error_and_leaves_nothing_half_written(

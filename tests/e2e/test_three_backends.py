@@ -44,6 +44,7 @@ def test_each_answers_and_survives_kill_9_of_every_runner(server: Any) -> None:
     assert set(backends) == {"llamacpp", "mlx", "echo"}
     for pid in backends.values():
         os.kill(pid, signal.SIGKILL)
+    server.eventually(lambda it: not it.ps())
 
     assert all(answer(server, model) for model in MODELS)
     assert not set(backends.values()) & {int(str(row["pid"])) for row in server.ps()}
