@@ -64,8 +64,12 @@ class Product:
 
     def env(self, **more: str) -> dict[str, str]:
         inherited = {key: value for key, value in os.environ.items() if not key.upper().startswith("AIADMIN_")}
-        path = os.pathsep.join([str(SCRIPTS), inherited.get("PATH", "")])
-        return inherited | {"AIADMIN_STATE": str(self.state), "PATH": path, **self.environment, **more}
+        own = {
+            "AIADMIN_STATE": str(self.state),
+            "AIADMIN_HOST": "127.0.0.1:1",  # not a server that somebody runs on this machine
+            "PATH": os.pathsep.join([str(SCRIPTS), inherited.get("PATH", "")]),
+        }
+        return inherited | own | self.environment | more
 
     def run(
         self, *arguments: str, check: bool = True, input: str | None = None, timeout: float = 120, **env: str

@@ -52,6 +52,8 @@ def with_options(settings: Settings, *, host: str | None, port: int | None, mode
 
 def _announce(settings: Settings) -> None:
     """One line with the URL; what to type next where there is nothing to serve yet."""
+    from ..routing.resolver import Resolver
+    from ..store.aliases import Aliases
     from ..store.store import ModelStore
     from ._output import remark
     from ._plugins import installed_plugins
@@ -63,5 +65,7 @@ def _announce(settings: Settings) -> None:
     guarded = any("aiadmin_authenticate" in plugin.hooks for plugin in plugins.installed)
     if not is_loopback(settings.host) and not guarded:
         remark("Everyone who reaches this machine can use it: no plugin asks who they are.")
-    if not ModelStore(settings.models).models():
+    store = ModelStore(settings.models)
+    offered = Resolver(store, Aliases(store.aliases_path), plugins, settings).offered()
+    if not store.models() and not offered:
         remark("There are no models yet. In another terminal: aiadmin pull smollm2")
