@@ -65,6 +65,7 @@ class FakeRunning:
         self.notes = ("a note",)
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.complaint: str | None = None
+        self.outgrown: str | None = None
 
     def trouble(self) -> str | None:
         return self.complaint

@@ -184,6 +184,21 @@ def test_a_models_own_keep_alive_counts_before_the_settings(make_world):
     asyncio.run(main())
 
 
+def test_an_engine_that_outgrew_the_memory_finishes_its_requests_and_is_replaced(make_world, settled):
+    async def main():
+        world = make_world()
+        async with world.router.lease("a") as held:
+            world.opener.opened[0].outgrown = "its memory has grown"
+            await use(world, "a")  # the last one it gets
+            other = asyncio.create_task(use(world, "a"))
+            await settled()
+            assert not other.done()
+            assert not world.opener.opened[0].ended.done()
+        assert (await other).engine is not held.engine
+
+    asyncio.run(main())
+
+
 def test_keep_alive_zero_waits_for_the_requests_that_run(make_world, settled):
     async def main():
         world = make_world()

@@ -205,6 +205,20 @@ def test_an_engine_that_makes_no_step_is_ended(supervisor, model, ask):
     asyncio.run(main())
 
 
+def test_a_runner_that_outgrows_the_memory_says_so_with_its_numbers(supervisor, model, ask):
+    limits = Limits(grown_bytes=-(1 << 40), grown_share=-1e6, scarce_share=1.0)
+
+    async def main():
+        async with supervisor(limits=limits)(model()) as running:
+            async with asyncio.timeout(20):
+                while running.outgrown is None:  # with the next heartbeat
+                    await collect(running.engine.generate(ask("echo")))
+            assert "its memory has grown from" in running.trouble()
+            assert running.is_usable  # until its requests are answered
+
+    asyncio.run(main())
+
+
 def test_stop_ends_a_runner_that_does_not_listen(supervisor, model, ask):
     async def main():
         async with supervisor()(model()) as running:

@@ -3,7 +3,7 @@
 import pytest
 
 from aiadmin_core.specs.model import EngineStats
-from aiadmin_server.runners.vitals import Limits, after_heartbeat, first, is_lost, trouble
+from aiadmin_server.runners.vitals import Limits, Memory, after_heartbeat, first, is_lost, outgrown, trouble
 
 LIMITS = Limits(late_s=10, silent_s=60, stuck_s=300)
 
@@ -55,3 +55,26 @@ def test_a_machine_that_was_asleep_is_not_taken_for_a_stuck_engine():
     working = EngineStats(n_running=1, n_steps=5)
     vitals = beats((2.0, working), (4.0, working), (10_000.0, working))
     assert not is_lost(vitals, LIMITS, 10_001.0)
+
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("when_loaded", "now", "available", "has_outgrown"),
+    [
+        (4, 7, 2, True),
+        (4, 7, 8, False),  # it has grown, and there is room for it
+        (4, 5, 2, False),  # memory is short for another's sake
+        (0.1, 0.5, 2, False),  # five times of next to nothing
+        (40, 42, 2, False),  # caches that fill up
+    ],
+)
+def test_a_runner_has_outgrown_its_place_when_it_grew_much_and_memory_is_short(
+    when_loaded, now, available, has_outgrown
+):
+    memory = Memory(
+        when_loaded=int(when_loaded * GIB), now=int(now * GIB), available=int(available * GIB), total=32 * GIB
+    )
+
+    assert (outgrown(memory, Limits()) is not None) is has_outgrown

@@ -256,7 +256,9 @@ class Router:
             entry.drained.clear()
         else:
             entry.drained.set()
-        if entry.state == "ready" and not entry.n_active:
+        if entry.state == "ready" and any(replica.running.outgrown for replica in entry.replicas):
+            self._unload(entry)  # who asks from now on waits for the next runner
+        elif entry.state == "ready" and not entry.n_active:
             entry.last_used_at = self._clock.now()
             if entry.keep_alive_s <= 0:
                 self._unload(entry)

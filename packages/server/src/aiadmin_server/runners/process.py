@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import psutil
 
 from aiadmin_core.errors import AiAdminError, ModelLoadFailed, RunnerDied
 from aiadmin_core.runner import frames, transport
@@ -82,7 +83,10 @@ class RunnerProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._watching: asyncio.Task[None] | None = None
         self._vitals = vitals.first(time.monotonic())
+        self._memory_when_loaded = 0
         self._alarm: asyncio.TimerHandle | None = None
+        self.outgrown: str | None = None
+        """Why it is to be replaced when its requests are answered."""
         self._ended_because = ""
         """" because ...": why we ended it, where we did."""
 
@@ -96,7 +100,9 @@ class RunnerProcess:
         return self.state == "ready" and not self.engine.ended
 
     def trouble(self) -> str | None:
-        """What seems wrong with it, while it has requests to answer."""
+        """What seems wrong with it: as long as it is too large, or while it has requests to answer."""
+        if self.outgrown is not None:
+            return self.outgrown
         if self.state != "ready" or not self.engine.n_open:
             return None
         return vitals.trouble(self._vitals, self._limits, time.monotonic())
@@ -117,6 +123,7 @@ class RunnerProcess:
             raise
         self.state = "ready"
         self._vitals = vitals.first(time.monotonic())
+        self._memory_when_loaded = self._resident_bytes()
         self.engine = RemoteEngine(connection, hello, explain=self._explain, on_heartbeat=self._on_heartbeat)
         self._set_alarm(self._limits.silent_s, self._on_silence)
 
@@ -248,7 +255,27 @@ class RunnerProcess:
 
     def _on_heartbeat(self, stats: EngineStats) -> None:
         self._vitals = vitals.after_heartbeat(self._vitals, stats, self._limits, time.monotonic())
+        self._weigh()
         self._end_if_lost()
+
+    def _weigh(self) -> None:
+        machine = psutil.virtual_memory()
+        memory = vitals.Memory(
+            when_loaded=self._memory_when_loaded,
+            now=self._resident_bytes(),
+            available=machine.available,
+            total=machine.total,
+        )
+        outgrown = vitals.outgrown(memory, self._limits)
+        if outgrown is not None and self.outgrown is None:
+            logger.warning("The process serving %s will be replaced: %s", self._model.name, outgrown)
+        self.outgrown = self.outgrown or outgrown
+
+    def _resident_bytes(self) -> int:
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.Error:  # it has just ended
+            return 0
 
     def _on_silence(self) -> None:
         """Perhaps this process was asleep, and heartbeats wait to be read: give them time."""

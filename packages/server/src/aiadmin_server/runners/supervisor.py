@@ -47,6 +47,10 @@ class Running(Protocol):
     def ended(self) -> "asyncio.Future[int]":
         """Done when the engine cannot answer any more, and what held it is gone."""
 
+    @property
+    def outgrown(self) -> str | None:
+        """Why it is to be replaced as soon as its requests are answered, or None."""
+
     def trouble(self) -> str | None:
         """What seems wrong with it, or None."""
 
@@ -64,6 +68,7 @@ class InProcess:
     """An engine in the server's own process: nothing protects the server from it."""
 
     notes = ("runs in the server's own process",)
+    outgrown = None
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

@@ -1,4 +1,5 @@
-"""Whether a runner is alive inside: judged by its heartbeats. Pure; `process` keeps one `Vitals` for each runner.
+"""Whether a runner is alive and well: judged by its heartbeats and its memory. Pure; `process` keeps one `Vitals` for
+each runner.
 
 An engine that reports `n_running` also reports how it gets on (`n_steps`, or tokens); one that reports neither is
 judged by its heartbeats alone.
@@ -11,7 +12,7 @@ from aiadmin_core.specs.model import EngineStats
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How long silence is bearable while a request waits, in seconds."""
+    """How long silence is bearable while a request waits, in seconds, and how much a runner may grow."""
 
     late_s: float = 15.0
     """Without a heartbeat: reported."""
@@ -20,6 +21,22 @@ class Limits:
     stuck_s: float = 300.0
     """Without a step, sequences running: the runner is ended. A step of a large model on a slow processor may take
     a minute."""
+    grown_share: float = 0.5
+    """Of its memory when it had loaded: growth that is suspicious. Caches that are filled are no leak, so it takes
+    all three."""
+    grown_bytes: int = 1 << 30
+    scarce_share: float = 0.1
+    """Of the machine's memory: less than this available, and growth becomes dangerous."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Resident bytes of a runner, and what the machine has."""
+
+    when_loaded: int
+    now: int
+    available: int
+    total: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,3 +83,14 @@ def is_lost(vitals: Vitals, limits: Limits, now: float) -> bool:
     return now - vitals.heartbeat_at >= limits.silent_s or (
         vitals.n_running > 0 and now - vitals.progress_at >= limits.stuck_s
     )
+
+
+def outgrown(memory: Memory, limits: Limits) -> str | None:
+    """Why a runner has to be replaced before it takes the machine down with it, or None."""
+    grown = memory.now - memory.when_loaded
+    if grown < max(limits.grown_bytes, limits.grown_share * memory.when_loaded):
+        return None
+    if memory.available > limits.scarce_share * memory.total:
+        return None
+    before, now, left = (size >> 20 for size in (memory.when_loaded, memory.now, memory.available))
+    return f"its memory has grown from {before} to {now} MiB, and the machine has {left} MiB left"
