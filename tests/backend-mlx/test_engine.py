@@ -155,6 +155,16 @@ def test_a_seed_gives_the_same_tokens_alone_and_inside_a_batch(tiny):
     assert all(len(answer.wait().tokens()) == 20 for answer in company)
 
 
+@pytest.mark.parametrize("top_k", [2**31, 2**40, 2**63])
+def test_a_top_k_beyond_the_vocabulary_keeps_all_and_harms_nobody(tiny, top_k):
+    other = tiny.submit(PROMPTS[1], max_tokens=12)
+
+    answer = tiny.ask(PROMPTS[0], max_tokens=4, temperature=1.0, seed=3, top_k=top_k)
+
+    assert answer.tokens() == tiny.ask(PROMPTS[0], max_tokens=4, temperature=1.0, seed=3).tokens()
+    assert len(other.wait().tokens()) == 12
+
+
 def test_without_a_seed_answers_differ(tiny):
     texts = {tuple(tiny.ask(PROMPTS[0], max_tokens=10, temperature=1.5).tokens()) for _ in range(3)}
 
@@ -246,13 +256,20 @@ def with_cells(player, n_cells):
     return player
 
 
+@pytest.fixture
+def small_reserve(monkeypatch):
+    """Tokens a sequence is expected to grow by: so few that short answers outgrow them."""
+    monkeypatch.setattr("aiadmin_mlx.engine.sequence.RESERVE", 16)
+    return 16
+
+
 @pytest.mark.parametrize("kept_bytes", [0, 40_000_000])
-def test_sequences_that_outgrow_the_memory_take_turns_and_say_the_same(open_player, kept_bytes):
+def test_sequences_that_outgrow_the_memory_take_turns_and_say_the_same(open_player, kept_bytes, small_reserve):
     roomy = open_player()
-    settings = {"max_tokens": 330, "temperature": 1.0}  # more than is reserved at first
+    settings = {"max_tokens": small_reserve + 24, "temperature": 1.0}
     alone = [roomy.ask(prompt, seed=i, **settings).tokens() for i, prompt in enumerate(PROMPTS)]
     choices = roomy.ask(PROMPTS[0], seed=0, n=2, **settings)
-    player = with_cells(open_player(extra={"prompt_cache_bytes": kept_bytes}), 560)
+    player = with_cells(open_player(extra={"prompt_cache_bytes": kept_bytes}), 60)
 
     answers = [player.submit(prompt, seed=i, **settings) for i, prompt in enumerate(PROMPTS)]
 
@@ -263,9 +280,9 @@ def test_sequences_that_outgrow_the_memory_take_turns_and_say_the_same(open_play
     assert [both.tokens(0), both.tokens(1)] == [choices.tokens(0), choices.tokens(1)]
 
 
-def test_a_sequence_that_was_put_back_can_be_cancelled(open_player):
-    player = with_cells(open_player(), 560)
-    first, second = (player.submit(prompt, max_tokens=330) for prompt in PROMPTS[:2])
+def test_a_sequence_that_was_put_back_can_be_cancelled(open_player, small_reserve):
+    player = with_cells(open_player(), 60)
+    first, second = (player.submit(prompt, max_tokens=small_reserve + 24) for prompt in PROMPTS[:2])
     first.wait()
     player.engine.cancel(second.request.id)
 

@@ -134,8 +134,9 @@ def _truncate(scores: mx.array, samplers: Sequence[Sampler]) -> mx.array:
     thresholds = mx.full((len(samplers), 1), -mx.inf)
     if any(sampler.truncates for sampler in samplers):
         n_logits = scores.shape[1]
-        top_k = _column([s.params.top_k or n_logits if s.truncates else n_logits for s in samplers], mx.int32)
-        top_k = mx.minimum(top_k, n_logits)
+        wanted = [s.params.top_k if s.truncates else 0 for s in samplers]
+        # Cut here: MLX raises for what is no int32, and the step is everybody's.
+        top_k = _column([min(k or n_logits, n_logits) for k in wanted], mx.int32)
         top_p = _column([s.params.top_p if s.truncates else 2.0 for s in samplers])
         ordered = -mx.sort(-scores, axis=-1)
         kept = mx.softmax(mx.where(mx.arange(n_logits)[None] < top_k, ordered, -mx.inf), axis=-1)
