@@ -11,10 +11,7 @@ from aiadmin_core.testing.conformance import BEHAVIOURS, check
 from aiadmin_core.testing.opening import open_for_test
 from aiadmin_core.testing.pytest_plugin import OpenEngine
 
-pytestmark = [
-    pytest.mark.real_model,
-    pytest.mark.filterwarnings("ignore:llama_token_get_attr is deprecated:DeprecationWarning"),  # llguidance uses it
-]
+pytestmark = pytest.mark.real_model
 
 
 @pytest.fixture(scope="module")

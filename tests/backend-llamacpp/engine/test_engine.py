@@ -354,12 +354,19 @@ def test_repeat_penalty_counts_the_prompt(driver):
     assert penalised.tokens[0] not in prompt
 
 
-@pytest.mark.parametrize("narrow", [{"top_p": 0.0}, {"top_k": 1}, {"min_p": 1.0}])
+@pytest.mark.parametrize("narrow", [{"top_p": 0.0}, {"top_k": 1}, {"min_p": 1.0}, {"temperature": 1e-40}])
 def test_the_narrowest_truncation_is_greedy(driver, narrow):
     prompt = driver.chat("What colour is grass?")
     greedy = driver.run(prompt, max_tokens=10)
 
-    assert driver.run(prompt, max_tokens=10, temperature=2.0, **narrow).tokens == greedy.tokens
+    assert driver.run(prompt, max_tokens=10, **{"temperature": 2.0, **narrow}).tokens == greedy.tokens
+
+
+def test_a_top_k_beyond_the_vocabulary_keeps_all(small):
+    prompt = small.chat("What colour is grass?")
+    settings = {"max_tokens": 8, "temperature": 1.5, "seed": 4}
+
+    assert small.run(prompt, top_k=2**32 + 1, **settings).tokens == small.run(prompt, **settings).tokens
 
 
 def test_ignore_eos_goes_on_to_the_end(driver):

@@ -2,6 +2,7 @@
 call brings its own buffer."""
 
 import ctypes
+import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
@@ -83,6 +84,8 @@ class LlamaTokenizer:
         """An `llguidance.LLTokenizer` of this vocabulary (a quarter of a second for 49k tokens)."""
         from llguidance.llamacpp import lltokenizer_from_vocab
 
+        # It asks for each token in a way that llama-cpp-python wants to be rid of, and is warned each time.
+        warnings.filterwarnings("ignore", "llama_token_get_attr is deprecated", DeprecationWarning)
         return lltokenizer_from_vocab(self._vocab)
 
 

@@ -10,6 +10,10 @@ from aiadmin_core.specs.sampling import SamplingParams
 from .batch import Tokens
 from .context import Context
 
+GREEDY_BELOW = 1e-5
+"""A temperature this low takes the most likely token: further down its reciprocal overflows, and llama.cpp would draw
+from infinities."""
+
 RANDOM = 0xFFFF_FFFF  # LLAMA_DEFAULT_SEED: llama.cpp draws a seed by itself, so it is none of ours
 
 
@@ -44,11 +48,11 @@ class SamplerChain:
             self._add(
                 lib.llama_sampler_init_penalties(n_vocab, n_ctx, 1.0, params.frequency_penalty, params.presence_penalty)
             )
-        if params.temperature <= 0:
+        if params.temperature < GREEDY_BELOW:
             self._add(lib.llama_sampler_init_greedy())
             return
         if params.top_k > 0:
-            self._add(lib.llama_sampler_init_top_k(params.top_k))
+            self._add(lib.llama_sampler_init_top_k(min(params.top_k, n_vocab)))
         if params.top_p < 1.0:
             self._add(lib.llama_sampler_init_top_p(params.top_p, 1))
         if params.min_p > 0.0:
