@@ -60,9 +60,7 @@ def test_the_files_template_and_special_tokens_are_known(tokenizer):
     assert not tokenizer.add_bos
 
 
-@pytest.mark.filterwarnings(
-    "error:llama_token_get_attr is deprecated"
-)  # a warning for each of 49,152 tokens is silenced
+@pytest.mark.filterwarnings("error:llama_token_get_attr is deprecated")  # one a token
 def test_the_constraint_vocabulary_is_llguidances(tokenizer):
     from llguidance import LLMatcher
 

@@ -51,8 +51,8 @@ class SamplerChain:
         if params.temperature < GREEDY_BELOW:
             self._add(lib.llama_sampler_init_greedy())
             return
-        if params.top_k > 0:
-            self._add(lib.llama_sampler_init_top_k(min(params.top_k, n_vocab)))
+        if 0 < params.top_k < n_vocab:  # a larger one keeps all, and might be no int32
+            self._add(lib.llama_sampler_init_top_k(params.top_k))
         if params.top_p < 1.0:
             self._add(lib.llama_sampler_init_top_p(params.top_p, 1))
         if params.min_p > 0.0:
