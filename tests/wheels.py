@@ -13,8 +13,9 @@ from pathlib import Path
 
 HEAVY = ["llama_cpp", "mlx", "llguidance", "numpy", "jinja2"]
 IMPORT_NOTHING_HEAVY = f"""
-import pkgutil, sys
-import aiadmin_core.hookspecs, aiadmin_core.plugins, aiadmin_core.assemble, aiadmin_core.runner.client
+import sys
+import aiadmin_core.hookspecs, aiadmin_core.plugins, aiadmin_core.refuse
+import aiadmin_core.runner.client, aiadmin_core.runner.host
 try:
     import aiadmin_server.app, aiadmin_server.cli
 except ModuleNotFoundError as error:
@@ -48,6 +49,7 @@ def check(name: str, dist: Path, folder: Path) -> None:
     python = str(scripts / "python")
     environment = os.environ | {
         "AIADMIN_STATE": str(folder / "state"),
+        "AIADMIN_HOST": "127.0.0.1:1",  # not a server that somebody runs on this machine
         "PATH": os.pathsep.join([str(scripts), os.environ["PATH"]]),
     }
 
