@@ -326,6 +326,26 @@ def test_what_json_can_say_and_msgpack_cannot_is_the_clients_mistake(start_runne
     asyncio.run(main())
 
 
+def test_an_event_that_cannot_be_sent_fails_its_request_and_no_other(start_runner, ask):
+    async def main():
+        async with start_runner() as runner:
+            await greet(runner.connection)
+            texts = ["one two", "surrogate", "one two"]
+            runner.connection.send(*(Generate(ask(text, id=number)) for number, text in enumerate(texts)))
+            events, n_closed = [], 0
+            while n_closed < 3:
+                reply = await runner.connection.receive()
+                n_closed += isinstance(reply, Closed)
+                events += reply.events if isinstance(reply, Events) else ()
+            failed = [event for event in events if isinstance(event, Failed)]
+            assert [event.request_id for event in failed] == [1]
+            assert "UnicodeEncodeError" in failed[0].message
+            assert [event.request_id for event in events if isinstance(event, Finished)].count(0) == 1
+            assert [event.text for event in events if event.request_id == 2 and isinstance(event, TextDelta)]
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
 def test_what_one_turn_gives_leaves_in_one_frame(start_runner, ask):
     async def main():
         async with start_runner() as runner:

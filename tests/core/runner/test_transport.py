@@ -125,8 +125,10 @@ def test_what_is_no_address_is_an_error(address):
         (b"\x00\x00\x00\x05abc", "ended in the middle of a frame"),
         (b"\x00\x00\x00\x03abc", "cannot be read"),
         (b"\x00\x00\x00\x08\x91\xa6future", "Invalid value"),
+        (b"\x00\x00\x00\x0d\x92\xa6events\x91\x93\xa4te\xff", "cannot be read"),
+        (b"\x00\x00\x00\x12\x92\xa6events\x91\x93\xa4text\x01\xa1\xff", "cannot be read"),
     ],
-    ids=["oversized", "truncated", "no msgpack", "unknown kind"],
+    ids=["oversized", "truncated", "no msgpack", "unknown kind", "cut short", "no UTF-8"],
 )
 def test_bytes_that_are_no_messages_are_refused(data, message):
     async def main():
@@ -169,7 +171,15 @@ def test_a_runner_of_another_version_is_not_used(first):
     asyncio.run(main())
 
 
-def test_garbage_from_a_runner_fails_its_requests(ask):
+@pytest.mark.parametrize(
+    ("garbage", "why"),
+    [
+        (b"\xff\xff\xff\xff", "exceeds the limit"),
+        (b"\x00\x00\x00\x12\x92\xa6events\x91\x93\xa4text\x01\xa1\xff", "cannot be read"),
+    ],
+    ids=["oversized", "no UTF-8"],
+)
+def test_garbage_from_a_runner_fails_its_requests(ask, garbage, why):
     async def main():
         async with transport.listen(frames.REPLIES) as listener:
             _, writer = await raw(listener.address)
@@ -177,9 +187,9 @@ def test_garbage_from_a_runner_fails_its_requests(ask):
             connection = await listener.accept()
             engine = RemoteEngine(connection, await greet(connection))
             closing = asyncio.create_task(engine.close())
-            writer.write(b"\xff\xff\xff\xff")
+            writer.write(garbage)
             await closing
-            with pytest.raises(RunnerDied, match="exceeds the limit"):
+            with pytest.raises(RunnerDied, match=why):
                 await anext(engine.generate(ask("anybody?")))
 
     asyncio.run(main())

@@ -55,6 +55,8 @@ class MisbehavingEngine:
                 raise ContextLengthExceeded(n_prompt=100, n_ctx=64)
             if words[0] == "bug":
                 raise ZeroDivisionError("a private detail")
+            if words[0] == "surrogate":
+                yield TextDelta(request.id, "\ud800")
             if words[0] == "flood":
                 for number in range(int(words[1])):
                     yield TextDelta(request.id, f"{number} ")

@@ -223,9 +223,20 @@ class Host:
         self._flushing = False
         try:
             self._connection.send(*([Events(tuple(events))] if events else []), *replies)
-        except frames.FrameTooLarge as error:
-            gone = {event.request_id for event in events}
-            self._connection.send(Events(tuple(failures.failed(request_id, error) for request_id in gone)), *replies)
+        except Exception:  # one of them is too large, or holds what msgpack cannot: the others shall not fail with it
+            self._flush_apart(events)
+            self._connection.send(*replies)
+
+    def _flush_apart(self, events: list[Event]) -> None:
+        """Send each request's events in a frame of its own; a request whose events cannot be sent has failed."""
+        for request_id in dict.fromkeys(event.request_id for event in events):
+            try:
+                self._connection.send(Events(tuple(event for event in events if event.request_id == request_id)))
+            except Exception as error:
+                traceback.print_exc()
+                if task := self._tasks.get(request_id):
+                    task.cancel()
+                self._connection.send(Events((failures.failed(request_id, error),)))
 
     async def _beat(self, engine: Engine) -> None:
         while True:

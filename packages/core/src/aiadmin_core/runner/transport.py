@@ -83,7 +83,7 @@ class Connection(Generic[Incoming]):
                 return None
         try:
             return self._decoder.decode(self._payloads.popleft())
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise frames.FrameError(f"a message cannot be read: {error}") from None
 
     def close(self) -> None:
