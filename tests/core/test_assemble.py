@@ -8,7 +8,14 @@ import pytest
 
 from aiadmin_core.assemble import assemble
 from aiadmin_core.backend import Broken
-from aiadmin_core.errors import AiAdminError, BadRequest, ContextLengthExceeded, Overloaded, UnsupportedParameter
+from aiadmin_core.errors import (
+    AiAdminError,
+    BadRequest,
+    ContextLengthExceeded,
+    EngineStopped,
+    Overloaded,
+    UnsupportedParameter,
+)
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.constraint import JsonObject, JsonSchema
 from aiadmin_core.specs.content import Message, TextPart, Tool
@@ -347,6 +354,77 @@ def test_closing_the_engine_ends_every_request():
             await waiting
         with pytest.raises(AiAdminError, match="closed"):
             await anext(whole.generate(ask()))
+
+    asyncio.run(main())
+
+
+def test_closing_waits_for_prompts_that_are_being_tokenised_though_nobody_waits_for_them():
+    """A native tokenizer is freed with its model."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    class Slow(ByteTokenizer):
+        def encode(self, text, *, special):
+            if text == "slow":
+                entered.set()
+                assert go_on.wait(10)
+                assert not engine.closed
+            return super().encode(text, special=special)
+
+    engine = FakeTokenEngine(tokenizer=Slow())
+
+    async def main():
+        whole = assembled(engine)
+        tokenizing = asyncio.create_task(whole.tokenize("slow"))
+        await until(entered.is_set)
+        tokenizing.cancel()
+        await asyncio.wait({tokenizing})
+        closing = asyncio.create_task(whole.close())
+        await asyncio.sleep(0.05)
+        assert not engine.closed
+        go_on.set()
+        await closing
+        assert engine.closed
+        with pytest.raises(EngineStopped):
+            await whole.tokenize("more")
+
+    asyncio.run(main())
+
+
+def test_the_token_engines_own_protocols_are_passed_through(tmp_path):
+    class Able(FakeTokenEngine):
+        async def embed(self, inputs):
+            return [[1.0, float(len(text))] for text in inputs]
+
+        async def score(self, query, documents):
+            return [float(query in document) for document in documents]
+
+        async def load_adapter(self, digest, path):
+            self.adapter = (digest, path)
+
+    engine = Able(capabilities=Capabilities(protocols=frozenset({"embed", "score", "adapters"})))
+
+    async def main():
+        whole = assembled(engine)
+        assert whole.capabilities.protocols == {"tokenize", "embed", "score", "adapters"}
+        assert await whole.embed(["abc"]) == [[1.0, 3.0]]
+        assert await whole.score("a", ["abc", "b"]) == [1.0, 0.0]
+        await whole.load_adapter("sha256:0", tmp_path)
+        assert engine.adapter == ("sha256:0", tmp_path)
+        await whole.close()
+
+    asyncio.run(main())
+
+
+def test_a_dialect_that_cannot_look_at_a_template_is_passed_over():
+    class Broken:
+        def recognises(self, template):
+            raise ZeroDivisionError
+
+    async def main():
+        spec = ModelSpec(name="fake", digest="", format="other", files=(), template=THINKING)
+        whole = assemble(FakeTokenEngine(), spec, reasoning_dialects=[Broken()], tool_dialects=[Broken()])
+        assert whole.capabilities.reasoning
+        await whole.close()
 
     asyncio.run(main())
 

@@ -7,16 +7,27 @@ calls are the loop's work, in one `Generation` for each request.
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import msgspec
 
-from .backend import Engine, Matcher, StepEvent, TokenEngine, TokenRequest
-from .errors import AiAdminError, BadRequest, ContextLengthExceeded
+from .backend import (
+    Engine,
+    Matcher,
+    StepEvent,
+    SupportsAdapters,
+    SupportsEmbed,
+    SupportsScore,
+    TokenEngine,
+    TokenRequest,
+)
+from .errors import BadRequest, ContextLengthExceeded, EngineStopped
 from .plugins import load_plugins
 from .refuse import unsupported
 from .specs.capabilities import Capabilities, ConstraintKind
@@ -34,8 +45,12 @@ from .text.reasoning import DIALECTS, ReasoningDialect, detect
 from .tool_calls import ToolDialect
 from .tool_calls.choice import enforced, offered
 
+Result = TypeVar("Result")
+
 _CONSTRAINTS: frozenset[ConstraintKind] = frozenset({"json_object", "json_schema", "regex", "choice", "lark"})
 _NO_LIMIT = 2**31 - 1
+_N_WORKERS = 8
+"""Threads that render and tokenise."""
 
 
 def assemble(
@@ -79,6 +94,7 @@ class AssembledEngine:
         self._ids = itertools.count(1)  # the engine's own: a caller may use an id again while events are on their way
         self._generations: dict[int, Generation] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._workers = ThreadPoolExecutor(_N_WORKERS, thread_name_prefix="aiadmin-text")
         self._closed = False
         self.capabilities = _capabilities(
             engine.capabilities,
@@ -93,9 +109,9 @@ class AssembledEngine:
         if refusal := unsupported(request, self.capabilities):
             raise refusal
         self._start()
-        prepared, tail = await asyncio.to_thread(self._prepare, request, next(self._ids))
+        prepared, tail = await self._on_worker(self._prepare, request, next(self._ids))
         if self._closed:
-            raise AiAdminError("The engine is closed.")
+            raise EngineStopped("The engine is closed.")
         generation = Generation(
             request.id,
             self._pipelines(request, tail),
@@ -116,17 +132,35 @@ class AssembledEngine:
     async def tokenize(self, input: str | tuple[Message, ...], *, special: bool = False) -> list[int]:
         """See `backend.SupportsTokenize`."""
         if isinstance(input, str):
-            return await asyncio.to_thread(self._tokenizer.encode, input, special=special)
-        rendered = await asyncio.to_thread(self._writer.write, ChatInput(messages=tuple(input)))
+            return await self._on_worker(partial(self._tokenizer.encode, input, special=special))
+        rendered = await self._on_worker(self._writer.write, ChatInput(messages=tuple(input)))
         return rendered.tokens
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         """See `backend.SupportsTokenize`. Control tokens are shown by their text."""
+        return await self._on_worker(self._detokenize, tokens)
+
+    def _detokenize(self, tokens: Sequence[int]) -> str:
         if any(not 0 <= token < self._tokenizer.n_vocab for token in tokens):
             raise BadRequest(f"Token ids lie between 0 and {self._tokenizer.n_vocab - 1}.", param="tokens")
         detokenizer = Detokenizer()
         pieces = [self._control_texts.get(token) or self._tokenizer.piece(token) for token in tokens]
         return "".join(map(detokenizer.feed, pieces)) + detokenizer.flush()
+
+    async def embed(self, inputs: Sequence[str | tuple[int, ...]]) -> list[list[float]]:
+        """See `backend.SupportsEmbed`. This and the next two are the token engine's own, where it names them."""
+        self._start()
+        return await cast(SupportsEmbed, self._engine).embed(inputs)
+
+    async def score(self, query: str, documents: Sequence[str]) -> list[float]:
+        """See `backend.SupportsScore`."""
+        self._start()
+        return await cast(SupportsScore, self._engine).score(query, documents)
+
+    async def load_adapter(self, digest: str, path: Path) -> None:
+        """See `backend.SupportsAdapters`."""
+        self._start()
+        await cast(SupportsAdapters, self._engine).load_adapter(digest, path)
 
     def stats(self) -> EngineStats:
         """See `backend.Engine`."""
@@ -136,8 +170,16 @@ class AssembledEngine:
         """See `backend.Engine`."""
         self._closed = True
         for generation in self._generations.values():
-            generation.fail(AiAdminError("The engine was closed."))
+            generation.fail(EngineStopped("The engine was closed."))
+        # Whoever renders or tokenises has to leave first: native tokenizers end with the model.
+        await asyncio.to_thread(self._workers.shutdown)
         await asyncio.to_thread(self._engine.close)
+
+    async def _on_worker(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Cancelling does not stop the thread; `close` waits for it. Raises `EngineStopped` once closed."""
+        if self._closed:
+            raise EngineStopped("The engine is closed.")
+        return await asyncio.get_running_loop().run_in_executor(self._workers, work, *arguments)
 
     def _start(self) -> None:
         first = self._loop is None
@@ -152,6 +194,8 @@ class AssembledEngine:
             self._loop.call_soon_threadsafe(self._deliver, events)
 
     def _deliver(self, events: Sequence[StepEvent]) -> None:
+        if self._closed:
+            return  # every request has been told, and the tokenizer may be gone
         for event in events:
             if generation := self._generations.get(event.request_id):
                 try:

@@ -4,6 +4,7 @@ A `ReasoningDialect` knows the markers of one family of models and recognises it
 the hook `aiadmin_reasoning_dialects`. Used by `assemble`, which asks for one splitter for each choice.
 """
 
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
@@ -102,8 +103,17 @@ DIALECTS: tuple[ReasoningDialect, ...] = (
 
 
 def detect(template: str, dialects: Iterable[Dialect]) -> Dialect | None:
-    """The first dialect, of reasoning or of tool calls, that recognises the model's chat template."""
-    return next((dialect for dialect in dialects if dialect.recognises(template)), None)
+    """The first dialect, of reasoning or of tool calls, that recognises the model's chat template. One that raises is
+    passed over: it is a plugin's, and must not keep every model from being opened."""
+    return next((dialect for dialect in dialects if _recognises(dialect, template)), None)
+
+
+def _recognises(dialect: Recognises, template: str) -> bool:
+    try:
+        return dialect.recognises(template)
+    except Exception:
+        traceback.print_exc()  # to the runner's log
+        return False
 
 
 State = Literal["start", "reasoning", "answer"]
