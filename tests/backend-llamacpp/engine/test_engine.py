@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aiadmin_core.backend import Ended, Prefilled, Sampled
-from aiadmin_core.errors import BadRequest, ContextLengthExceeded, UnsupportedParameter
+from aiadmin_core.errors import BadRequest, ContextLengthExceeded, EngineStopped, UnsupportedParameter
 from aiadmin_core.specs.prompt import MediaSegment
 
 pytestmark = pytest.mark.real_model
@@ -399,6 +399,45 @@ def test_what_cannot_be_served_is_refused(driver, options, error):
     prompt = options.pop("prompt")
 
     assert isinstance(driver.run(prompt, **options).error, error)
+
+
+def fail_decoding(driver, monkeypatch):
+    """Every step from now on fails, as on a device that is gone."""
+
+    def decode(_batch):
+        raise MemoryError("no device")
+
+    monkeypatch.setattr(driver.engine._context, "decode", decode)
+
+
+def test_an_unforeseen_error_ends_the_open_requests_and_the_engine_goes_on(small, monkeypatch):
+    with monkeypatch.context() as broken:
+        fail_decoding(small, broken)
+        assert isinstance(small.run("One, two", max_tokens=4).error, MemoryError)
+
+    assert len(small.run("One, two", max_tokens=4, ignore_eos=True).tokens) == 4
+
+
+def test_an_engine_that_fails_again_and_again_dies_and_says_so(small, monkeypatch):
+    fail_decoding(small, monkeypatch)
+    assert isinstance(small.run("One").error, MemoryError)
+
+    assert "engine thread died: MemoryError: no device" in str(small.run("Two").error)
+
+    small.engine._thread.join(10)
+    with pytest.raises(EngineStopped, match="died"):
+        small.engine.submit(None)
+    with pytest.raises(EngineStopped, match="died"):
+        small.engine.stats()
+
+
+def test_a_request_that_nobody_can_read_harms_no_other(small):
+    running = small.submit("One, two", max_tokens=30, ignore_eos=True)
+
+    assert isinstance(small.run([2**80]).error, OverflowError)
+
+    small.wait(running)
+    assert len(running.tokens) == 30
 
 
 def test_media_is_refused_by_name(driver):

@@ -1,7 +1,6 @@
 """`aiadmin_core.backend.TokenEngine` on llama.cpp: what the runner holds. Every method may be called on any thread."""
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 from aiadmin_core.backend import StepEvent, Tokenizer, TokenRequest
@@ -12,7 +11,7 @@ from ..native.context import Context
 from ..native.model import Model
 from ..tokenizer import LlamaTokenizer
 from .kv import KvCache
-from .loop import Cancel, Close, EngineLoop, Submit
+from .loop import Cancel, Close, EngineLoop
 from .scheduler import Scheduler
 from .threads import ThreadGovernor
 
@@ -70,9 +69,10 @@ class LlamaEngine:
         self._thread.start()
 
     def submit(self, request: TokenRequest) -> None:
-        """Queue `request`."""
+        """Queue `request`. Raises `EngineStopped` when the engine thread has ended; what is wrong with the request
+        itself arrives as `Broken`."""
         assert self._loop is not None, "not started"
-        self._loop.commands.put(Submit(request, time.monotonic()))
+        self._loop.submit(request)
 
     def cancel(self, request_id: int, choice: int | None = None) -> None:
         """Free the place of a request, or of one of its choices, before the next step."""
@@ -80,6 +80,7 @@ class LlamaEngine:
             self._loop.commands.put(Cancel(request_id, choice))
 
     def stats(self) -> EngineStats:
+        """Counters as they stand. Raises `EngineStopped` when the engine thread has died."""
         return self._loop.stats() if self._loop else EngineStats(kv_total=self._context.n_ctx)
 
     def close(self) -> None:

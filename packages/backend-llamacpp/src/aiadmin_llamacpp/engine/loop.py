@@ -2,6 +2,7 @@
 
 import queue
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import assert_never
 import numpy as np
 
 from aiadmin_core.backend import Broken, Ended, Prefilled, StepEvent, TokenRequest
-from aiadmin_core.errors import AiAdminError
+from aiadmin_core.errors import AiAdminError, EngineStopped
 from aiadmin_core.specs.model import EngineStats
 
 from ..native.batch import Batch
@@ -62,7 +63,10 @@ class Counters:
 
 
 class EngineLoop:
-    """Decodes until it is closed. Other threads only put commands on `commands` and call `stats`."""
+    """Decodes until it is closed.
+
+    Other threads call `submit` and `stats`, and put `Cancel` and `Close` on `commands`.
+    """
 
     def __init__(
         self, context: Context, scheduler: Scheduler, governor: ThreadGovernor, *, n_parallel: int, sink: Sink
@@ -79,23 +83,60 @@ class EngineLoop:
         self._counters = Counters()
         self._prefill_tokens_per_s = 0.0
         self._closing = False
+        self._lock = threading.Lock()
+        self._stopped: EngineStopped | None = None
+        """Why nothing can be submitted any more. Under `_lock`, so that no request is queued behind the end."""
+        self._died = False
+
+    def submit(self, request: TokenRequest) -> None:
+        """Queue `request`. Any thread. Raises `EngineStopped` once nothing is decoded any more."""
+        with self._lock:
+            if self._stopped is not None:
+                raise self._stopped
+            self.commands.put(Submit(request, time.monotonic()))
 
     def run(self) -> None:
-        """The thread's body. An error that nobody foresaw ends the requests it met, not the engine."""
+        """The thread's body. However it ends, nobody is left waiting for an event that will not come."""
+        why = EngineStopped("The engine was closed.", hint="Send the request again.")
+        try:
+            self._decode_until_closed()
+        except BaseException as error:  # the library's, which is broken for good, or a mistake of ours
+            traceback.print_exc(file=sys.stderr)  # the runner's log
+            reason = f"{type(error).__name__}: {error}".rstrip(": ")
+            why = EngineStopped(f"The engine thread died: {reason}", hint="Send the request again.")
+            self._died = True
+        with self._lock:
+            self._stopped = why
+        self._fail_all(why)
+        while not self.commands.empty():
+            if isinstance(command := self.commands.get(), Submit):
+                self._events.append(Broken(command.request.id, why))
+        self._report()
+
+    def _decode_until_closed(self) -> None:
+        """An error that nobody foresaw ends the requests it met, and decoding goes on with an empty cache. It is raised
+        where not one step went well since the last one."""
+        n_steps_before = -1
         while not self._closing:
             try:
                 self._take_commands(block=not self._scheduler.has_work)  # sleep only when nothing can be decoded
                 if self._scheduler.has_work and not self._closing:
                     self._step()
             except Exception as error:
+                if self._counters.n_steps == n_steps_before:
+                    raise
+                n_steps_before = self._counters.n_steps
                 traceback.print_exc(file=sys.stderr)
                 self._fail_all(error)
             self._report()
-        self._fail_all(AiAdminError("The engine was closed.", hint="Send the request again."))
-        self._report()
 
     def stats(self) -> EngineStats:
-        """Counters as they stand. Any thread: each number is right, though not all of the same step."""
+        """Counters as they stand. Any thread: each number is right, though not all of the same step.
+
+        Raises `EngineStopped` where the thread has died.
+        """
+        if self._died and self._stopped is not None:
+            raise self._stopped
         counters, scheduler = self._counters, self._scheduler
         return EngineStats(
             n_running=scheduler.n_running,
@@ -136,12 +177,17 @@ class EngineLoop:
                     assert_never(command)
 
     def _accept(self, request: TokenRequest, at: float) -> None:
-        n_ctx, n_vocab = self._scheduler.kv.n_cells, self._context.n_vocab
         try:
-            tokens = check(request, n_ctx=n_ctx, n_vocab=n_vocab, n_parallel=self._n_parallel)
-        except AiAdminError as error:
+            self._scheduler.add(self._sequence(request, at))
+        except Exception as error:  # what is wrong with a request is its own trouble
+            if not isinstance(error, AiAdminError):
+                traceback.print_exc(file=sys.stderr)
             self._events.append(Broken(request.id, error))
-            return
+
+    def _sequence(self, request: TokenRequest, at: float) -> states.Sequence:
+        """Raises `BadRequest`."""
+        n_ctx, n_vocab = self._scheduler.kv.n_cells, self._context.n_vocab
+        tokens = check(request, n_ctx=n_ctx, n_vocab=n_vocab, n_parallel=self._n_parallel)
         self._counters.n_arrived += 1
         job = states.Job(
             request=request,
@@ -163,7 +209,7 @@ class EngineLoop:
             )
             for index in range(request.n)
         ]
-        self._scheduler.add(states.Sequence(job, TokenBuffer(tokens, spare=min(job.max_tokens, 1024)), choices))
+        return states.Sequence(job, TokenBuffer(tokens, spare=min(job.max_tokens, 1024)), choices)
 
     def _cancel(self, request_id: int, choice: int | None = None) -> bool:
         """Free the place of a request, or of one of its choices. False if there was none."""
