@@ -422,3 +422,11 @@ def test_what_cannot_be_served_is_refused_by_name(tiny, settings, error, param):
 def test_token_ids_outside_the_vocabulary_never_reach_the_model(tiny):
     assert isinstance(tiny.ask([1, 2, 10**6]).error, BadRequest)
     assert isinstance(tiny.ask([-1]).error, BadRequest)
+
+
+def test_a_request_that_nobody_can_read_harms_no_other(tiny):
+    other = tiny.submit(PROMPTS[0], max_tokens=20)
+
+    assert isinstance(tiny.ask(PROMPTS[1], matchers=()).error, IndexError)
+
+    assert len(other.wait().tokens()) == 20

@@ -132,7 +132,9 @@ class EngineLoop:
         else:
             try:
                 job = make_job(command, self._model)
-            except AiAdminError as error:
+            except Exception as error:  # what is wrong with a request is its own trouble
+                if not isinstance(error, AiAdminError):
+                    traceback.print_exc(file=sys.stderr)
                 self._events.append(Broken(command.request.id, error))
             else:
                 self.jobs[command.request.id] = job
@@ -234,9 +236,8 @@ class EngineLoop:
             return
         for row, sequence in enumerate(sequences):
             job = sequence.job
-            tokens = (*job.prompt, *sequence.tokens)
             if sequence.over and job.request.n == 1:  # of several, rarely the one that the next turn goes on from
-                kept = tokens[: sequence.n_cells]
+                kept = (*job.prompt, *sequence.tokens)[: sequence.n_cells]
                 self._prompt_cache.keep(job.request.cache_salt, kept, self._batch.extract(row))
         self._batch.retain(rows)
 

@@ -46,7 +46,8 @@ class EngineOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How to open a model. None leaves the choice to the backend."""
 
     n_ctx: int | None = None
-    """Tokens of context shared by all sequences."""
+    """Tokens of context: the most a prompt and its answer may have together. A backend with one cache of a fixed size
+    shares it among all sequences (llama.cpp); one whose cache grows has room for more of them (MLX)."""
     n_batch: int | None = None
     """Most tokens in one decode step."""
     n_parallel: int | None = None
