@@ -151,3 +151,9 @@ def test_what_cannot_be_asked_is_refused(reference: str, error: type[AiAdminErro
     with pytest.raises(error, match=words):
         asyncio.run(fetch(reference, tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("host", ["x\x01y", "a" * 70 + ".example", "xn--a"])
+def test_a_host_that_cannot_exist_is_a_clear_error(host, tmp_path):
+    with pytest.raises(PullFailed, match="no host name"):
+        OpenAISource().fetch(f"openai:http://{host}/v1#m", workdir=tmp_path, progress=lambda _: None)

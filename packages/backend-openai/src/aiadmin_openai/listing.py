@@ -61,6 +61,8 @@ def ask(url: str, *, headers: Mapping[str, str], timeout_s: float) -> Listing:
         response = httpx.get(f"{url}/models", headers=dict(headers), timeout=timeout_s)
     except httpx.HTTPError as error:
         return Listing(host=host, error=describe(error))
+    except (httpx.InvalidURL, UnicodeError):  # the latter from names that no DNS could hold
+        return Listing(host=host, error="that is no host name")
     if response.status_code in (404, 405):
         return Listing(host=host, lists=False)
     if response.status_code in (401, 403):
