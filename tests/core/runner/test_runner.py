@@ -210,6 +210,17 @@ def test_heartbeats_bring_the_engines_counters(start_runner, ask):
     asyncio.run(main())
 
 
+def test_who_has_an_answer_finds_it_counted(start_runner, ask):
+    async def main():
+        async with start_runner() as runner:
+            engine = await runner.engine()
+            for n_answers in (1, 2, 3):
+                await collect(engine.generate(ask("two words")))
+                assert engine.stats().n_completion_tokens == 2 * n_answers
+
+    asyncio.run(main())
+
+
 def test_a_runner_whose_engine_is_dead_ends_so_that_another_can_start(start_runner, ask):
     async def main():
         async with start_runner() as runner:

@@ -38,6 +38,7 @@ class MisbehavingEngine:
         self.journal = Path(model.parameters["journal"]) if "journal" in model.parameters else None
         self.n_running = 0
         self.n_cancelled = 0
+        self.n_completion_tokens = 0
         self.is_dead = False
 
     def write(self, line: str) -> None:
@@ -81,6 +82,7 @@ class MisbehavingEngine:
                 raise BadRequest("Spoilt.", hint="Send less.", param="messages")
             if words[0] == "think":
                 yield ReasoningDelta(request.id, "hm")
+            self.n_completion_tokens += len(words)
             yield Finished(request.id, "stop", Usage(completion_tokens=len(words)))
         except (GeneratorExit, asyncio.CancelledError):
             self.n_cancelled += 1
@@ -92,7 +94,9 @@ class MisbehavingEngine:
     def stats(self) -> EngineStats:
         if self.is_dead:
             raise EngineStopped("The engine thread died.")
-        return EngineStats(n_running=self.n_running, n_cancelled=self.n_cancelled)
+        return EngineStats(
+            n_running=self.n_running, n_cancelled=self.n_cancelled, n_completion_tokens=self.n_completion_tokens
+        )
 
     async def tokenize(self, input: str, *, special: bool = False) -> list[int]:
         return [ord(character) for character in input]

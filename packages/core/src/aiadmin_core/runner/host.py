@@ -18,8 +18,7 @@ from .. import __version__
 from ..backend import Backend, Engine
 from ..errors import AiAdminError, BadRequest, EngineStopped, NoBackend
 from ..plugins import load_plugins
-from ..specs.events import Event
-from ..specs.model import EngineStats
+from ..specs.events import Event, Finished
 from ..specs.request import GenerateRequest
 from . import calls, failures, frames, transport
 from .messages import (
@@ -221,6 +220,9 @@ class Host:
         events, self._events = self._events, []
         replies, self._replies = self._replies, []
         self._flushing = False
+        if self._engine is not None and any(isinstance(event, Finished) for event in events):
+            # Whoever has an answer finds it counted.
+            self._connection.send(_pulse(self._engine))
         try:
             self._connection.send(*([Events(tuple(events))] if events else []), *replies)
         except Exception:  # one of them is too large, or holds what msgpack cannot: the others shall not fail with it
@@ -240,13 +242,16 @@ class Host:
 
     async def _beat(self, engine: Engine) -> None:
         while True:
-            try:
-                stats = engine.stats()
-            except EngineStopped as error:
-                print(error, file=sys.stderr)  # noqa: T201 - the runner's log
-                leave(1)  # nothing comes of this process any more: the server starts another
-            except Exception:
-                traceback.print_exc()
-                stats = EngineStats()
-            self._connection.send(Heartbeat(stats=stats))
+            self._connection.send(_pulse(engine))
             await asyncio.sleep(HEARTBEAT_S)
+
+
+def _pulse(engine: Engine) -> Heartbeat:
+    try:
+        return Heartbeat(stats=engine.stats())
+    except EngineStopped as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the runner's log
+        leave(1)  # nothing comes of this process any more: the server starts another
+    except Exception:
+        traceback.print_exc()
+        return Heartbeat()
