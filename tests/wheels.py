@@ -26,6 +26,10 @@ assert not loaded, loaded
 
 COMBINATIONS: dict[str, tuple[list[str], list[list[str]]]] = {
     "core": (["aiadmin-core"], []),
+    "core[testing]+echo": (
+        ["aiadmin-core[testing]", "aiadmin-backend-echo"],
+        [["pytest", "-q", "--pyargs", "aiadmin_core.testing", "--aiadmin-backend", "echo"]],
+    ),
     "server+echo": (
         ["aiadmin-server", "aiadmin-backend-echo"],
         [

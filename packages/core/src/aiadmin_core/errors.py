@@ -35,7 +35,10 @@ class AiAdminError(Exception):
         self.param = param
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
+        if not self.hint:
+            return self.message
+        end = "" if self.message.endswith((".", "!", "?", ":")) else "."  # it may quote a log
+        return f"{self.message}{end} {self.hint}"
 
 
 class BadRequest(AiAdminError):

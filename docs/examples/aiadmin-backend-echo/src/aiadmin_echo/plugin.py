@@ -19,7 +19,7 @@ ECHO = ModelSpec(name="echo", digest="echo", format="other", files=())
 class EchoEngine:
     """Messages in, events out; closing the generator cancels the request."""
 
-    capabilities = Capabilities()
+    capabilities = Capabilities(sampling=frozenset({"temperature", "seed"}))  # no chance in an echo
     facts = ModelFacts(architecture="echo")
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
