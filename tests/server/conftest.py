@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -159,6 +160,8 @@ class Served:
     router: FakeRouter
     http: httpx.AsyncClient
     openai: openai.AsyncOpenAI
+    stop: Callable[[], None]
+    """What a signal does."""
 
     async def chat(self, **fields: Any) -> httpx.Response:
         """Post a chat completion; the least a request needs is filled in."""
@@ -203,7 +206,8 @@ def serve(tmp_path: Path) -> Serve:
                 httpx.AsyncClient(base_url=url, timeout=30) as http,
                 openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
             ):
-                yield Served(url=url, port=port, engine=engine, router=router, http=http, openai=client)
+                stop = partial(setattr, server, "should_exit", True)
+                yield Served(url=url, port=port, engine=engine, router=router, http=http, openai=client, stop=stop)
         finally:
             server.should_exit = True
             await running

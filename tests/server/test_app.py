@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import subprocess
 import sys
@@ -80,3 +81,33 @@ def test_a_stream_that_will_not_end_does_not_hold_the_server_up(serve, monkeypat
             await asyncio.gather(asking, return_exceptions=True)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_request_that_outlasts_the_server_is_told_so(serve, monkeypatch, caplog, stream):
+    """A stream ends with an error, and what had not begun is 503; nothing is logged with a traceback."""
+    monkeypatch.setattr("aiadmin_server.app.SHUTDOWN_S", 0.2)
+
+    async def endless(request):
+        yield Started(request.id, 1)
+        while True:
+            yield TextDelta(request.id, "word ")
+            await asyncio.sleep(0.01)
+
+    async def main() -> str:
+        async with asyncio.timeout(10), serve(script=endless) as server:
+            asking = asyncio.create_task(server.chat(stream=stream))
+            await server.engine.begun.wait()
+            server.stop()
+            answer = await asking
+            assert answer.status_code == (200 if stream else 503)
+            return answer.text
+
+    last = asyncio.run(main()).strip().rpartition("\n")[2]
+
+    error = json.loads(last.removeprefix("data: "))["error"]
+    assert (error["message"], error["code"]) == (
+        "The server is shutting down. Try again when it is back.",
+        "shutting_down",
+    )
+    assert not [record for record in caplog.records if record.exc_info]

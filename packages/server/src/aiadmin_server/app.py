@@ -3,6 +3,7 @@
 `create_app` makes the Litestar application, whose lifespan owns the router; `cli._serving` runs it until a signal.
 """
 
+import asyncio
 import contextlib
 import errno
 import logging
@@ -39,6 +40,8 @@ MAX_BODY_BYTES = 100 * 1024 * 1024
 """Room for images and long conversations; more is 413."""
 SHUTDOWN_S = 10
 """How long running requests may take to end after a signal."""
+LAST_WORDS_S = 5
+"""How long those that did not may take to tell their clients so."""
 HANDLERS = (
     chat.create_chat_completion,
     completions.create_completion,
@@ -134,13 +137,13 @@ def uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=SHUTDOWN_S,
+        timeout_graceful_shutdown=SHUTDOWN_S + LAST_WORDS_S,
         timeout_keep_alive=75,  # longer than clients keep theirs, so that they close first
     )
 
 
 class Server(uvicorn.Server):
-    """uvicorn, telling where it listens before it takes its first request."""
+    """uvicorn, telling where it listens before it takes its first request, and ending requests with an answer."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[str, int], None] | None) -> None:
         super().__init__(config)
@@ -151,6 +154,19 @@ class Server(uvicorn.Server):
         if self.started and self._on_ready and sockets:
             host, port = sockets[0].getsockname()[:2]
             self._on_ready(host, port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Give running requests `SHUTDOWN_S`. Those left are cancelled, which `identified` tells their clients."""
+        ending = asyncio.create_task(self._cancel_requests())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            ending.cancel()
+
+    async def _cancel_requests(self) -> None:
+        await asyncio.sleep(SHUTDOWN_S)
+        for request in list(self.server_state.tasks):
+            request.cancel()
 
 
 def bind(settings: Settings) -> socket.socket:

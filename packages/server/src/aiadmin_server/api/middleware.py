@@ -4,6 +4,7 @@ Outermost first: `identified` (id, count, last resort for errors), then plugins'
 (Host and Origin), then `authenticated`.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable
 
@@ -27,6 +28,12 @@ class Forbidden(AiAdminError):
     code, status = "forbidden", 403
 
 
+class ShuttingDown(AiAdminError):
+    """The server ends, and the request did not end in time."""
+
+    code, status = "shutting_down", 503
+
+
 def identified(app: ASGIApp, metrics: Metrics) -> ASGIApp:
     """Give each request an id (`x-request-id`) and one spelling of its path, count it, and answer what nothing else has
     caught."""
@@ -39,12 +46,16 @@ def identified(app: ASGIApp, metrics: Metrics) -> ASGIApp:
         state = scope.setdefault("state", {})
         request_id = state["request_id"] = "req_" + secrets.token_hex(12)
         status = ClientLeft.status
+        is_stream = has_ended = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_stream, has_ended
             if message["type"] == "http.response.start":
                 status = message["status"]
+                is_stream = dict(message["headers"]).get(b"content-type", b"").startswith(b"text/event-stream")
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            elif message["type"] == "http.response.body":
+                has_ended = not message["more_body"]
             await send(message)
 
         try:
@@ -53,6 +64,15 @@ def identified(app: ASGIApp, metrics: Metrics) -> ASGIApp:
             if status != ClientLeft.status:
                 raise  # the response has begun: the connection is closed
             await send_error(error, scope, send_with_id)
+        except asyncio.CancelledError:  # by the server, which ends: a client that leaves cancels less
+            ending = ShuttingDown("The server is shutting down.", hint="Try again when it is back.")
+            if status == ClientLeft.status:
+                await send_error(ending, scope, send_with_id)
+            elif is_stream and not has_ended:
+                _, body = told(ending, scope)
+                await send({"type": "http.response.body", "body": b"data: " + body + b"\n\n", "more_body": False})
+            elif not has_ended:
+                raise
         finally:
             endpoint = scope.get("path_template") or "other"
             metrics.answered(endpoint=endpoint, model=state.get("model", ""), status=status)

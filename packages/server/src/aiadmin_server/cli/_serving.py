@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -27,6 +28,13 @@ class Server(app.Server):
         if self.should_exit and sig == signal.SIGINT:
             os._exit(128 + sig)  # the runners see their connections close, and end
         self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does, saying what is waited for."""
+        if n_running := len(self.server_state.tasks):
+            waited_for = "1 request is" if n_running == 1 else f"{n_running} requests are"
+            remark(f"Ending when {waited_for} answered; Ctrl-C again ends at once.")
+        await super().shutdown(sockets)
 
 
 def serve(settings: Settings, *, log_level: str, on_ready: Callable[[str, int], None], child: bool) -> None:
