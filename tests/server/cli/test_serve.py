@@ -42,7 +42,8 @@ def test_a_second_ctrl_c_ends_the_server_at_once(serving):
     server = serving()
     slow = {"model": "echo", "stream": True, "messages": [{"role": "user", "content": "slow"}]}
     with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=slow) as response:
-        next(response.iter_lines())
+        lines = response.iter_lines()  # kept: dropping it closes the connection
+        next(lines)
         server.send_signal(signal.SIGINT)
         assert server.stderr.readline() == "Ending when 1 request is answered; Ctrl-C again ends at once.\n"
         asked = time.monotonic()
