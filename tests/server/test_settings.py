@@ -101,6 +101,7 @@ def test_every_variable_is_read():
         "AIADMIN_IN_PROCESS": "1",
         "AIADMIN_UNKNOWN_FIELDS": "ignore",
         "AIADMIN_ORIGINS": "https://a.example, https://b.example",
+        "AIADMIN_API_KEY": "sk-1",
         "AIADMIN_DEBUG": "1",
         "AIADMIN_NOHISTORY": "1",
     }
@@ -114,3 +115,9 @@ def test_every_variable_is_read():
 def test_a_word_that_means_nothing_is_refused():
     with pytest.raises(BadRequest, match="AIADMIN_UNKNOWN_FIELDS is refuse or ignore, not 'drop'"):
         load_settings({"AIADMIN_UNKNOWN_FIELDS": "drop"})
+
+
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown():
+    with pytest.raises(BadRequest, match="AIADMIN_API_KEY") as caught:
+        load_settings({"AIADMIN_API_KEY": "sk-sécret"})
+    assert "cret" not in f"{caught.value} {caught.value.hint}"

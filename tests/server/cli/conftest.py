@@ -23,7 +23,7 @@ AIADMIN = (sys.executable, "-m", "aiadmin_server")
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty state folder for this test's commands; no server at its address, no plugins but our own."""
-    for variable in ("AIADMIN_MODELS", "AIADMIN_DEBUG", "AIADMIN_NOHISTORY"):
+    for variable in ("AIADMIN_MODELS", "AIADMIN_DEBUG", "AIADMIN_NOHISTORY", "AIADMIN_API_KEY"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("AIADMIN_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("AIADMIN_HOST", "127.0.0.1:9")  # the discard port: nobody listens

@@ -1,5 +1,6 @@
 """Who listens at an address, and what errors say."""
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,6 +15,9 @@ class Stranger(BaseHTTPRequestHandler):
     """Some other server, with a path like ours; streams an answer that breaks off."""
 
     def do_GET(self):
+        if self.path == "/key":
+            self._send(json.dumps({"key": self.headers["authorization"]}).encode(), "application/json")
+            return
         self._send(b'{"version": "0.9.1"}', "application/json")
 
     def do_POST(self):
@@ -102,3 +106,11 @@ def test_a_version_that_cannot_be_read_is_unknown():
 )
 def test_every_shape_of_error_has_a_message(body, message):
     assert refusal(body, status=500).message == message
+
+
+def test_the_key_is_sent_where_there_is_one_and_a_401_names_its_variable(stranger):
+    with Client(stranger, "sk-1") as client:
+        assert client.get("/key") == {"key": "Bearer sk-1"}
+    with Client(stranger) as client:
+        assert client.get("/key") == {"key": None}
+    assert "AIADMIN_API_KEY" in refusal({"error": {"message": "Incorrect API key provided."}}, status=401).hint

@@ -219,7 +219,7 @@ def _store(settings: Settings) -> Finding:
 def _server(settings: Settings) -> Finding:
     from .cli._client import probe
 
-    listener = probe(settings.url)
+    listener = probe(settings.url, settings.api_key)
     return server_finding(settings.url, listener.kind, listener.version)
 
 

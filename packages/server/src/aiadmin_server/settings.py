@@ -40,6 +40,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Open engines in the server's own process: for debugging, and for backends with nothing native."""
     ignore_unknown_fields: bool = False
     """Drop request fields that nobody knows, naming them in a header, instead of refusing them."""
+    api_key: str = ""
+    """What the command line shows a server that asks who it is."""
     keep_history: bool = True
     """Whether chats on the terminal keep what is typed."""
     origins: tuple[str, ...] = ()
@@ -72,6 +74,8 @@ FIELDS: dict[str, str] = {
     "AIADMIN_ORIGINS": "Origins of web pages that may use the server besides those of this machine, separated by "
     "commas; `*` stands for anything (`https://*.example.org`). Default: none.",
     "AIADMIN_PLUGINS": "Which plugins to load: `echo,mlx` only those, in this order; `-mlx` all but that one.",
+    "AIADMIN_API_KEY": "The API key that `aiadmin run`, `ps`, `stop`, `show` and `doctor` send to the server, "
+    "where a plugin of it asks for one.",
     "AIADMIN_NOHISTORY": "`1` keeps no history of what is typed in `aiadmin run`.",
     "AIADMIN_DEBUG": "`1` logs more and shows tracebacks.",
 }
@@ -104,6 +108,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         in_process=_switch(get("AIADMIN_IN_PROCESS")),
         ignore_unknown_fields=_choice("AIADMIN_UNKNOWN_FIELDS", get("AIADMIN_UNKNOWN_FIELDS"), ("refuse", "ignore"))
         == "ignore",
+        api_key=_key("AIADMIN_API_KEY", get("AIADMIN_API_KEY")),
         keep_history=not _switch(get("AIADMIN_NOHISTORY")),
         origins=tuple(origin.strip() for origin in get("AIADMIN_ORIGINS").split(",") if origin.strip()),
         debug=_switch(get("AIADMIN_DEBUG")),
@@ -153,6 +158,13 @@ def _choice(name: str, text: str, choices: tuple[str, ...]) -> str:
     if chosen not in choices:
         raise BadRequest(f"{name} is {' or '.join(choices)}, not '{text}'.", hint="Unset it, or correct it.")
     return chosen
+
+
+def _key(name: str, text: str) -> str:
+    """As it goes into a header. What it is, is not said in the error."""
+    if not (text.isascii() and text.isprintable()):
+        raise BadRequest(f"{name} holds characters that no API key has.", hint="Unset it, or correct it.")
+    return text
 
 
 def _switch(text: str) -> bool:

@@ -44,10 +44,10 @@ class Listener:
     """Of an aiadmin."""
 
 
-def probe(url: str) -> Listener:
+def probe(url: str, api_key: str = "") -> Listener:
     """Ask who listens at `url`. Never raises; takes at most a few seconds."""
     try:
-        with httpx.Client(base_url=url, trust_env=False, timeout=PROBE_TIMEOUT_S) as http:
+        with httpx.Client(base_url=url, headers=_headers(api_key), trust_env=False, timeout=PROBE_TIMEOUT_S) as http:
             if not http.get("/").text.startswith(GREETING):  # others have `/api/version` too
                 return Listener(kind="stranger")
             return Listener(kind="aiadmin", version=version_in(http.get("/api/version")))
@@ -69,9 +69,9 @@ def version_in(response: httpx.Response) -> str:
 class Client:
     """A connection to one AiAdmin server."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, api_key: str = "") -> None:
         self.url = url
-        self._http = httpx.Client(base_url=url, trust_env=False, timeout=ANSWER_TIMEOUT)
+        self._http = httpx.Client(base_url=url, headers=_headers(api_key), trust_env=False, timeout=ANSWER_TIMEOUT)
 
     def __enter__(self) -> Self:
         return self
@@ -116,11 +116,11 @@ class Client:
             raise ServerNotRunning(message, hint="The server's log says why.") from error
 
 
-def connect(url: str) -> Client:
+def connect(url: str, api_key: str = "") -> Client:
     """A client of the AiAdmin server at `url`. Raises `ServerNotRunning` where there is none."""
-    listener = probe(url)
+    listener = probe(url, api_key)
     if listener.kind == "aiadmin":
-        return Client(url)
+        return Client(url, api_key)
     raise not_running(url, stranger=listener.kind == "stranger")
 
 
@@ -132,6 +132,10 @@ def not_running(url: str, *, stranger: bool = False) -> ServerNotRunning:
             hint="Name another address in AIADMIN_HOST (127.0.0.1:11435), for `aiadmin serve` as for this command.",
         )
     return ServerNotRunning(f"No server is running at {url}.", hint="Start it with `aiadmin serve`.")
+
+
+def _headers(api_key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {api_key}"} if api_key else {}
 
 
 def _body(response: httpx.Response) -> Any:
@@ -147,7 +151,8 @@ def _body(response: httpx.Response) -> Any:
 def refusal(body: Any, *, status: int) -> ServerRefused:
     """The error in `{"error": {"message", "code", ...}}` or `{"error": "..."}`."""
     error = body.get("error") if isinstance(body, dict) else None
+    hint = "The key this command sends is that in AIADMIN_API_KEY." if status == 401 else ""
     if isinstance(error, dict):
         message = str(error.get("message") or f"The server answered {status}.")
-        return ServerRefused(message, code=str(error.get("code") or ""), status=status)
-    return ServerRefused(str(error or f"The server answered {status}."), code="", status=status)
+        return ServerRefused(message, code=str(error.get("code") or ""), status=status, hint=hint)
+    return ServerRefused(str(error or f"The server answered {status}."), code="", status=status, hint=hint)

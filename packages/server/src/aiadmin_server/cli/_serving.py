@@ -44,7 +44,7 @@ def serve(settings: Settings, *, log_level: str, on_ready: Callable[[str, int], 
     try:
         listening = app.bind(settings)
     except app.PortInUse:
-        raise in_use(settings, probe(settings.url)) from None
+        raise in_use(settings, probe(settings.url, settings.api_key)) from None
     with listening:
         server = Server(app.uvicorn_config(app.create_app(settings), settings), on_ready)
         if child:

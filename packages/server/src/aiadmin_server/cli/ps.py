@@ -20,7 +20,8 @@ def command(as_json: bool) -> None:
     from ._client import connect
     from ._output import print_json, remark, table
 
-    with connect(load_settings().url) as server:
+    settings = load_settings()
+    with connect(settings.url, settings.api_key) as server:
         loaded = server.get("/api/ps")
     if as_json:
         print_json(loaded)

@@ -81,12 +81,12 @@ def _reach_server(settings: Settings, stack: ExitStack) -> "Client":
     from ._client import Client, not_running, probe
     from ._own_server import OwnServer
 
-    listener = probe(settings.url)
+    listener = probe(settings.url, settings.api_key)
     if listener.kind == "aiadmin":
-        return stack.enter_context(Client(settings.url))
+        return stack.enter_context(Client(settings.url, settings.api_key))
     if not is_this_machine(settings.host):
         raise not_running(settings.url, stranger=listener.kind == "stranger")
-    return stack.enter_context(Client(stack.enter_context(OwnServer()).url))
+    return stack.enter_context(Client(stack.enter_context(OwnServer()).url, settings.api_key))
 
 
 def _make_available(client: "Client", model: str, settings: Settings, *, chatting: bool) -> None:

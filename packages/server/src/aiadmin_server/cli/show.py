@@ -119,7 +119,7 @@ def _loaded(resolved: str, settings: "Settings") -> dict[str, Any] | None:
     from ._client import ServerNotRunning, ServerRefused, connect
 
     try:
-        with connect(settings.url) as server:
+        with connect(settings.url, settings.api_key) as server:
             models = server.get("/api/ps")["models"]
     except (ServerNotRunning, ServerRefused):  # one that wants to know who asks, say
         return None

@@ -16,6 +16,7 @@ def command(name: str) -> None:
     from ._client import connect
     from ._output import remark
 
-    with connect(load_settings().url) as server:
+    settings = load_settings()
+    with connect(settings.url, settings.api_key) as server:
         stopped = server.post("/api/stop", {"model": name})["stopped"]
     remark(f"Stopped {name}." if stopped else f"{name} is not loaded.")
