@@ -36,7 +36,9 @@ def main() -> None:
         shown = subprocess.run(
             [AIADMIN, "show", "smollm2", "--json"], env=environment, check=True, capture_output=True, text=True
         )
-        model_file = next(file["path"] for file in json.loads(shown.stdout)["files"] if file["role"] == "model")
+        model_file = next(
+            file["path"] for file in json.loads(shown.stdout)["model"]["files"] if file["role"] == "model"
+        )
 
         engine = ["--model", model_file, "--json", str(options.results / "engine.json")]
         subprocess.run([sys.executable, str(BENCH / "engine.py"), *engine], check=True)
