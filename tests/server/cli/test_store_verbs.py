@@ -161,3 +161,13 @@ def test_show_says_where_a_remote_model_is_served(store, tmp_path):
     assert shown["upstreams"] == "http://a/v1\nhttp://b/v1"
     assert shown["key variable"] == "KEY"
     assert "files" not in shown["template"]
+
+
+def test_a_model_that_a_backend_offers_has_no_files_to_copy_or_remove(echo, aiadmin_process):
+    for arguments in (["cp", "echo", "other"], ["rm", "echo"]):
+        done = aiadmin_process(*arguments)
+
+        assert done.returncode == 1
+        assert "'echo' is offered by the backend echo and has no files here." in done.stderr
+        assert "aiadmin alias set" in done.stderr
+        assert "aiadmin pull" not in done.stderr

@@ -20,6 +20,10 @@ def command(source: str, destination: str) -> None:
     from ..settings import load_settings
     from ..store.store import ModelStore
     from ._output import remark
+    from ._resolving import files_needed
 
-    copied = ModelStore(load_settings().models).copy(source, destination)
+    settings = load_settings()
+    store = ModelStore(settings.models)
+    with files_needed(source, store, settings, new_name=destination):
+        copied = store.copy(source, destination)
     remark(f"{copied.name} is now a name of {source}.")

@@ -15,8 +15,11 @@ def command(names: tuple[str, ...]) -> None:
     from ..settings import load_settings
     from ..store.store import ModelStore
     from ._output import remark
+    from ._resolving import files_needed
 
-    store = ModelStore(load_settings().models)
+    settings = load_settings()
+    store = ModelStore(settings.models)
     for name in names:
-        store.remove(name)
+        with files_needed(name, store, settings):
+            store.remove(name)
         remark(f"Removed {name}.")

@@ -91,6 +91,10 @@ class Resolver:
         """Models that backends offer without files in the store, by backend name."""
         return [model for _, model in self._offers()]
 
+    def offering(self, name: str) -> str | None:
+        """The backend that offers a model of this name."""
+        return next((backend for backend, model in self._offers() if same_name(model.name, name)), None)
+
     def backends(self) -> dict[str, Backend]:
         """The installed backends; asked for once."""
         if self._backends is None:
