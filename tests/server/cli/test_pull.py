@@ -56,6 +56,12 @@ def test_a_model_from_elsewhere_is_replaced_only_when_told_to(aiadmin_process, w
     ("arguments", "status", "said"),
     [
         (["no-such-model"], 1, "no-such-model"),
+        (
+            ["https://example.org/a.gguf"],
+            1,
+            "Web addresses are not fetched.\nDownload the file, then `aiadmin pull FILE`",
+        ),
+        (["hf:foo/bar"], 1, "No source is called 'hf'.\nThere are: endless, file, link,"),
         (["./missing.gguf"], 1, "missing.gguf"),
         (["./missing.gguf", "--in-place"], 2, "--in-place takes a file"),
         ([], 2, "REFERENCE"),

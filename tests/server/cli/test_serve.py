@@ -100,10 +100,18 @@ def test_ps_lists_what_is_loaded_and_stop_unloads_it(serving, aiadmin_process):
     assert json.loads(aiadmin_process("ps", "--json").stdout) == {"models": []}
 
 
-def test_what_is_not_loaded_is_stopped_already(running, aiadmin_process):
-    done = aiadmin_process("stop", "no-such-model")
+def test_stopping_what_no_model_is_called_fails_with_the_nearest_name(running, aiadmin_process):
+    done = aiadmin_process("stop", "ecko")
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "no-such-model is not loaded.\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "The model 'ecko' was not found. Did you mean 'echo'?" in done.stderr
+
+
+def test_what_is_not_loaded_is_stopped_already(serving, aiadmin_process):
+    serving()
+    done = aiadmin_process("stop", "echo")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "echo is not loaded.\n")
 
 
 @pytest.fixture

@@ -171,3 +171,20 @@ def test_a_model_that_a_backend_offers_has_no_files_to_copy_or_remove(echo, aiad
         assert "'echo' is offered by the backend echo and has no files here." in done.stderr
         assert "aiadmin alias set" in done.stderr
         assert "aiadmin pull" not in done.stderr
+
+
+def test_an_alias_of_what_is_not_there_is_set_with_a_warning(invoke, add):
+    add("smollm2")
+
+    result = invoke("alias", "set", "a", "smolm2")
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "There is no model 'smolm2' yet. Did you mean 'smollm2'?" in result.stderr
+    assert invoke("alias", "set", "b", "smollm2").stderr == "b now stands for smollm2.\n"
+
+
+def test_removing_an_alias_that_is_none_says_so(invoke):
+    result = invoke("alias", "rm", "zzz")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: There is no alias 'zzz'.")

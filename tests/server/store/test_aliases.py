@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aiadmin_core.errors import BadRequest, InvalidName, ModelNotFound, StoreError
+from aiadmin_core.errors import BadRequest, InvalidName, StoreError
 from aiadmin_server.store.aliases import Alias, Aliases
 
 
@@ -38,7 +38,7 @@ def test_removing_says_when_there_is_none(aliases: Aliases):
     aliases.set("gpt-4", Alias(target="a"))
     aliases.remove("GPT-4")
     assert aliases.all() == {}
-    with pytest.raises(ModelNotFound, match="no alias"):
+    with pytest.raises(BadRequest, match="no alias"):
         aliases.remove("gpt-4")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace as replace_fields
 
-from aiadmin_core.errors import ModelNotFound, PullFailed
+from aiadmin_core.errors import BadRequest, ModelNotFound, PullFailed
 from aiadmin_core.plugins import Plugins
 from aiadmin_core.sources import CatalogueEntry, Progress, Source, TellsOrigin
 
@@ -77,15 +77,22 @@ def pull(
 def plan(reference: str, entries: Sequence[CatalogueEntry], sources: Sequence[Source]) -> Order:
     """Which source is to fetch what. Pure, but for sources that look whether a path exists.
 
-    Raises `ModelNotFound`, and whatever a source finds wrong with the reference.
+    Raises `ModelNotFound`, `BadRequest` for what no source takes, and whatever a source finds wrong with the reference.
     """
     entry = find_entry(entries, reference) or next((one for one in entries if one.reference == reference), None)
     text = entry.reference if entry else reference
     scheme, _, rest = text.partition(":")
     source = next((source for source in sources if rest and source.scheme.lower() == scheme.lower()), None)
+    if source is None and scheme.lower() in ("http", "https") and rest.startswith("//"):
+        raise BadRequest(
+            "Web addresses are not fetched.", hint="Download the file, then `aiadmin pull FILE`.", param="model"
+        )
     if source is None:
         rest = text
         source = next((source for source in sources if source.claims(text)), None)
+    if source is None and "/" in rest and scheme.isalnum():  # `name:tag` has a colon too, and no slash after it
+        known = ", ".join(sorted(source.scheme for source in sources))
+        raise BadRequest(f"No source is called '{scheme}'.", hint=f"There are: {known}.", param="model")
     if source is None:
         names = ", ".join(entry.name for entry in entries)
         schemes = ", ".join(f"{source.scheme}:" for source in sources)

@@ -55,15 +55,21 @@ def list_aliases(as_json: bool) -> None:
 @click.option("--context", type=click.IntRange(min=1), help="Tokens of context to open it with.")
 def set_alias(name: str, model: str, backend: str | None, keep_alive: str | None, context: int | None) -> None:
     """Let NAME stand for MODEL."""
-    from aiadmin_core.errors import BadRequest
+    from aiadmin_core.errors import BadRequest, ModelNotFound
 
+    from ..settings import load_settings
     from ..store.aliases import Alias
     from ._output import remark
+    from ._resolving import resolver_of
 
     if here := _store().find(name):  # a model goes before an alias: it would have no effect
         raise BadRequest(f"There is a model '{here.name}'.", hint="Choose another name, or `aiadmin rm` it first.")
     _aliases().set(name, Alias(target=model, backend=backend, keep_alive=keep_alive, n_ctx=context))
     remark(f"{name} now stands for {model}.")
+    try:
+        resolver_of(_store(), load_settings()).explain(model)
+    except ModelNotFound as error:
+        remark(f"There is no model '{model}' yet. {error.hint}")
 
 
 @with_debug

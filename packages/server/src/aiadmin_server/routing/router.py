@@ -105,11 +105,16 @@ class Router:
         ]
 
     async def unload(self, name: str) -> bool:
-        """Unload the model `name` when it has answered the requests it has; False where it is not loaded."""
+        """Unload the model `name` when it has answered the requests it has; False where it is not loaded.
+
+        Raises `ModelNotFound` where there is no model of this name, loaded or not.
+        """
         try:
             target = await asyncio.to_thread(self._resolve, name)
         except ModelNotFound:  # removed while it is loaded
             entries = [entry for entry in self._entries.values() if name in entry.names]
+            if not entries:
+                raise
         else:
             entries = [entry for entry in self._entries.values() if entry.serves(target)]
         for entry in entries:

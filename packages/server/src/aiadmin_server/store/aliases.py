@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from aiadmin_core.errors import BadRequest, ModelNotFound, StoreError
+from aiadmin_core.errors import BadRequest, StoreError
 
 from ..settings import parse_duration
 from .disk import disk_errors, write_file
@@ -83,12 +83,12 @@ class Aliases:
             self._write(aliases)
 
     def remove(self, name: str) -> None:
-        """Raises `ModelNotFound` where there is no such alias, `StoreError`."""
+        """Raises `BadRequest` where there is no such alias, `StoreError`."""
         with self._changing():
             aliases = self._read()
             kept = {other: alias for other, alias in aliases.items() if not same_name(other, name)}
             if len(kept) == len(aliases):
-                raise ModelNotFound(name, hint="There is no alias of this name: `aiadmin alias list` shows them.")
+                raise BadRequest(f"There is no alias '{name}'.", hint="`aiadmin alias list` shows the aliases.")
             self._write(kept)
 
     @contextlib.contextmanager
