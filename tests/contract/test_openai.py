@@ -93,10 +93,17 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.R
         runner.run(stack.aclose())
 
 
+NOT_CLAIMED = {
+    "a_prompt_that_does_not_fit_is_refused_with_both_numbers",  # the context is the other server's business
+    "embeddings_have_length_one",
+    "tokens_turn_back_into_the_text",
+}
+
+
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=attrgetter("__name__"))
 def test_conformance(behaviour: Behaviour, opened: tuple[asyncio.Runner, Engine]) -> None:
     runner, engine = opened
     try:
         runner.run(check(behaviour, engine))
-    except NotClaimed as reason:
-        pytest.skip(str(reason))
+    except NotClaimed:
+        assert behaviour.__name__ in NOT_CLAIMED  # noqa: PT017 - everything else the kit knows is claimed
