@@ -47,7 +47,7 @@ def hold(behaviour: Behaviour, engine: Opened) -> None:
     try:
         engine[0].run(check(behaviour, engine[1]))
     except NotClaimed:
-        assert behaviour.__name__ in NOT_CLAIMED  # noqa: PT017 - everything else the kit knows is claimed
+        assert behaviour.__name__ in NOT_CLAIMED  # everything else the kit knows is claimed
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=attrgetter("__name__"))

@@ -106,4 +106,4 @@ def test_conformance(behaviour: Behaviour, opened: tuple[asyncio.Runner, Engine]
     try:
         runner.run(check(behaviour, engine))
     except NotClaimed:
-        assert behaviour.__name__ in NOT_CLAIMED  # noqa: PT017 - everything else the kit knows is claimed
+        assert behaviour.__name__ in NOT_CLAIMED  # everything else the kit knows is claimed
