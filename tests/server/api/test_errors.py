@@ -309,3 +309,22 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_error(serve, caplo
     with caplog.at_level(logging.WARNING):
         asyncio.run(main())
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/v1/embeddings", "AiAdmin does not serve this endpoint."),
+        ("/v1/audio/speech", "AiAdmin does not serve this endpoint."),
+        ("/chat/completions", "set the base URL to http://127.0.0.1:"),
+        ("/nowhere", "Check the address"),
+    ],
+)
+def test_a_404_says_what_is_wrong_with_the_address(serve, path, said):
+    async def main() -> None:
+        async with serve() as server:
+            response = await server.http.post(path, json={})
+            assert response.status_code == 404
+            assert said in response.text
+
+    asyncio.run(main())

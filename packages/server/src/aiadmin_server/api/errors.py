@@ -12,6 +12,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException
 from litestar.types import Scope
 from msgspec import Struct
+from msgspec.structs import replace
 
 from aiadmin_core.errors import AiAdminError, Overloaded
 
@@ -24,6 +25,24 @@ _HTTP_MESSAGES = {
     405: "This path does not take this method.",
     413: "The request body is too large.",
 }
+
+_SERVED = ("/v1/chat/completions", "/v1/completions", "/v1/models")
+_NOT_SERVED = (
+    "/v1/assistants",
+    "/v1/audio",
+    "/v1/batches",
+    "/v1/embeddings",
+    "/v1/files",
+    "/v1/fine_tuning",
+    "/v1/images",
+    "/v1/moderations",
+    "/v1/realtime",
+    "/v1/responses",
+    "/v1/threads",
+    "/v1/uploads",
+    "/v1/vector_stores",
+)
+"""Endpoints of OpenAI's that clients know of."""
 
 
 class ClientLeft(AiAdminError):
@@ -74,6 +93,15 @@ def problem(error: BaseException, *, request_id: str) -> Problem:
     )
 
 
+def nothing_at(path: str, *, host: str) -> str:
+    """What a 404 says of a path that has no route. Pure."""
+    if path.startswith(_NOT_SERVED):
+        return "AiAdmin does not serve this endpoint."
+    if f"/v1{path}".startswith((*_SERVED, *_NOT_SERVED)):
+        return f"There is nothing at this path. OpenAI's API is under /v1: set the base URL to http://{host}/v1"
+    return _HTTP_MESSAGES[404]
+
+
 def envelope(problem: Problem, path: str) -> dict[str, Any]:
     """The body, in the shape of the API that `path` belongs to."""
     if path != "/v1" and not path.startswith("/v1/"):
@@ -93,6 +121,9 @@ def told(error: Exception, scope: Scope) -> tuple[Problem, bytes]:
     """What the client of this connection is told, and the body that says it. The code is kept for the metrics."""
     state = scope.setdefault("state", {})
     found = problem(error, request_id=state.get("request_id", "-"))
+    if found.code == "unknown_url":
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        found = replace(found, message=nothing_at(scope["path"], host=host))
     state["error_code"] = found.code
     return found, msgspec.json.encode(envelope(found, scope["path"]))
 
