@@ -191,3 +191,10 @@ def test_a_port_taken_by_another_program_is_a_problem(invoke, monkeypatch):
     thread.join()
     server.server_close()
     assert found["server"]["status"] == "problem"
+
+
+def test_it_says_where_the_logs_of_runners_are(tmp_path):
+    (tmp_path / "runner-a-b.log").touch()
+
+    assert str(tmp_path) in doctor.logs_finding(tmp_path).summary
+    assert doctor.logs_finding(tmp_path / "not-there").status == "ok"

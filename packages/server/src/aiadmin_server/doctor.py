@@ -20,6 +20,7 @@ from aiadmin_core.observe import DoctorCheck, Finding
 from aiadmin_core.plugins import Plugin
 
 from .runners import machine
+from .runners.log import LOGS
 from .runners.machine import Crash
 from .settings import Settings, load_settings
 
@@ -50,6 +51,7 @@ def aiadmin_doctor_checks() -> Sequence[DoctorCheck]:
             name="disk",
             run=lambda: disk_finding(settings.models, shutil.disk_usage(_nearest_existing(settings.models)).free),
         ),
+        DoctorCheck(name="logs", run=lambda: logs_finding(settings.state / LOGS)),
         DoctorCheck(name="server", run=lambda: _server(settings)),
     ]
 
@@ -161,6 +163,12 @@ def disk_finding(folder: Path, free_bytes: int) -> Finding:
     if free_bytes < LITTLE_DISK_BYTES:
         return Finding(status="warning", summary=text, hint="`aiadmin rm` models, or move the store: AIADMIN_MODELS.")
     return Finding(status="ok", summary=text)
+
+
+def logs_finding(folder: Path) -> Finding:
+    """Where to read what a runner wrote: errors point here."""
+    n_logs = len(list(folder.glob("*.log")))
+    return Finding(status="ok", summary=f"{n_logs} of runners in {folder}")
 
 
 def server_finding(url: str, kind: str, version: str) -> Finding:

@@ -5,6 +5,8 @@ import time
 from collections import deque
 from pathlib import Path
 
+LOGS = "logs"
+"""The folder of the state folder that holds them."""
 TAIL_LINES = 200
 LINE_CHARS = 2000
 FILE_BYTES = 4 * 1024 * 1024

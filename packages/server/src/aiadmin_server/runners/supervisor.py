@@ -19,6 +19,7 @@ from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from ..settings import Settings
 from . import exits, machine
+from .log import LOGS
 from .process import DiedLoading, RunnerProcess
 from .vitals import Limits
 
@@ -174,7 +175,7 @@ class Supervisor:
 
 def log_path(state: Path, backend: str, model: str) -> Path:
     """Where the runner of a model keeps its log."""
-    return state / "logs" / f"runner-{backend}-{re.sub('[^A-Za-z0-9._-]+', '-', model)[:100]}.log"
+    return state / LOGS / f"runner-{backend}-{re.sub('[^A-Za-z0-9._-]+', '-', model)[:100]}.log"
 
 
 def _note(reason: str) -> str:
