@@ -168,7 +168,7 @@ def disk_finding(folder: Path, free_bytes: int) -> Finding:
 def logs_finding(folder: Path) -> Finding:
     """Where to read what a runner wrote: errors point here."""
     n_logs = len(list(folder.glob("*.log")))
-    return Finding(status="ok", summary=f"{n_logs} of runners in {folder}")
+    return Finding(status="ok", summary=f"runners write to {folder} ({n_logs} files)")
 
 
 def server_finding(url: str, kind: str, version: str) -> Finding:
