@@ -58,7 +58,7 @@ def check(name: str, dist: Path, folder: Path) -> None:
     }
 
     def run(*command: str) -> str:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{name}: {' '.join(command)[:200]}\n{done.stdout}\n{done.stderr}")
         return done.stdout
