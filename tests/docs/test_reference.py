@@ -8,7 +8,7 @@ import pytest
 
 from aiadmin_core import hookspecs
 from aiadmin_core.plugins import load_plugins
-from aiadmin_server.openai.wire import ChatCompletionRequest, CompletionRequest
+from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest, CompletionRequest
 from aiadmin_server.settings import FIELDS, load_settings
 
 DOCS = Path(__file__).parents[2] / "docs"

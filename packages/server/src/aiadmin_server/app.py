@@ -19,17 +19,21 @@ from litestar.types import ASGIApp
 from aiadmin_core.errors import AiAdminError
 from aiadmin_core.plugins import Plugins
 
-from .api import chat, completions, health, models, native
-from .api.errors import answer_with_error
-from .api.exchange import Service
-from .api.middleware import authenticated, guarded, identified
-from .api.observers import Observers, plugin_observers
-from .api.origins import DEFAULT_ORIGINS, is_loopback
-from .api.ports import Router
-from .metrics import Metrics
+from .apis import health
+from .apis.ollama import native
+from .apis.openai import models
+from .apis.openai.chat import route as chat
+from .apis.openai.completions import route as completions
+from .http.errors import answer_with_error
+from .http.middleware import authenticated, guarded, identified
+from .http.origins import DEFAULT_ORIGINS, is_loopback
 from .plugins import load_server_plugins
 from .routing.resolver import Resolver
 from .routing.router import Router as ModelRouter
+from .serving.exchange import Service
+from .serving.metrics import Metrics
+from .serving.observers import Observers, plugin_observers
+from .serving.ports import Router
 from .settings import Settings
 from .store.aliases import Aliases
 from .store.store import ModelStore

@@ -1,6 +1,6 @@
 """Which hosts in AIADMIN_HOST mean this machine."""
 
-from ..api.origins import is_loopback
+from ..http.origins import is_loopback
 
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
-from ..api.origins import is_loopback
+from ..http.origins import is_loopback
 from ..settings import Settings
 from ._verb import verb
 

@@ -1,1 +1,0 @@
-"""One module per resource: bytes in, a response out. `errors`, `exchange` and `sse` are shared."""

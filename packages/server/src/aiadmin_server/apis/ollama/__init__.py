@@ -1,0 +1,1 @@
+"""What clients of Ollama ask: `/api/*`."""

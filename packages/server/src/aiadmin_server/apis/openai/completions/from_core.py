@@ -1,0 +1,120 @@
+"""Core's events to the answers of `/v1/completions`: `from_core`'s counterpart for the older endpoint."""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import UNSET, Struct
+
+from aiadmin_core.specs import events as core
+
+from ..chat import replies
+from ..chat.from_core import LEAST_LOGPROB, Head, UsageTally, coalesce, finite, text_of
+
+
+class Best(Struct, frozen=True, kw_only=True):
+    """`best_of`: more choices are generated for a prompt than are given out."""
+
+    n: int
+    """Given out for each prompt."""
+    best_of: int
+    """Generated for each prompt."""
+    show_logprobs: bool
+    """Whether the client wants to see what the choices were compared by."""
+
+    def choose(self, scores: Sequence[float]) -> list[int]:
+        """The choices to give out, prompt by prompt, best first. `scores` has one of each that was generated."""
+        prompts = range(0, len(scores), self.best_of)
+        ranked = (sorted(range(at, at + self.best_of), key=lambda choice: -scores[choice]) for at in prompts)
+        return [choice for choices in ranked for choice in choices[: self.n]]
+
+
+class TextFormat:
+    """`text_completion`, whole and in chunks."""
+
+    def __init__(self, head: Head, *, echo: Sequence[str], include_usage: bool, best: Best | None = None) -> None:
+        """`echo` holds what each choice's text begins with: its prompt, or ""."""
+        self.head = head
+        self.include_usage = include_usage
+        self.echo = echo
+        self.best = best
+        self.tally = UsageTally()
+        self._n_characters = [len(text) for text in echo]
+
+    def opening(self) -> list[replies.TextCompletion]:
+        return [
+            self._completion([replies.TextChoice(index=index, text=text)])
+            for index, text in enumerate(self.echo)
+            if text
+        ]
+
+    def chunk(self, event: core.Event) -> replies.TextCompletion | None:
+        match event:
+            case core.TextDelta() | core.ReasoningDelta():  # a completion has one text, thoughts included
+                logprobs = text_logprobs(event.logprobs, self._n_characters[event.choice])
+                self._n_characters[event.choice] += len(event.text)
+                choice = replies.TextChoice(index=event.choice, text=event.text, logprobs=logprobs)
+            case core.Finished():
+                self.tally.add(event)
+                choice = replies.TextChoice(index=event.choice, text="", finish_reason=event.reason)
+            case _:
+                return None
+        return self._completion([choice])
+
+    def closing(self) -> list[replies.TextCompletion]:
+        return [self._completion([], usage=self.tally.total())] if self.include_usage else []
+
+    def whole(self, events: Iterable[core.Event]) -> replies.TextCompletion:
+        texts = list(self.echo)
+        logprobs: list[list[core.TokenLogprob]] = [[] for _ in texts]
+        reasons: list[core.FinishReason | None] = [None for _ in texts]
+        for event in coalesce(events):
+            if isinstance(event, core.TextDelta | core.ReasoningDelta):
+                texts[event.choice] += event.text
+                logprobs[event.choice].extend(event.logprobs)
+            elif isinstance(event, core.Finished):
+                reasons[event.choice] = event.reason
+                self.tally.add(event)
+        kept = range(len(texts)) if self.best is None else self.best.choose([mean_logprob(lane) for lane in logprobs])
+        shown = self.best is None or self.best.show_logprobs
+        choices = [
+            replies.TextChoice(
+                index=index,
+                text=texts[choice],
+                logprobs=text_logprobs(logprobs[choice], len(self.echo[choice])) if shown else None,
+                finish_reason=reasons[choice],
+            )
+            for index, choice in enumerate(kept)
+        ]
+        return self._completion(choices, usage=self.tally.total(), whole=True)
+
+    def _completion(
+        self, choices: list[replies.TextChoice], usage: replies.Usage | None = None, *, whole: bool = False
+    ) -> replies.TextCompletion:
+        return replies.TextCompletion(
+            id=self.head.id,
+            created=self.head.created,
+            model=self.head.model,
+            choices=choices,
+            system_fingerprint=self.head.system_fingerprint,
+            usage=usage if whole or self.include_usage else UNSET,
+        )
+
+
+def mean_logprob(tokens: Sequence[core.TokenLogprob]) -> float:
+    """Per token, so that a short answer is not better for being short."""
+    return sum(finite(item.logprob) for item in tokens) / len(tokens) if tokens else LEAST_LOGPROB
+
+
+def text_logprobs(tokens: Sequence[core.TokenLogprob], offset: int) -> replies.TextLogprobs | None:
+    """`offset` is where the first token starts in the choice's text, in characters."""
+    if not tokens:
+        return None
+    offsets: list[int] = []
+    for item in tokens:
+        offsets.append(offset)
+        offset += len(text_of(item.bytes))
+    return replies.TextLogprobs(
+        tokens=[text_of(item.bytes) for item in tokens],
+        token_logprobs=[finite(item.logprob) for item in tokens],
+        top_logprobs=[{text_of(other.bytes): finite(other.logprob) for other in item.top} for item in tokens],
+        text_offset=offsets,
+    )

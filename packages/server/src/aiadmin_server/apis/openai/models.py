@@ -1,0 +1,164 @@
+"""`GET /v1/models` and `GET /v1/models/{id}`: what can be asked for, aliases included."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, SkipValidation
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
+
+from aiadmin_core.errors import InvalidName, ModelNotFound
+from aiadmin_core.specs.capabilities import Capabilities
+from aiadmin_core.specs.model import ModelFacts, ModelSpec
+
+from ...routing.resolver import Resolver
+from ...serving.ports import LoadedModel, Router, RouterDependency
+from ...store.aliases import Alias, find_alias
+from ...store.names import parse_name
+from ...store.store import StoredModel
+
+Key = tuple[str, ...]
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """OpenAI's `model`, and what else is known of it."""
+
+    id: str
+    created: int
+    owned_by: str
+    object: str = "model"
+    format: str | UnsetType = UNSET
+    quantization: str | UnsetType = UNSET
+    context_length: int | UnsetType = UNSET
+    """What it is open with; what it was trained for, where it is not loaded."""
+    backend: str | UnsetType = UNSET
+    """Known once it is loaded, as `capabilities` is."""
+    capabilities: list[str] | UnsetType = UNSET
+    loaded: bool = False
+    alias_of: str | UnsetType = UNSET
+
+
+@get("/v1/models")
+async def list_models(resolver: NamedDependency[SkipValidation[Resolver]], router: RouterDependency) -> dict[str, Any]:
+    """Every model of the store, newest first, and every alias."""
+    return {"object": "list", "data": await _models(resolver, router)}
+
+
+@get("/v1/models/{name:path}")
+async def get_model(
+    name: FromPath[str], resolver: NamedDependency[SkipValidation[Resolver]], router: RouterDependency
+) -> Model:
+    """One model, by any name that requests take: a spelling of its own, an alias, either behind a backend's name."""
+    wanted = name.removeprefix("/")
+    models = {_key(model.id): model for model in await _models(resolver, router)}
+    if found := models.get(_key(wanted)):
+        return found
+    explained = await asyncio.to_thread(resolver.explain, wanted)
+    found = models.get(_key(explained.resolved))
+    if found is None:  # removed a moment ago
+        raise ModelNotFound(wanted)
+    return replace(found, id=wanted, backend=explained.backend or found.backend)
+
+
+async def _models(resolver: Resolver, router: Router) -> list[Model]:
+    loaded = {model.digest or model.name: model for model in router.loaded() if model.state == "ready"}
+
+    def read() -> list[Model]:
+        return describe(resolver.store.models(), resolver.offered(), resolver.aliases.all(), loaded)
+
+    return await asyncio.to_thread(read)
+
+
+def describe(
+    stored: Sequence[StoredModel],
+    offered: Sequence[ModelSpec],
+    aliases: Mapping[str, Alias],
+    loaded: Mapping[str, LoadedModel],
+) -> list[Model]:
+    """What the store has, what backends offer by themselves, and the aliases of both, each as what it leads to.
+
+    `loaded` is keyed by the digest of the weights, or by the name of a model that has none.
+    """
+    models = [_stored(model, loaded.get(model.weights_digest)) for model in stored]
+    models += [_offered(spec, loaded.get(spec.digest or spec.name)) for spec in offered]
+    known = {_key(model.id): model for model in models}
+    for name, alias in aliases.items():
+        if _key(name) in known:  # the model goes before it
+            continue
+        if target := _follow(alias, aliases, known):
+            models.append(replace(target, id=name, alias_of=alias.target))
+    return models
+
+
+def _follow(alias: Alias | None, aliases: Mapping[str, Alias], known: Mapping[Key, Model]) -> Model | None:
+    """The model an alias leads to, perhaps through other aliases; None for one that cannot be served."""
+    for _ in range(len(aliases)):
+        if alias is None:
+            break
+        target = alias.target
+        rest = target.partition("/")[2]  # `llamacpp/smollm2`: a backend's name may stand before it
+        if model := known.get(_key(target)) or known.get(_key(rest)):
+            return model
+        alias = find_alias(aliases, target)
+    return None
+
+
+def _key(name: str) -> Key:
+    """Equal for texts that name the same model."""
+    try:
+        return parse_name(name).key
+    except InvalidName:
+        return (name,)
+
+
+def _stored(model: StoredModel, loaded: LoadedModel | None) -> Model:
+    n_ctx = (loaded.facts.n_ctx if loaded else 0) or model.info.n_ctx_train
+    return Model(
+        id=model.name,
+        created=int(model.modified_at),
+        owned_by=model.name.rpartition("/")[0] or "library",
+        format=model.format,
+        quantization=model.info.quantization or UNSET,
+        context_length=n_ctx or UNSET,
+        backend=loaded.backend if loaded else UNSET,
+        capabilities=_capabilities(loaded.capabilities if loaded else None),
+        loaded=loaded is not None,
+    )
+
+
+def _offered(spec: ModelSpec, loaded: LoadedModel | None) -> Model:
+    facts = loaded.facts if loaded else ModelFacts()
+    return Model(
+        id=spec.name,
+        created=0,
+        owned_by="library",
+        format=spec.format,
+        quantization=facts.quantization or UNSET,
+        context_length=facts.n_ctx or UNSET,
+        backend=loaded.backend if loaded else UNSET,
+        capabilities=_capabilities(loaded.capabilities if loaded else None),
+        loaded=loaded is not None,
+    )
+
+
+def _capabilities(able: Capabilities | None) -> list[str] | UnsetType:
+    """What a client may want to know before it asks, in the words that are usual for it."""
+    if able is None:
+        return UNSET
+    found = {
+        "completion": bool(able.inputs & {"text", "tokens"}),
+        "chat": "chat" in able.inputs,
+        "tools": able.tools,
+        "thinking": able.reasoning,
+        "insert": able.suffix,
+        "vision": "image" in able.modalities,
+        "audio": "audio" in able.modalities,
+        "embedding": "embed" in able.protocols,
+        "json_object": "json_object" in able.constraints,
+        "json_schema": "json_schema" in able.constraints,
+        "logprobs": able.max_logprobs is not None,
+    }
+    return [name for name, has in found.items() if has]

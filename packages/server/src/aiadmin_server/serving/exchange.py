@@ -1,0 +1,138 @@
+"""One request with an engine, from the lease to the last event: every generating endpoint goes through `Service.open`.
+
+The chain of generators, innermost first: the engine's events; observers (`observers`), the first loaded innermost;
+`_checked`, which raises what failed and what is missing. Closing the outermost closes them all.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec.structs import replace
+
+from aiadmin_core.errors import AiAdminError, PluginError
+from aiadmin_core.observe import Exchange
+from aiadmin_core.specs.events import Event, Failed, Finished
+
+from ..apis.openai.chat.to_core import Call
+from .observers import Observers
+from .ports import Lease, Router
+from .settle import settle
+
+
+class EngineFailed(AiAdminError):
+    """What an engine said in a `Failed`."""
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(failed.message, hint=failed.hint, param=failed.param)
+        self.code, self.status = failed.code, failed.status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """An engine at work on a call. `events` are those of all its requests, choices numbered through."""
+
+    lease: Lease
+    events: AsyncGenerator[Event, None]
+    n_choices: int
+    ignored: tuple[str, ...]
+    """Fields that were dropped."""
+
+
+@dataclass(kw_only=True)
+class Service:
+    """What an endpoint needs to carry out a call. One per app."""
+
+    router: Router
+    observers: Observers
+    on_disconnect: Callable[[str], None]
+    """Told the endpoint of each request whose client left before it was answered."""
+    ignore_unknown_fields: bool = False
+    _ids: Any = field(default_factory=lambda: itertools.count(1))
+
+    @asynccontextmanager
+    async def open(self, call: Call, state: dict[str, Any], endpoint: str) -> AsyncIterator[Opened]:
+        """Lease the model and start `call`; leaving closes the events and gives the lease back.
+
+        `state` is the connection's: `identity` is read from it, `model` is set. Raises what the request cannot have.
+        """
+        async with self.router.lease(call.model, keep_alive_s=call.keep_alive_s) as lease:
+            state["model"] = lease.resolved
+            requests, ignored = settle(
+                call,
+                lease.engine.capabilities,
+                defaults=lease.spec.parameters,
+                ignore_unknown=self.ignore_unknown_fields,
+            )
+            streams: list[AsyncGenerator[Event, None]] = []
+            for request in requests:
+                exchange = Exchange(
+                    model=call.model,
+                    resolved=lease.resolved,
+                    backend=lease.backend,
+                    endpoint=endpoint,
+                    identity=state.get("identity"),
+                    request=replace(request, id=next(self._ids)),
+                )
+                events = self.observers.wrap(exchange, lease.engine.generate(exchange.request))
+                streams.append(_checked(events, exchange.request.n))
+            async with aclosing(streams[0] if len(streams) == 1 else merge(streams, requests[0].n)) as events:
+                yield Opened(
+                    lease=lease, events=events, n_choices=sum(request.n for request in requests), ignored=ignored
+                )
+
+
+async def _checked(events: AsyncGenerator[Event, None], n: int) -> AsyncGenerator[Event, None]:
+    """`events`, with `Failed` raised, and an end before every choice has finished raised as well."""
+    n_finished = 0
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Failed):
+                raise EngineFailed(event)
+            n_finished += isinstance(event, Finished)
+            yield event
+    if n_finished < n:
+        raise PluginError("The engine ended its stream before it had finished the answer.")
+
+
+async def merge(streams: Sequence[AsyncGenerator[Event, None]], n: int) -> AsyncGenerator[Event, None]:
+    """The events of several requests of `n` choices each as they come, choices numbered through in order.
+
+    The first failure ends all of them.
+    """
+    queue: asyncio.Queue[Event | BaseException | None] = asyncio.Queue(maxsize=len(streams))
+
+    async def read(stream: AsyncGenerator[Event, None], offset: int) -> None:
+        try:
+            async with aclosing(stream):
+                async for event in stream:
+                    await queue.put(renumbered(event, offset))
+        except Exception as error:
+            await queue.put(error)
+        else:
+            await queue.put(None)
+
+    tasks = {asyncio.create_task(read(stream, index * n)) for index, stream in enumerate(streams)}
+    try:
+        n_open = len(tasks)
+        while n_open:
+            event = await queue.get()
+            if isinstance(event, BaseException):
+                raise event
+            if event is None:
+                n_open -= 1
+            else:
+                yield event
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def renumbered(event: Event, offset: int) -> Event:
+    """`event` with its choice, if it has one, moved by `offset`."""
+    choice = getattr(event, "choice", None)
+    return event if choice is None or not offset else replace(event, choice=choice + offset)

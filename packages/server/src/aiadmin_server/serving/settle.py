@@ -1,0 +1,76 @@
+"""What a call becomes once its engine is known: pure, called once a request by `exchange`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec.structs import asdict, replace
+
+from aiadmin_core.errors import UnsupportedParameter
+from aiadmin_core.refuse import unsupported
+from aiadmin_core.specs.capabilities import Capabilities
+from aiadmin_core.specs.request import GenerateRequest
+from aiadmin_core.specs.sampling import SamplingParams
+
+from ..apis.openai.chat.to_core import WHY, Call, is_harmless, portable
+
+_NAMES = {"num_predict": "max_tokens"}
+"""Names in manifests that are not those of `SamplingParams`."""
+_NOT_SAMPLING = frozenset({"stop", "logprobs"})
+"""`stop` of a manifest is joined to the request's when the prompt is rendered."""
+
+
+def settle(
+    call: Call, capabilities: Capabilities, *, defaults: Mapping[str, Any], ignore_unknown: bool
+) -> tuple[tuple[GenerateRequest, ...], tuple[str, ...]]:
+    """The requests as this engine gets them, and the names of fields that are dropped.
+
+    `defaults` are the model's own parameters, for what the call leaves open. Raises `UnsupportedParameter` for the
+    first thing the engine does not have, and for all unknown fields at once.
+    """
+    unknown = dict(call.unknown)
+    extra: dict[str, Any] = {}
+    if capabilities.forwards_unknown:
+        passed_on = [name for name in unknown if "." not in name]  # what is nested has no place in `extra`
+        extra = call.unplaced | {name: unknown.pop(name) for name in passed_on}
+        for name, value in extra.items():
+            portable(value, name)
+    elif wanted := [name for name, value in call.unplaced.items() if not is_harmless(name, value)]:
+        name = wanted[0]
+        raise UnsupportedParameter(name, why=WHY.get(name, "it is not supported."))
+    if unknown and not ignore_unknown:
+        raise _refuse_unknown(unknown)
+    for request in call.requests:
+        if refused := unsupported(request, capabilities):
+            asked_by = call.asked_by.get(refused.param or "")
+            raise UnsupportedParameter(asked_by) if asked_by else refused
+    usable = {name: value for name, value in own_sampling(defaults, capabilities).items() if name not in call.given}
+    requests = tuple(
+        replace(request, extra=extra, sampling=replace(request.sampling, **usable)) for request in call.requests
+    )
+    return requests, tuple(unknown)
+
+
+def own_sampling(parameters: Mapping[str, Any], capabilities: Capabilities) -> dict[str, Any]:
+    """What a model's parameters say of `SamplingParams`, as far as its engine has it. A value that makes no sense
+    counts as absent: it was written by whoever made the model, and nobody who asks could correct it."""
+    found: dict[str, Any] = {}
+    for name, value in parameters.items():
+        field = _NAMES.get(name, name)
+        if field in _NOT_SAMPLING or not (field in capabilities.sampling or field == "max_tokens"):
+            continue
+        try:
+            found[field] = asdict(msgspec.convert({field: value}, SamplingParams))[field]
+        except msgspec.ValidationError:
+            continue
+    return found
+
+
+def _refuse_unknown(unknown: Mapping[str, Any]) -> UnsupportedParameter:
+    first, *others = unknown
+    also = f" (so is {', '.join(repr(name) for name in others)})" if others else ""
+    return UnsupportedParameter(
+        first,
+        why=f"the field is unknown{also}.",
+        hint="Leave it out, or set AIADMIN_UNKNOWN_FIELDS=ignore on the server.",
+    )

@@ -1,0 +1,121 @@
+"""Which web pages and which host names may reach the server."""
+
+import asyncio
+import json
+import socket
+
+import pytest
+
+from aiadmin_server.http.origins import host_allowed, is_loopback, origin_allowed
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "localhost",
+        "localhost:11434",
+        "LOCALHOST:1",
+        "127.0.0.1:11434",
+        "[::1]:11434",
+        "::1",
+        "192.168.1.4:11434",
+        "10.0.0.1",
+        "0.0.0.0:11434",
+        "my.localhost:80",
+        "printer.local",
+        "host.docker.internal:11434",
+        socket.gethostname(),
+        "",
+    ],
+)
+def test_names_of_this_machine_are_taken(header):
+    assert host_allowed(header)
+
+
+@pytest.mark.parametrize(
+    "header", ["evil.example", "evil.example:11434", "localhost.evil.example", "8.8.8.8", "[::ffff"]
+)
+def test_other_names_are_not(header):
+    assert not host_allowed(header)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://localhost",
+        "https://localhost:3000",
+        "http://127.0.0.1:8080",
+        "http://[::1]:5",
+        "app://obsidian.md",
+        "tauri://localhost",
+        "chrome-extension://abcdef",
+        "http://server.lan:11434",
+        "https://app.example.org",
+    ],
+)
+def test_pages_of_this_machine_and_named_ones_are_taken(origin):
+    assert origin_allowed(origin, host="server.lan:11434", extra=("https://*.example.org",))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.example",
+        "http://localhost.evil.example",
+        "http://localhost:80.evil.example",
+        "null",
+        "http://[::1",
+        "https://example.org",
+    ],
+)
+def test_pages_of_others_are_not(origin):
+    assert not origin_allowed(origin, host="server.lan:11434", extra=("https://*.example.org",))
+
+
+def test_a_star_takes_everything():
+    assert origin_allowed("null", host="", extra=("*",))
+
+
+def test_which_addresses_are_of_this_machine_only():
+    assert is_loopback("127.0.0.1")
+    assert is_loopback("localhost")
+    assert is_loopback("::1")
+    assert not is_loopback("0.0.0.0")
+    assert not is_loopback("192.168.1.4")
+
+
+def test_a_foreign_host_or_page_gets_403_before_anything_is_done(serve):
+    async def main() -> None:
+        async with serve() as server:
+            body = json.dumps({"model": "echo"}).encode()
+            for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"}):
+                response = await server.http.post("/api/stop", content=body, headers=headers)
+                assert response.status_code == 403
+            assert server.router.stopped == []
+            assert (await server.http.get("/v1/models", headers={"host": "evil.example"})).json()["error"]["message"]
+
+    asyncio.run(main())
+
+
+def test_an_allowed_page_gets_cors_headers(serve):
+    async def main() -> None:
+        async with serve(origins=("https://app.example",)) as server:
+            for origin in ("http://localhost:3000", "https://app.example"):
+                asked = {"origin": origin, "access-control-request-method": "POST"}
+                asked["access-control-request-headers"] = "authorization,content-type,x-stainless-os"
+                preflight = await server.http.options("/v1/chat/completions", headers=asked)
+                assert preflight.status_code == 204
+                assert preflight.headers["access-control-allow-origin"] == origin
+                response = await server.http.post("/v1/chat/completions", content=b"", headers={"origin": origin})
+                assert response.headers["access-control-allow-origin"] == origin
+                assert "x-request-id" in response.headers["access-control-expose-headers"]
+
+    asyncio.run(main())
+
+
+def test_a_server_for_the_network_takes_any_host(serve):
+    async def main() -> None:
+        async with serve(host="0.0.0.0") as server:
+            assert (await server.http.get("/", headers={"host": "server.example"})).status_code == 200
+
+    asyncio.run(main())

@@ -1,0 +1,68 @@
+"""What a call becomes once its engine is known."""
+
+import pytest
+
+from aiadmin_core.errors import BadRequest, UnsupportedParameter
+from aiadmin_core.specs.capabilities import Capabilities
+from aiadmin_core.specs.request import GenerateRequest, TextInput
+from aiadmin_core.specs.sampling import SamplingParams
+from aiadmin_server.apis.openai.chat.to_core import Call
+from aiadmin_server.serving.settle import own_sampling, settle
+
+ABLE = Capabilities(inputs=frozenset({"text"}), sampling=frozenset({"temperature", "top_k"}))
+
+
+def call(sampling=None, **fields) -> Call:
+    one = GenerateRequest(id=0, input=TextInput(text="hi"), sampling=sampling or SamplingParams())
+    return Call(model="m", requests=(one,), **fields)
+
+
+def settled(one, able=ABLE, *, defaults=None, ignore_unknown=False):
+    return settle(one, able, defaults=defaults or {}, ignore_unknown=ignore_unknown)
+
+
+def test_the_model_s_own_defaults_fill_what_the_client_left_open():
+    one = call(SamplingParams(temperature=0.2), given=frozenset({"temperature"}))
+    (request,), _ = settled(one, defaults={"temperature": 0.9, "top_k": 40, "num_predict": 7, "num_ctx": 2048})
+    assert request.sampling == SamplingParams(temperature=0.2, top_k=40, max_tokens=7)
+
+
+def test_defaults_the_engine_lacks_or_that_make_no_sense_are_no_error():
+    assert own_sampling({"top_p": 0.5, "temperature": "hot", "top_k": -3, "stop": ["x"], "num_predict": -1}, ABLE) == {}
+
+
+def test_unknown_fields_are_refused_dropped_or_passed_on():
+    one = call(unknown={"foo": 1, "messages[0].bar": 2})
+    with pytest.raises(UnsupportedParameter) as caught:
+        settled(one)
+    assert caught.value.param == "foo"
+    assert "messages[0].bar" in caught.value.message
+    assert settled(one, ignore_unknown=True)[1] == ("foo", "messages[0].bar")
+    forwarding = Capabilities(inputs=frozenset({"text"}), forwards_unknown=True)
+    (request,), ignored = settled(one, forwarding, ignore_unknown=True)
+    assert request.extra == {"foo": 1}
+    assert ignored == ("messages[0].bar",)
+    with pytest.raises(UnsupportedParameter):
+        settled(one, forwarding)
+
+
+def test_a_number_that_the_runner_cannot_be_sent_is_named():
+    with pytest.raises(BadRequest) as caught:
+        settled(call(unknown={"foo": {"bar": [10**30]}}), Capabilities(forwards_unknown=True))
+    assert caught.value.param == "foo.bar[0]"
+
+
+def test_known_fields_without_a_place_are_refused_even_where_unknown_ones_are_dropped():
+    with pytest.raises(UnsupportedParameter) as caught:
+        settled(call(unplaced={"store": True}), ignore_unknown=True)
+    assert caught.value.param == "store"
+
+
+def test_fields_without_effect_here_are_passed_on_to_an_engine_that_forwards():
+    """An upstream keeps its books by `user` and caches by `prompt_cache_key`; here they ask for nothing."""
+    fields = {"user": "me", "metadata": {"a": "b"}, "prompt_cache_key": "k", "safety_identifier": "s", "store": False}
+    one = call(unplaced=fields)
+    (request,), ignored = settled(one)
+    assert (request.extra, ignored) == ({}, ())
+    (request,), ignored = settled(one, Capabilities(inputs=frozenset({"text"}), forwards_unknown=True))
+    assert (request.extra, ignored) == (fields, ())
