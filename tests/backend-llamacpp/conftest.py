@@ -70,6 +70,7 @@ class Answer:
     sampled: list[Sampled] = field(default_factory=list)
     reason: str = ""
     n_tokens: int = 0
+    end_token: int | None = None
 
 
 @dataclass
@@ -117,7 +118,7 @@ class Driver:
                         answer.tokens.append(event.token)
                         answer.sampled.append(event)
                     elif isinstance(event, Ended):
-                        answer.reason, answer.n_tokens = event.reason, event.n_tokens
+                        answer.reason, answer.n_tokens, answer.end_token = event.reason, event.n_tokens, event.token
             self._changed.notify_all()
 
     def encode(self, text: str) -> list[int]:

@@ -8,7 +8,7 @@ import pytest
 
 from aiadmin_core.backend import Ended, Prefilled, Sampled
 from aiadmin_core.errors import BadRequest, ContextLengthExceeded, UnsupportedParameter
-from aiadmin_core.specs.prompt import MediaSegment
+from aiadmin_core.specs.prompt import MediaSegment, TokenSegment
 from aiadmin_core.specs.request import Adapter
 
 PROMPTS = ["The quick brown fox", "Once upon a time there was", "12 + 30 =", "Zürich 🙂 and other places in the north"]
@@ -45,7 +45,7 @@ def test_events_come_in_order_and_the_numbers_add_up(tiny):
 
     assert [type(event) for event in answer.events] == [Prefilled, *[Sampled] * 5, Ended]
     assert answer.prefilled.n_prompt == len(answer.request.prompt[0].tokens)
-    assert (answer.events[-1].reason, answer.events[-1].n_tokens) == ("length", 5)
+    assert (answer.events[-1].reason, answer.events[-1].n_tokens, answer.events[-1].token) == ("length", 5, None)
     assert answer.prefilled.queue_s >= 0 < answer.prefilled.prefill_s
 
 
@@ -55,8 +55,8 @@ def test_an_end_token_ends_a_choice_and_is_not_reported(tiny):
     answer = tiny.ask("An end", max_tokens=9, end_tokens=frozenset({third}))
 
     assert len(answer.tokens()) == 2
-    assert answer.all(Ended)[0].reason == "stop"
-    assert answer.all(Ended)[0].n_tokens == 3
+    (ended,) = answer.all(Ended)
+    assert (ended.reason, ended.n_tokens, ended.token) == ("stop", 3, third)
 
 
 def test_a_prompt_of_one_token_is_answered_alone_and_in_company(tiny):
@@ -251,7 +251,7 @@ def test_a_higher_priority_is_admitted_first(open_player):
 
 def with_cells(player, n_cells):
     """`player`, its engine with room for so many tokens in all."""
-    model = player.engine._opened.loop._model
+    model = player.engine._thread.stepper.model
     model.plan = replace(model.plan, n_cells=n_cells)
     return player
 
@@ -403,11 +403,11 @@ def test_the_counters_tell_what_happened(open_player):
 @pytest.mark.parametrize(
     ("settings", "error", "param"),
     [
-        ({"segments": ()}, BadRequest, "messages"),
-        ({"segments": (MediaSegment("image", "sha256:0", b"", 4),)}, BadRequest, "messages"),
+        ({"segments": ()}, BadRequest, "prompt"),
+        ({"segments": (MediaSegment("image", "sha256:0", b"", 4),)}, UnsupportedParameter, "messages"),
         ({"logit_bias": {49152: 1.0}}, BadRequest, "logit_bias"),
         ({"logit_bias": {-1: 1.0}}, BadRequest, "logit_bias"),
-        ({"max_tokens": 5000}, ContextLengthExceeded, "messages"),
+        ({"segments": (TokenSegment((5,) * 5000),)}, ContextLengthExceeded, "messages"),
         ({"adapters": (Adapter(digest="sha256:0"),)}, UnsupportedParameter, "adapters"),
         ({"n": 99}, UnsupportedParameter, "n"),
     ],

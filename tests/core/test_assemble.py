@@ -24,6 +24,7 @@ from aiadmin_core.specs.model import ModelFacts, ModelSpec
 from aiadmin_core.specs.prompt import TokenSegment
 from aiadmin_core.specs.request import ChatInput, GenerateRequest, TextInput, TokensInput
 from aiadmin_core.specs.sampling import SamplingParams
+from aiadmin_core.specs.vectors import Scores, Vectors
 from aiadmin_core.testing.fake import END, ByteTokenizer, FakeTokenEngine, says
 from aiadmin_core.text.reasoning import MarkedReasoning
 
@@ -393,10 +394,10 @@ def test_closing_waits_for_prompts_that_are_being_tokenised_though_nobody_waits_
 def test_the_token_engines_own_protocols_are_passed_through(tmp_path):
     class Able(FakeTokenEngine):
         async def embed(self, inputs):
-            return [[1.0, float(len(text))] for text in inputs]
+            return Vectors(data=b"floats", n_dims=2, n_tokens=tuple(map(len, inputs)))
 
         async def score(self, query, documents):
-            return [float(query in document) for document in documents]
+            return Scores(data=b"floats", n_tokens=tuple(map(len, documents)))
 
         async def load_adapter(self, digest, path):
             self.adapter = (digest, path)
@@ -406,8 +407,8 @@ def test_the_token_engines_own_protocols_are_passed_through(tmp_path):
     async def main():
         whole = assembled(engine)
         assert whole.capabilities.protocols == {"tokenize", "embed", "score", "adapters"}
-        assert await whole.embed(["abc"]) == [[1.0, 3.0]]
-        assert await whole.score("a", ["abc", "b"]) == [1.0, 0.0]
+        assert (await whole.embed(["abc"])).n_tokens == (3,)
+        assert (await whole.score("a", ["abc", "b"])).n_tokens == (3, 1)
         await whole.load_adapter("sha256:0", tmp_path)
         assert engine.adapter == ("sha256:0", tmp_path)
         await whole.close()
@@ -621,3 +622,16 @@ def test_without_being_told_it_asks_the_plugins_for_dialects(monkeypatch):
     capabilities = assemble(FakeTokenEngine(), MODEL).capabilities
     assert capabilities.reasoning
     assert capabilities.tools
+
+
+def test_a_model_that_only_reads_is_not_said_to_chat():
+    engine = FakeTokenEngine(capabilities=Capabilities(generates=False, protocols=frozenset({"embed"})))
+
+    async def main():
+        whole = assembled(engine)
+        assert whole.capabilities == Capabilities(generates=False, protocols=frozenset({"embed", "tokenize"}))
+        with pytest.raises(UnsupportedParameter, match="generates no text"):
+            await anext(whole.generate(ask()))
+        await whole.close()
+
+    asyncio.run(main())

@@ -116,3 +116,20 @@ def test_too_much_is_refused_with_the_limit(request_, named):
 
     assert refusal is not None
     assert named in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("protocols", "what"),
+    [
+        ({"embed"}, "it makes embeddings of it."),
+        ({"embed", "score"}, "it makes embeddings of it and ranks documents."),
+        (set(), "it only reads it."),
+    ],
+)
+def test_a_model_that_only_reads_refuses_to_generate_and_says_what_it_does(protocols, what):
+    reader = Capabilities(generates=False, protocols=frozenset(protocols))
+
+    refused = unsupported(ask(), reader)
+
+    assert refused.param == "model"
+    assert refused.message.endswith(f"this model generates no text, {what}")

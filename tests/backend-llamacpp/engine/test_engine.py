@@ -5,7 +5,6 @@ import pytest
 
 from aiadmin_core.backend import Ended, Prefilled, Sampled
 from aiadmin_core.errors import BadRequest, ContextLengthExceeded, EngineStopped, UnsupportedParameter
-from aiadmin_core.specs.prompt import MediaSegment
 
 pytestmark = pytest.mark.real_model
 
@@ -52,6 +51,7 @@ def test_it_says_something_sensible_and_stops(driver):
     assert "Paris" in driver.text(answer.tokens)
     assert answer.choices[0].reason == "stop"
     assert answer.choices[0].n_tokens == len(answer.tokens) + 1
+    assert answer.choices[0].end_token in driver.engine.tokenizer.end_tokens
 
 
 def test_greedy_answers_are_the_same_again(driver):
@@ -407,7 +407,7 @@ def fail_decoding(driver, monkeypatch):
     def decode(_batch):
         raise MemoryError("no device")
 
-    monkeypatch.setattr(driver.engine._context, "decode", decode)
+    monkeypatch.setattr(driver.engine._thread.stepper._context, "decode", decode)
 
 
 def test_an_unforeseen_error_ends_the_open_requests_and_the_engine_goes_on(small, monkeypatch):
@@ -424,7 +424,6 @@ def test_an_engine_that_fails_again_and_again_dies_and_says_so(small, monkeypatc
 
     assert "engine thread died: MemoryError: no device" in str(small.run("Two").error)
 
-    small.engine._thread.join(10)
     with pytest.raises(EngineStopped, match="died"):
         small.engine.submit(None)
     with pytest.raises(EngineStopped, match="died"):
@@ -438,18 +437,6 @@ def test_a_request_that_nobody_can_read_harms_no_other(small):
 
     small.wait(running)
     assert len(running.tokens) == 30
-
-
-def test_media_is_refused_by_name(driver):
-    from aiadmin_core.backend import TokenRequest
-    from aiadmin_core.specs.sampling import SamplingParams
-    from aiadmin_llamacpp.engine.admission import check
-
-    image = MediaSegment("image", "sha256:0", b"", 4)
-    request = TokenRequest(id=1, prompt=(image,), sampling=SamplingParams(), max_tokens=1)
-
-    with pytest.raises(UnsupportedParameter, match="image"):
-        check(request, n_ctx=100, n_vocab=100, n_parallel=1)
 
 
 def test_the_capabilities_name_what_is_honoured(driver):

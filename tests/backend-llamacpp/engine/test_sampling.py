@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from aiadmin_core.backend import TokenRequest
+from aiadmin_core.jobs import Job
 from aiadmin_core.specs.sampling import SamplingParams
 from aiadmin_llamacpp.engine.sampling import ConstraintExhausted, apply_mask, log_softmax, most_likely, sample
-from aiadmin_llamacpp.engine.sequence import Choice, Job
+from aiadmin_llamacpp.engine.sequence import Choice
 
 
 def mask_of(*tokens, n_words=2):
@@ -40,7 +41,7 @@ class Greedy:
 
 def job(*, n=1, logprobs=None):
     request = TokenRequest(id=1, prompt=(), sampling=SamplingParams(logprobs=logprobs), max_tokens=5, n=n)
-    return Job(request, 1, 5, 1, 0.0)
+    return Job(request=request, tokens=np.zeros(1, np.int32), max_tokens=5)
 
 
 def test_a_mask_leaves_only_what_it_allows():

@@ -2,15 +2,17 @@
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiadmin_core.backend import TokenRequest
+from aiadmin_core.jobs import Job
 from aiadmin_core.specs.sampling import SamplingParams
 from aiadmin_llamacpp.engine.kv import KvCache
 from aiadmin_llamacpp.engine.scheduler import EXACT_STEP, ROOM, Scheduler, plan_step, prefill_limit
-from aiadmin_llamacpp.engine.sequence import Choice, Job, Sequence
+from aiadmin_llamacpp.engine.sequence import Choice, Sequence
 from aiadmin_llamacpp.engine.tokens import TokenBuffer
 
 
@@ -31,7 +33,7 @@ class Counting:
             priority=priority,
             cache_salt=salt,
         )
-        job = Job(request, len(prompt), max_tokens, self.n, 0.0)
+        job = Job(request=request, tokens=np.array(prompt, np.int32), max_tokens=max_tokens, arrival=self.n)
         return Sequence(job, TokenBuffer(prompt), [Choice(index, sampler=None) for index in range(n)])
 
 

@@ -128,6 +128,47 @@ def test_a_prompt_that_switched_thinking_off_leaves_no_way_in():
     assert allowed(made) == {ord("{")}
 
 
+def test_a_draft_is_committed_as_far_as_the_grammar_goes():
+    made = matcher(Regex("abc+"))
+
+    assert made.try_commit(b"abx") == 2
+    assert allowed(made) == {ord("c")}
+    assert made.try_commit([ord("c"), END, ord("c")]) == 1
+    assert allowed(made) == {ord("c"), END}
+
+
+def test_what_was_committed_is_taken_back_over_the_end_too():
+    made = matcher(Choice(("ab", "ac")))
+    commit(made, "ab")
+    made.commit(END)
+    assert allowed(made) == {END}
+
+    made.rollback(1)
+    assert allowed(made) == {END}
+    made.rollback(1)
+    assert allowed(made) == {ord("b"), ord("c")}
+    commit(made, "c")
+    made.rollback(2)
+    assert allowed(made) == {ord("a")}
+
+
+def test_a_draft_that_crosses_the_end_of_the_reasoning_is_taken_back_to_where_it_was():
+    tokenizer = ByteTokenizer(more_control_tokens=["<think>", "</think>"])
+    made = matcher(JsonObject(), dialect=THINK, tokenizer=tokenizer)
+    start, end = tokenizer.control_tokens["<think>"], tokenizer.control_tokens["</think>"]
+    draft = [start, ord("x"), end, ord("{"), ord("}"), ord("?")]
+
+    assert made.try_commit(draft) == 5
+    assert allowed(made) == {END}
+    made.rollback(2)
+    assert allowed(made) == {ord("{")}
+    made.rollback(1)
+    assert {ord("x"), end} <= allowed(made)
+    assert made.try_commit([ord("y"), END]) == 1
+    made.rollback(3)
+    assert allowed(made) == {ord("{"), start}
+
+
 @pytest.mark.filterwarnings("ignore:llama_token_get_attr is deprecated:DeprecationWarning")  # llguidance calls it
 def test_it_works_on_a_real_vocabulary(smollm2_tokenizer):
     made = matcher(JsonObject(), tokenizer=smollm2_tokenizer)

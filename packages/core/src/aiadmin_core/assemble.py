@@ -36,6 +36,7 @@ from .specs.content import Message
 from .specs.events import Event
 from .specs.model import EngineStats, ModelFacts, ModelSpec
 from .specs.request import ChatInput, GenerateRequest
+from .specs.vectors import Scores, Vectors
 from .text.chat_template import CHATML, CHATML_END, ChatTemplate
 from .text.detokenizer import Detokenizer
 from .text.generation import Generation
@@ -147,12 +148,12 @@ class AssembledEngine:
         pieces = [self._control_texts.get(token) or self._tokenizer.piece(token) for token in tokens]
         return "".join(map(detokenizer.feed, pieces)) + detokenizer.flush()
 
-    async def embed(self, inputs: Sequence[str | tuple[int, ...]]) -> list[list[float]]:
+    async def embed(self, inputs: Sequence[str | tuple[int, ...]]) -> Vectors:
         """See `backend.SupportsEmbed`. This and the next two are the token engine's own, where it names them."""
         self._start()
         return await cast(SupportsEmbed, self._engine).embed(inputs)
 
-    async def score(self, query: str, documents: Sequence[str]) -> list[float]:
+    async def score(self, query: str, documents: Sequence[str]) -> Scores:
         """See `backend.SupportsScore`."""
         self._start()
         return await cast(SupportsScore, self._engine).score(query, documents)
@@ -300,6 +301,8 @@ def _template(engine: TokenEngine, model: ModelSpec) -> tuple[ChatTemplate | Non
 
 def _capabilities(engine: Capabilities, *, chat: bool, reasoning: bool, tools: bool) -> Capabilities:
     """What the engine can do and what core adds to it."""
+    if not engine.generates:
+        return msgspec.structs.replace(engine, protocols=engine.protocols | {"tokenize"})
     return msgspec.structs.replace(
         engine,
         inputs=frozenset({"text", "tokens"}) | (frozenset({"chat"}) if chat else frozenset()),

@@ -4,7 +4,8 @@ A backend opens models. What it opens is one of two levels:
 
 - an `Engine` takes messages and gives events. The server sees nothing else, and a simple backend writes nothing else.
 - a `TokenEngine` takes prompt segments and gives tokens. `assemble.assemble` makes an `Engine` of it: chat template,
-  tokens, detokenising, stop strings, reasoning, tool calls and constraints are core's, the same on every backend.
+  tokens, detokenising, stop strings, reasoning, tool calls and constraints are core's, the same on every backend. Its
+  thread need not be written either: `engine_thread.EngineThread` runs a `Stepper`, which only decodes.
 
 Tokenise, embed, score and adapters are optional protocols: an engine that implements one names it in
 `Capabilities.protocols`.
@@ -22,6 +23,7 @@ from .specs.model import EngineOptions, EngineStats, ModelFacts, ModelFormat, Mo
 from .specs.prompt import Prompt
 from .specs.request import Adapter, GenerateRequest
 from .specs.sampling import SamplingParams
+from .specs.vectors import Scores, Vectors
 
 API_VERSION = 1
 """Of the hooks and of these protocols. A plugin states the one it was written for as `aiadmin_api_version`."""
@@ -132,15 +134,15 @@ class SupportsTokenize(Protocol):
 class SupportsEmbed(Protocol):
     """`"embed"`: vectors for texts."""
 
-    async def embed(self, inputs: Sequence[str | tuple[int, ...]]) -> list[list[float]]:
-        """One L2-normalised vector of `n_embd` floats for each input."""
+    async def embed(self, inputs: Sequence[str | tuple[int, ...]]) -> Vectors:
+        """A vector of `n_embd` numbers for each input."""
 
 
 class SupportsScore(Protocol):
     """`"score"`: how well documents answer a query."""
 
-    async def score(self, query: str, documents: Sequence[str]) -> list[float]:
-        """One relevance for each document, higher is better."""
+    async def score(self, query: str, documents: Sequence[str]) -> Scores:
+        """A relevance for each document, higher is better."""
 
 
 class SupportsAdapters(Protocol):
@@ -189,6 +191,13 @@ class Matcher(Protocol):
 
     def commit(self, token: int) -> None:
         """`token` was sampled under the mask. Starts to compute the next mask elsewhere and returns at once."""
+
+    def try_commit(self, tokens: Sequence[int]) -> int:
+        """Commit as many of `tokens`, from the first on, as may follow each other, and give their number. For drafts,
+        which nobody has sampled under a mask: a token that is refused cannot be taken back once it is committed."""
+
+    def rollback(self, n: int) -> None:
+        """Take back the last `n` tokens that were committed, an end token among them too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +253,8 @@ class Ended:
     decode_s: float
     n_tokens: int
     """Tokens sampled for this choice, the end token included."""
+    token: int | None = None
+    """The end token; None where the answer was cut at `max_tokens`."""
 
 
 @dataclass(frozen=True, slots=True)

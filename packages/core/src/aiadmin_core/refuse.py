@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from .errors import UnsupportedParameter
-from .specs.capabilities import Capabilities, Modality
+from .specs.capabilities import Capabilities, Modality, OptionalProtocol
 from .specs.constraint import Choice, Constraint, JsonObject, JsonSchema, Regex
 from .specs.content import AudioPart, ImagePart, Message, Part, ToolResultPart
 from .specs.request import ChatInput, GenerateRequest, TextInput, TokensInput
@@ -17,6 +17,7 @@ from .specs.sampling import SamplingParams
 _ALWAYS = frozenset({"max_tokens", "stop", "logprobs"})
 """Fields of `SamplingParams` with a rule of their own."""
 _DEFAULTS = SamplingParams()
+_READS: dict[OptionalProtocol, str] = {"embed": "makes embeddings of it", "score": "ranks documents"}
 
 
 def unsupported(request: GenerateRequest, capabilities: Capabilities) -> UnsupportedParameter | None:
@@ -26,6 +27,11 @@ def unsupported(request: GenerateRequest, capabilities: Capabilities) -> Unsuppo
 
 
 def _unsupported(request: GenerateRequest, able: Capabilities) -> Iterator[UnsupportedParameter]:
+    if not able.generates:
+        does = [verb for protocol, verb in _READS.items() if protocol in able.protocols]
+        yield UnsupportedParameter(
+            "model", why=f"this model generates no text, it {' and '.join(does) or 'only reads it'}."
+        )
     yield from _input(request, able)
     sampling = request.sampling
     for field in msgspec.structs.fields(SamplingParams):

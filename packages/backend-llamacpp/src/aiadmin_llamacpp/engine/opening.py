@@ -97,7 +97,7 @@ def _n_parallel(options: EngineOptions) -> int:
 def _warm_up(context: Context) -> None:
     n_tokens = min(N_WARM_UP, context.n_batch)
     batch = Batch(n_tokens)
-    batch.add(0, np.zeros(n_tokens, np.int32), 0, wants_logits=True)
+    batch.add(0, np.zeros(n_tokens, np.int32), 0, rows=[n_tokens - 1])
     try:
         context.decode(batch)
     except AiAdminError as error:

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from aiadmin_core.backend import Sampled
 from aiadmin_core.errors import AiAdminError
+from aiadmin_core.jobs import Job
 
-from .sequence import Choice, Job
+from .sequence import Choice
 
 Logits = npt.NDArray[np.float32]
 

@@ -4,6 +4,8 @@ from bisect import insort
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from aiadmin_core.steps import Piece
+
 from .kv import KvCache
 from .sequence import Choice, Sequence
 
@@ -23,38 +25,28 @@ however its prompt is cut and whatever of it is cached: measured on Q4_1. What i
 which they are summed in: other requests that come and go meanwhile may change that."""
 
 
-class Piece(NamedTuple):
-    """The next `n` tokens of a sequence."""
-
-    sequence: Sequence
-    n: int
-
-    @property
-    def wants_logits(self) -> bool:
-        return self.n == self.sequence.n_missing
-
-
 class Step(NamedTuple):
     """What to decode together, and who cannot go on because the context holds nothing but it."""
 
-    pieces: list[Piece]
+    pieces: list[Piece[Sequence]]
     full: list[Sequence]
     needs_companion: bool = False
     """A lone token of a reproducible sequence: decode another one beside it, see `EXACT_STEP`."""
 
 
-def plan_step(sequences: Iterable[Sequence], *, n_batch: int, n_prefill: int) -> list[Piece]:
+def plan_step(sequences: Iterable[Sequence], *, n_batch: int, n_prefill: int) -> list[Piece[Sequence]]:
     """Running sequences first, one token each; then prompts, first come first served, in what is left of `n_batch`
     and no more than `n_prefill` tokens."""
     sequences = list(sequences)
-    pieces = [Piece(sequence, 1) for sequence in sequences if sequence.n_missing == 1][:n_batch]
+    pieces = [Piece(sequence, 1, "decode", (0,)) for sequence in sequences if sequence.n_missing == 1][:n_batch]
     left = min(n_batch - len(pieces), n_prefill)
     for sequence in sequences:
         if left <= 0:
             break
         if sequence.n_missing > 1:
             n = min(sequence.n_missing, left)
-            pieces.append(Piece(sequence, n))
+            rows = (n - 1,) if n == sequence.n_missing else ()
+            pieces.append(Piece(sequence, n, "prefill", rows))
             left -= n
     return pieces
 
@@ -157,9 +149,10 @@ class Scheduler:
         """The step was decoded. Gives (index of its piece, sequence) for every sequence that now wants a token; a
         prompt shared by several choices has become one sequence each."""
         ready: list[tuple[int, Sequence]] = []
-        for index, (sequence, n) in enumerate(step.pieces):
+        for index, piece in enumerate(step.pieces):
+            sequence = piece.sequence
             assert sequence.slot is not None
-            self.kv.extend(sequence.slot, n)
+            self.kv.extend(sequence.slot, piece.n)
             if sequence.n_missing == 0:
                 ready.append((index, sequence))
                 ready.extend((index, other) for other in self._split(sequence))

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from aiadmin_core.backend import Matcher, TokenRequest
+from aiadmin_core.backend import Matcher
+from aiadmin_core.jobs import Job
 
 from .kv import Slot
 from .tokens import TokenBuffer
@@ -26,27 +27,6 @@ class Choice:
     sampler: Sampler
     matcher: Matcher | None = None
     n_sampled: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """What the sequences of one request have in common. Times are `time.monotonic` seconds."""
-
-    request: TokenRequest
-    n_prompt: int
-    max_tokens: int
-    """For each choice; never more than the context has room for."""
-    arrival: int
-    """Counts up: who came first."""
-    submitted_at: float
-    admitted_at: float = 0.0
-    prefilled_at: float = 0.0
-    n_cached: int = 0
-
-    @property
-    def reproducible(self) -> bool:
-        """Whether the same request should give the same text again, to the last bit of its logits."""
-        return self.request.sampling.seed is not None
 
 
 @dataclass(slots=True, eq=False)
@@ -76,4 +56,4 @@ class Sequence:
     @property
     def order(self) -> tuple[int, int]:
         """Sorts by priority, then arrival."""
-        return (-self.job.request.priority, self.job.arrival)
+        return self.job.order

@@ -2,6 +2,7 @@
 in a step."""
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,22 +43,23 @@ class Batch:
         self.n_tokens = 0
         self.native.n_tokens = 0
 
-    def add(self, sequence: int, tokens: Tokens, position: int, *, wants_logits: bool) -> int:
+    def add(self, sequence: int, tokens: Tokens, position: int, *, rows: Sequence[int] = ()) -> int:
         """Append consecutive tokens of one sequence, the first at `position`.
 
-        Returns the row of the last one: where its logits are read after decoding, if `wants_logits`.
+        `rows` are those whose logits are wanted, counted from the first. Returns the place of the first in the batch.
         """
         start, end = self.n_tokens, self.n_tokens + len(tokens)
-        last = end - 1
         if len(tokens) == 1:  # the common step; scalars cost a third of slices
             self._tokens[start] = tokens[0]
             self._positions[start] = position
             self._sequences[start] = sequence
+            self._wants_logits[start] = bool(rows)
         else:
             self._tokens[start:end] = tokens
             np.add(self._counting[: end - start], position, out=self._positions[start:end])
             self._sequences[start:end] = sequence
-            self._wants_logits[start:last] = 0
-        self._wants_logits[last] = wants_logits
+            self._wants_logits[start:end] = 0
+            for row in rows:
+                self._wants_logits[start + row] = 1
         self.n_tokens = self.native.n_tokens = end
-        return last
+        return start

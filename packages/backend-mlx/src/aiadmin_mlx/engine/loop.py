@@ -1,4 +1,4 @@
-"""The step loop. Runs on the engine thread, which alone touches MLX and everything here but the queue of commands.
+"""What the engine thread does between two commands: a step of every row, a chunk of a prompt. It alone touches MLX.
 
 mlx-lm's `BatchGenerator` (0.32) is not driven, because a request cannot be served through it as it must be here:
 its log-probabilities are taken after the logits processors; a processor runs before the token it depends on has been
@@ -11,162 +11,132 @@ the forward pass and the sampling, which costs only what the host needs for a ma
 """
 
 import copy
-import sys
+import gc
 import time
-import traceback
-from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
+from typing import Literal
 
 import mlx.core as mx
-from msgspec.structs import replace
 
-from aiadmin_core.backend import Broken, Prefilled, StepEvent
-from aiadmin_core.errors import AiAdminError
-from aiadmin_core.specs.model import EngineStats
+from aiadmin_core.backend import Sampled
+from aiadmin_core.engine_thread import Gauges
+from aiadmin_core.jobs import Job, Limits
+from aiadmin_core.reports import Reports
+from aiadmin_core.steps import PrefillPace
 
 from ..model import LoadedModel
-from ..sampler import Chosen, choose
+from ..sampler import Chosen, Sampler, choose
 from . import scheduler
 from .batch import DecodeBatch
-from .commands import Cancel, Command, Stop, make_job
 from .prompt_cache import PromptCache
-from .sequence import Job
-from .sequence import Sequence as Choice
+from .sequence import Prefill, Sequence
 
 _CLEAR_EVERY = 256
 """Steps between two returns of MLX's cached buffers to the system: growing contexts leave sizes nobody needs again."""
 
 
-class EngineLoop:
-    """Decodes until told to stop."""
+class MlxStepper:
+    """An `aiadmin_core.engine_thread.Stepper` over one model, which it frees in the end."""
 
-    def __init__(self, model: LoadedModel, commands: "SimpleQueue[Command]") -> None:
-        self.jobs: dict[int, Job] = {}
-        """Open requests by id."""
-        self._model = model
-        self._commands = commands
+    def __init__(self, model: LoadedModel, reports: Reports) -> None:
+        self.model = model
+        self.limits = Limits(n_ctx=model.facts.n_ctx, n_vocab=model.n_logits, n_parallel=model.n_parallel)
+        self._reports = reports
+        self._open: dict[int, list[Sequence]] = {}
+        """The sequences of each request that has not ended."""
         self._batch = DecodeBatch(model.call)
         self._prompt_cache = PromptCache(model.plan.prompt_cache_bytes)
-        self._waiting: list[Job] = []
-        self._prefilling: Job | None = None
-        self._in_flight: tuple[list[Choice], Chosen] | None = None
+        self._waiting: list[Prefill] = []
+        self._prefilling: Prefill | None = None
+        self._in_flight: tuple[list[Sequence], Chosen] | None = None
         """The last step's rows and tokens, launched and not read."""
-        self._tokens_per_s = model.tokens_per_s
-        self._events: list[StepEvent] = []
-        self._stopping = False
-        plan = model.plan
-        self._stats = EngineStats(kv_total=plan.n_cells + plan.n_kept)
-        """Replaced, never changed: other threads read it."""
+        self._pace = PrefillPace(model.tokens_per_s)
 
-    def run(self, sink: Callable[[Sequence[StepEvent]], None]) -> None:
-        """Decode until `Stop`; `sink` gets the events of every step.
+    @property
+    def has_work(self) -> bool:
+        return bool(self._batch.sequences or self._prefilling or self._waiting)
 
-        An error that nobody foresaw (out of memory, most likely) ends the open requests, and decoding goes on with
-        empty caches. It is raised where not one step went well since the last one.
-        """
-        n_steps_before = -1
-        while True:
-            try:
-                self._take_commands()
-                if self._stopping:
-                    return
-                self._decode()
-                self._flush(sink)
-                self._prefill()
-            except Exception as error:
-                if self._stats.n_steps == n_steps_before:
-                    raise
-                n_steps_before = self._stats.n_steps
-                traceback.print_exc(file=sys.stderr)  # the runner's log
-                self._start_over(error)
-            self._flush(sink)
+    def gauges(self) -> Gauges:
+        rows, plan = self._batch.sequences, self.model.plan
+        return Gauges(
+            n_running=len(rows) + (self._prefilling.n_rows if self._prefilling else 0),
+            n_waiting=sum(prefill.n_rows for prefill in self._waiting),
+            kv_used=sum(sequence.n_cells for sequence in rows) + self._prompt_cache.n_tokens,
+            kv_total=plan.n_cells + plan.n_kept,
+        )
 
-    def stats(self) -> EngineStats:
-        """Counters as they stand. Any thread."""
-        stats = self._stats
-        return replace(stats, n_waiting=stats.n_waiting + self._commands.qsize())
+    def step(self) -> None:
+        """One token of every row, then one chunk of the prompt whose turn it is."""
+        self._drop_cancelled()
+        self._decode()
+        self._reports.flush()  # nobody waits for a chunk of somebody else's prompt
+        self._prefill()
 
-    def release(self) -> None:
-        """Let go of every array."""
-        self._batch = DecodeBatch(None)
+    def rest(self) -> None:
+        """Give back what the batch took."""
         self._in_flight = None
-        self._prefilling = None
-        self._waiting.clear()
-        self._prompt_cache.clear()
-        self._model.make_caches = list
+        mx.clear_cache()
 
-    def _start_over(self, error: Exception) -> None:
-        """End every open request with `error`, and drop the caches: what they hold is in doubt."""
-        self._events.extend(Broken(request_id, error) for request_id in self.jobs)
-        self.jobs.clear()
+    def start_over(self) -> None:
+        """Drop the caches as well: what they hold is in doubt."""
+        self._open.clear()
         self._waiting.clear()
         self._prefilling = self._in_flight = None
-        self._batch = DecodeBatch(self._model.call)
+        self._batch = DecodeBatch(self.model.call)
         self._prompt_cache.clear()
 
-    # Commands.
+    def close(self) -> None:
+        """Give the memory back while this thread, whose streams the arrays belong to, still lives."""
+        self.model.call = None
+        self.model.make_caches = list
+        self.start_over()
+        gc.collect()
+        mx.clear_cache()
+        mx.clear_streams()
 
-    def _take_commands(self) -> None:
-        """Carry out what is queued; sleep only when there is nothing to compute."""
-        idle = not (self._batch.sequences or self._prefilling or self._waiting)
-        if idle:
-            self._in_flight = None
-            mx.clear_cache()
-            self._publish()
-        try:
-            while not self._stopping:
-                self._carry_out(self._commands.get(block=idle))
-                idle = False
-        except Empty:
-            pass
-        self._drop_rows()
-        self._waiting = [job for job in self._waiting if job.n_rows]
-        if self._prefilling and not self._prefilling.n_rows:
-            self._prefilling = None
+    # Requests.
 
-    def _carry_out(self, command: Command) -> None:
-        if isinstance(command, Stop):
-            self._stopping = True
-        elif isinstance(command, Cancel):
-            self._cancel(command)
-        else:
-            try:
-                job = make_job(command, self._model)
-            except Exception as error:  # what is wrong with a request is its own trouble
-                if not isinstance(error, AiAdminError):
-                    traceback.print_exc(file=sys.stderr)
-                self._events.append(Broken(command.request.id, error))
-            else:
-                self.jobs[command.request.id] = job
-                self._waiting.append(job)
+    def add(self, job: Job) -> None:
+        prompt = tuple(job.tokens.tolist())
+        sequences = []
+        for choice in range(job.request.n):
+            matcher = job.request.matchers[choice]
+            sampler = Sampler(job.request.sampling, matcher=matcher, prompt=prompt, choice=choice)
+            sequences.append(Sequence(job=job, choice=choice, sampler=sampler))
+        self._open[job.request.id] = sequences
+        self._waiting.append(Prefill(job=job, prompt=prompt, sequences=sequences))
 
-    def _cancel(self, command: Cancel) -> None:
-        job = self.jobs.get(command.request_id)
-        if job is None:
-            return
-        for sequence in job.sequences:
-            if command.choice in (None, sequence.choice) and not sequence.over:
+    def cancel(self, request_id: int, choice: int | None) -> int:
+        n_cancelled = 0
+        for sequence in self._open.get(request_id, ()):
+            if choice in (None, sequence.choice) and not sequence.over:
                 sequence.over = True
-                self._count(n_cancelled=1)
-        self._close_if_over(job)
+                n_cancelled += 1
+        self._close_if_over(request_id)
+        return n_cancelled
 
     def _break(self, job: Job, error: Exception) -> None:
         """End a request with `error`; the others go on."""
-        for sequence in job.sequences:
+        for sequence in self._open[job.request.id]:
             sequence.over = True
-        self._events.append(Broken(job.request.id, error))
-        self._close_if_over(job)
+        self._reports.broken(job.request.id, error)
+        self._close_if_over(job.request.id)
 
-    def _close_if_over(self, job: Job) -> None:
-        if not job.n_rows:
-            self.jobs.pop(job.request.id, None)
+    def _close_if_over(self, request_id: int) -> None:
+        if all(sequence.over for sequence in self._open.get(request_id, ())):
+            self._open.pop(request_id, None)
+
+    def _drop_cancelled(self) -> None:
+        self._drop_rows()
+        self._waiting = [prefill for prefill in self._waiting if prefill.n_rows]
+        if self._prefilling and not self._prefilling.n_rows:
+            self._prefilling = None
 
     # Decoding.
 
     def _decode(self) -> None:
         """One step of every row."""
         batch = self._batch
-        if any(sequence.n_launched >= sequence.job.request.max_tokens for sequence in batch.sequences):
+        if any(sequence.n_launched >= sequence.job.max_tokens for sequence in batch.sequences):
             self._read()  # these end with what is in flight: do not decode them once more
             self._drop_rows()
         self._make_room()
@@ -196,10 +166,10 @@ class EngineLoop:
         if self._prefilling or self._waiting:
             self._read()  # else these tokens would wait for the next prompt's chunk
         self._drop_rows()
-        if self._stats.n_steps % _CLEAR_EVERY == 0:
+        if self._reports.counters.n_steps % _CLEAR_EVERY == 0:
             mx.clear_cache()
 
-    def _mask(self, sequence: Choice) -> object:
+    def _mask(self, sequence: Sequence) -> object:
         matcher = sequence.sampler.matcher
         if matcher is None or sequence.over:
             return None
@@ -220,13 +190,33 @@ class EngineLoop:
                 continue
             n_decoded += 1
             try:
-                self._events.extend(sequence.accept(token, logprob, top))
-            except Exception as error:
+                self._accept(sequence, token, logprob, top)
+            except Exception as error:  # its matcher's
                 self._break(sequence.job, error)
-            self._close_if_over(sequence.job)
         if n_decoded:
-            self._count(n_steps=1, n_sequences_decoded=n_decoded, n_completion_tokens=n_decoded)
-            self._stats = replace(self._stats, max_batch=max(self._stats.max_batch, n_decoded))
+            self._reports.stepped(n_sampled=n_decoded)
+
+    def _accept(self, sequence: Sequence, token: int, logprob: float, top: tuple[tuple[int, float], ...]) -> None:
+        """Take the token that was sampled: the end, one more of the answer, or the last one there is room for. Raises
+        whatever the constraint's matcher raises."""
+        job = sequence.job
+        request = job.request
+        sequence.tokens.append(token)
+        if token in request.end_tokens:
+            self._conclude(sequence, "stop", token=token)
+            return
+        self._reports.sampled(
+            Sampled(request.id, sequence.choice, token, logprob, top[: request.sampling.logprobs or 0])
+        )
+        if len(sequence.tokens) >= job.max_tokens:
+            self._conclude(sequence, "length")
+        else:
+            sequence.sampler.accept(token)
+
+    def _conclude(self, sequence: Sequence, reason: Literal["stop", "length"], *, token: int | None = None) -> None:
+        sequence.over = True
+        self._reports.ended(sequence.job, sequence.choice, reason, n_tokens=len(sequence.tokens), token=token)
+        self._close_if_over(sequence.job.request.id)
 
     def _drop_rows(self) -> None:
         """Let sequences that are over leave the batch; what they had is kept for prompts that begin alike."""
@@ -237,14 +227,14 @@ class EngineLoop:
         for row, sequence in enumerate(sequences):
             job = sequence.job
             if sequence.over and job.request.n == 1:  # of several, rarely the one that the next turn goes on from
-                kept = (*job.prompt, *sequence.tokens)[: sequence.n_cells]
+                kept = (*job.tokens.tolist(), *sequence.tokens)[: sequence.n_cells]
                 self._prompt_cache.keep(job.request.cache_salt, kept, self._batch.extract(row))
         self._batch.retain(rows)
 
     def _make_room(self) -> None:
         """Put the rows that came last back into the queue while the others need their room; they go on where they
         were, from what is kept of them or from a new prefill."""
-        n_cells = self._model.plan.n_cells
+        n_cells = self.model.plan.n_cells
         while scheduler.overfull([sequence.n_cells for sequence in self._batch.sequences], n_cells=n_cells):
             self._read()
             self._drop_rows()
@@ -252,95 +242,67 @@ class EngineLoop:
                 return
             row = len(self._batch.sequences) - 1
             sequence = self._batch.sequences[row]
-            tokens = (*sequence.job.prompt, *sequence.tokens)
+            tokens = (*sequence.job.tokens.tolist(), *sequence.tokens)
             kept = self._batch.extract(row)
             self._prompt_cache.keep(sequence.job.request.cache_salt, tokens[: sequence.n_cells], kept)
             self._batch.retain([*range(row)])
-            resume = Job(
-                request=sequence.job.request,
-                prompt=tokens,
-                submitted_at=time.perf_counter(),
-                sequences=[sequence],
-                resumes=True,
-            )
+            resume = Prefill(job=sequence.job, prompt=tokens, sequences=[sequence], resumes=True)
             self._waiting.insert(0, resume)
 
     # Prefill.
 
     def _prefill(self) -> None:
         """One chunk of the prompt whose turn it is; into the batch with it when that was the last."""
-        job = self._prefilling = self._prefilling or self._admit()
-        if job is None:
+        prefill = self._prefilling = self._prefilling or self._admit()
+        if prefill is None:
             return
-        if job.n_to_prefill:
+        if prefill.n_to_prefill:
             try:
-                self._prefill_chunk(job)
+                self._prefill_chunk(prefill)
             except RuntimeError as error:  # MLX's: out of memory, most likely; only this prompt's caches are in doubt
-                self._break(self.jobs[job.request.id], error)
+                self._break(prefill.job, error)
                 self._prefilling = None
                 return
-        if not job.n_to_prefill:
+        if not prefill.n_to_prefill:
             self._prefilling = None
-            self._join(job)
+            self._join(prefill)
 
-    def _admit(self) -> Job | None:
+    def _admit(self) -> Prefill | None:
         expected = [sequence.n_expected for sequence in self._batch.sequences]
-        n_parallel, n_cells = self._model.n_parallel, self._model.plan.n_cells
-        job = scheduler.next_admission(self._waiting, expected, n_parallel=n_parallel, n_cells=n_cells)
-        if job is None:
+        n_parallel, n_cells = self.model.n_parallel, self.model.plan.n_cells
+        prefill = scheduler.next_admission(self._waiting, expected, n_parallel=n_parallel, n_cells=n_cells)
+        if prefill is None:
             return None
-        self._waiting.remove(job)
-        job.admitted_at = time.perf_counter()
-        job.n_cached, caches = self._prompt_cache.find(job.request.cache_salt, job.prompt)
-        job.n_prefilled = job.n_cached
-        job.caches = caches or self._model.make_caches()
-        return job
+        self._waiting.remove(prefill)
+        job = prefill.job
+        prefill.n_cached, caches = self._prompt_cache.find(job.request.cache_salt, prefill.prompt)
+        prefill.n_prefilled = prefill.n_cached
+        prefill.caches = caches or self.model.make_caches()
+        if not prefill.resumes:
+            job.admitted_at, job.n_cached = time.monotonic(), prefill.n_cached
+        return prefill
 
-    def _prefill_chunk(self, job: Job) -> None:
-        n_tokens = scheduler.chunk_size(
-            tokens_per_s=self._tokens_per_s, n_batch=self._model.n_batch, decoding=bool(self._batch.sequences)
-        )
-        n_tokens = min(n_tokens, job.n_to_prefill)
-        chunk = job.prompt[job.n_prefilled : job.n_prefilled + n_tokens]
+    def _prefill_chunk(self, prefill: Prefill) -> None:
+        stall_s = scheduler.STALL_S if self._batch.sequences else scheduler.LONE_STALL_S
+        n_tokens = self._pace.chunk(seconds=stall_s, least=scheduler.MIN_CHUNK, most=self.model.n_batch)
+        n_tokens = min(n_tokens, prefill.n_to_prefill)
+        chunk = prefill.prompt[prefill.n_prefilled : prefill.n_prefilled + n_tokens]
         started = time.perf_counter()
-        self._model.call(mx.array(chunk)[None], cache=job.caches)
-        mx.eval([cache.state for cache in job.caches])
-        self._tokens_per_s = scheduler.smoothed(
-            self._tokens_per_s, n_tokens=n_tokens, seconds=time.perf_counter() - started
-        )
-        job.n_prefilled += n_tokens
+        self.model.call(mx.array(chunk)[None], cache=prefill.caches)
+        mx.eval([cache.state for cache in prefill.caches])
+        self._pace.observe(n_tokens=n_tokens, seconds=time.perf_counter() - started)
+        prefill.n_prefilled += n_tokens
 
-    def _join(self, job: Job) -> None:
+    def _join(self, prefill: Prefill) -> None:
         """Put the prompt's choices into the batch, and its prefix where others find it."""
-        if job.n_prefilled > job.n_cached:
-            self._prompt_cache.keep(job.request.cache_salt, job.prompt[: job.n_prefilled], copy.deepcopy(job.caches))
-        now = time.perf_counter()
-        alive = [sequence for sequence in job.sequences if not sequence.over]
+        job = prefill.job
+        if prefill.n_prefilled > prefill.n_cached:
+            kept = prefill.prompt[: prefill.n_prefilled]
+            self._prompt_cache.keep(job.request.cache_salt, kept, copy.deepcopy(prefill.caches))
+        alive = [sequence for sequence in prefill.sequences if not sequence.over]
         for sequence in alive:
-            sequence.n_cells = job.n_prefilled
-            sequence.started_at = sequence.started_at or now
-        self._batch.join(alive, job.caches, job.prompt[-1])
-        job.caches = []
-        if job.resumes:
-            return
-        self._count(n_prompt_tokens=len(job.prompt), n_cached_tokens=job.n_cached)
-        queue_s, prefill_s = job.admitted_at - job.submitted_at, now - job.admitted_at
-        self._events.append(Prefilled(job.request.id, len(job.prompt), job.n_cached, queue_s, prefill_s))
-
-    # What others see.
-
-    def _flush(self, sink: Callable[[Sequence[StepEvent]], None]) -> None:
-        if self._events:
-            self._publish()
-            events, self._events = self._events, []
-            sink(events)
-
-    def _publish(self) -> None:
-        rows = self._batch.sequences
-        n_prefilling = self._prefilling.n_rows if self._prefilling else 0
-        n_cells = sum(sequence.n_cells for sequence in rows) + self._prompt_cache.n_tokens
-        n_waiting = sum(job.n_rows for job in self._waiting)
-        self._stats = replace(self._stats, n_running=len(rows) + n_prefilling, n_waiting=n_waiting, kv_used=n_cells)
-
-    def _count(self, **increments: int) -> None:
-        self._stats = replace(self._stats, **{name: getattr(self._stats, name) + n for name, n in increments.items()})
+            sequence.n_cells = prefill.n_prefilled
+        self._batch.join(alive, prefill.caches, prefill.prompt[-1])
+        prefill.caches = []
+        if not prefill.resumes:
+            self._reports.prefilled(job, now=time.monotonic())

@@ -1,10 +1,9 @@
 """A request on the engine thread, and its choices. Changed by the loop only."""
 
-import time
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from aiadmin_core.backend import Ended, Sampled, StepEvent, TokenRequest
+from aiadmin_core.jobs import Job
 
 from ..sampler import Sampler
 
@@ -17,7 +16,7 @@ each would decode one at a time. Where the guess is wrong, a sequence waits and 
 class Sequence:
     """One choice: its tokens in the batch's cache, and how the next one is chosen."""
 
-    job: "Job"
+    job: Job
     choice: int
     sampler: Sampler
     tokens: list[int] = field(default_factory=list)
@@ -26,45 +25,24 @@ class Sequence:
     """Sampled, known to the host or not: at most one more than `tokens`."""
     n_cells: int = 0
     """Tokens of prompt and answer that are in the cache."""
-    started_at: float = 0.0
     over: bool = False
     """Ended, cancelled or broken: it leaves the batch before the next step."""
 
     @property
     def n_expected(self) -> int:
         """Tokens it is expected to have soon."""
-        return self.n_cells + min(RESERVE, self.job.request.max_tokens - len(self.tokens))
-
-    def accept(self, token: int, logprob: float, top: tuple[tuple[int, float], ...]) -> list[StepEvent]:
-        """Take the token that was sampled: the end, one more of the answer, or the last one there is room for. Raises
-        whatever the constraint's matcher raises."""
-        request = self.job.request
-        self.tokens.append(token)
-        if token in request.end_tokens:
-            return [self._end("stop")]
-        sampled = Sampled(request.id, self.choice, token, logprob, top[: request.sampling.logprobs or 0])
-        if len(self.tokens) >= request.max_tokens:
-            return [sampled, self._end("length")]
-        self.sampler.accept(token)
-        return [sampled]
-
-    def _end(self, reason: Literal["stop", "length"]) -> Ended:
-        self.over = True
-        seconds = time.perf_counter() - self.started_at
-        return Ended(self.job.request.id, self.choice, reason, seconds, len(self.tokens))
+        return self.n_cells + min(RESERVE, self.job.max_tokens - len(self.tokens))
 
 
 @dataclass(eq=False, kw_only=True)
-class Job:
+class Prefill:
     """A prompt to prefill once for all of its `sequences`: a request's, or what a sequence had when it was put back."""
 
-    request: TokenRequest
+    job: Job
     prompt: tuple[int, ...]
-    submitted_at: float
     sequences: list[Sequence] = field(default_factory=list)
     resumes: bool = False
     """Whether its sequence has been decoded before."""
-    admitted_at: float = 0.0
     n_cached: int = 0
     n_prefilled: int = 0
     """Prompt tokens in `caches`; all but the last one are prefilled, that one is the first decode step's."""
@@ -83,4 +61,4 @@ class Job:
     @property
     def n_expected(self) -> int:
         """Tokens each of its sequences is expected to have soon."""
-        return len(self.prompt) + min(RESERVE, self.request.max_tokens)
+        return len(self.prompt) + min(RESERVE, self.job.max_tokens)

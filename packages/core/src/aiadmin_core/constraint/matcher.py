@@ -5,8 +5,12 @@ A `GrammarMatcher` belongs to one choice. Its grammar state is touched by one th
 """
 
 import os
+from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from itertools import takewhile
+from typing import NamedTuple
 
 import numpy as np
 from llguidance import LLMatcher
@@ -31,6 +35,8 @@ class GrammarMatcher:
         self._end_tokens = end_tokens
         self._words = np.zeros((n_vocab + 31) // 32, dtype=np.int32)
         self._ends = token_bits(end_tokens, n_vocab)
+        self._consumed: list[bool] = []
+        """Of each token committed, whether the grammar consumed it: end tokens are none of its business."""
         self._next: Future[Mask] = _workers().submit(self._compute)
 
     def mask(self) -> Mask:
@@ -39,8 +45,30 @@ class GrammarMatcher:
 
     def commit(self, token: int) -> None:
         self._next.result()  # the state is this thread's again
-        if token not in self._end_tokens:
+        self._consumed.append(token not in self._end_tokens)
+        if self._consumed[-1]:
             self._next = _workers().submit(self._advance, token)
+
+    def try_commit(self, tokens: Sequence[int]) -> int:
+        """See `backend.Matcher`. End tokens are refused: nothing can be drafted past them."""
+        self._next.result()
+        before_end = [*takewhile(lambda token: token not in self._end_tokens, tokens)]
+        n: int = self._state.try_consume_tokens(before_end)
+        if n:
+            self._consumed += [True] * n
+            self._next = _workers().submit(self._compute)
+        return n
+
+    def rollback(self, n: int) -> None:
+        """See `backend.Matcher`. Not past a token that the grammar refused."""
+        self._next.result()
+        first = len(self._consumed) - n
+        assert first >= 0, "more than was committed"
+        n_consumed = sum(self._consumed[first:])
+        del self._consumed[first:]
+        if n_consumed:
+            self._state.rollback(n_consumed)
+            self._next = _workers().submit(self._compute)
 
     def _advance(self, token: int) -> Mask:
         if not self._state.consume_token(token):
@@ -88,6 +116,8 @@ class AfterReasoning:
         self._tail = b""
         self._reasoning = opened
         self._undecided = not opened
+        self._before: deque[_Before] = deque(maxlen=_MOST_TAKEN_BACK)
+        self._end_tokens = end_tokens
         self._free = ~token_bits(end_tokens, tokenizer.n_vocab)
 
     def mask(self) -> Mask:
@@ -99,6 +129,8 @@ class AfterReasoning:
         return mask
 
     def commit(self, token: int) -> None:
+        answers = not self._reasoning and not (self._undecided and token == self._start)
+        self._before.append(_Before(self._tail, self._reasoning, self._undecided, answers))
         if self._reasoning:
             self._tail = (self._tail + self._tokenizer.piece(token))[-_TAIL_BYTES:]
             self._reasoning = not (token == self._end_id or self._end in self._tail)
@@ -107,6 +139,36 @@ class AfterReasoning:
         else:
             self._answer.commit(token)
         self._undecided = False
+
+    def try_commit(self, tokens: Sequence[int]) -> int:
+        """See `backend.Matcher`. End tokens are refused."""
+        for n, token in enumerate(tokens):
+            if self._reasoning or (self._undecided and token == self._start):
+                if token in self._end_tokens:
+                    return n
+                self.commit(token)
+            elif self._answer.try_commit([token]):
+                self._before.append(_Before(self._tail, False, self._undecided, True))
+                self._undecided = False
+            else:
+                return n
+        return len(tokens)
+
+    def rollback(self, n: int) -> None:
+        """See `backend.Matcher`; at most `_MOST_TAKEN_BACK`."""
+        for _ in range(n):
+            self._tail, self._reasoning, self._undecided, answered = self._before.pop()
+            if answered:
+                self._answer.rollback(1)
+
+
+class _Before(NamedTuple):
+    """What an `AfterReasoning` was before a token, and whether that token is the answer's."""
+
+    tail: bytes
+    reasoning: bool
+    undecided: bool
+    answered: bool
 
 
 def token_bits(tokens: frozenset[int], n_vocab: int) -> Mask:
@@ -129,3 +191,5 @@ def _workers() -> ThreadPoolExecutor:
 
 
 _TAIL_BYTES = 256
+_MOST_TAKEN_BACK = 256
+"""Tokens: drafts are far shorter."""

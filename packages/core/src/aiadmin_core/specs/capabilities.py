@@ -13,6 +13,9 @@ OptionalProtocol = Literal["tokenize", "embed", "score", "adapters"]
 class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The table a backend publishes. The defaults are the least a backend can offer: text chat, nothing to tune."""
 
+    generates: bool = True
+    """False for a model that only reads (an encoder): it embeds or scores, as `protocols` says, and every other field
+    here is without meaning."""
     inputs: frozenset[InputKind] = frozenset({"chat"})
     modalities: frozenset[Modality] = frozenset({"text"})
     """Of the input; output is text."""

@@ -200,7 +200,7 @@ class FakeTokenEngine:
         sequence.n_tokens += 1
         if token in request.end_tokens:
             self._running.remove(sequence)
-            return [Ended(request.id, choice, "stop", 0.0, sequence.n_tokens)]
+            return [Ended(request.id, choice, "stop", 0.0, sequence.n_tokens, token)]
         events: list[StepEvent] = [Sampled(request.id, choice, token, -0.5, self._top(request, token))]
         if sequence.n_tokens >= request.max_tokens:
             self._running.remove(sequence)

@@ -1,0 +1,107 @@
+"""What an engine's steps have to say to those who wait for them, and what is counted on the way."""
+
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from .backend import Broken, Ended, Prefilled, Sampled, StepEvent, TokenRequest
+from .errors import AiAdminError
+from .jobs import Job
+
+Sink = Callable[[Sequence[StepEvent]], None]
+
+
+@dataclass(slots=True)
+class Counters:
+    """Written by the engine thread, read by any; see `specs.model.EngineStats`."""
+
+    n_steps: int = 0
+    n_sequences_decoded: int = 0
+    max_batch: int = 0
+    n_prompt_tokens: int = 0
+    n_cached_tokens: int = 0
+    n_completion_tokens: int = 0
+    n_cancelled: int = 0
+
+
+class Reports:
+    """Gathers the events of a step; knows which requests wait for more. Engine thread only, but for `counters`."""
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self.sink: Sink = _nobody
+        self.before_flush: Callable[[], None] = lambda: None
+        """Called before events go out: whoever sees one finds the gauges as they were with it."""
+        self._events: list[StepEvent] = []
+        self._open: dict[int, int] = {}
+        """Choices of each request that have not ended."""
+
+    def open(self, request: TokenRequest) -> None:
+        """`request` waits for events from now on."""
+        self._open[request.id] = request.n
+
+    def prefilled(self, job: Job, *, now: float) -> None:
+        """The prompt of `job` is in the context, `n_cached` of it before it came; its first tokens come next."""
+        job.prefilled_at = now
+        queue_s, prefill_s = job.admitted_at - job.submitted_at, now - job.admitted_at
+        self._events.append(Prefilled(job.request.id, job.n_prompt, job.n_cached, queue_s, prefill_s))
+        self.counters.n_prompt_tokens += job.n_prompt
+        self.counters.n_cached_tokens += job.n_cached
+
+    def sampled(self, event: Sampled) -> None:
+        """A choice has another token."""
+        self._events.append(event)
+
+    def ended(
+        self, job: Job, choice: int, reason: Literal["stop", "length"], *, n_tokens: int, token: int | None
+    ) -> None:
+        """A choice is complete after `n_tokens`; `token` is the end token, where one was sampled."""
+        decode_s = time.monotonic() - job.prefilled_at
+        self._events.append(Ended(job.request.id, choice, reason, decode_s, n_tokens, token))
+        self._close(job.request.id, 1)
+
+    def cancelled(self, request_id: int, n_choices: int | None) -> None:
+        """So many choices of a request (None: all) will hear nothing more."""
+        self.counters.n_cancelled += 1
+        self._close(request_id, n_choices)
+
+    def broken(self, request_id: int, error: Exception) -> None:
+        """A request cannot go on. What nobody foresaw is written to the runner's log."""
+        if not isinstance(error, AiAdminError):
+            traceback.print_exception(error, file=sys.stderr)
+        self._events.append(Broken(request_id, error))
+        self._open.pop(request_id, None)
+
+    def all_broken(self, error: Exception) -> None:
+        """No open request can go on. `error` has been logged."""
+        self._events.extend(Broken(request_id, error) for request_id in self._open)
+        self._open.clear()
+
+    def stepped(self, *, n_sampled: int) -> None:
+        """A step went well and gave `n_sampled` sequences a token."""
+        counters = self.counters
+        counters.n_steps += 1
+        counters.n_sequences_decoded += n_sampled
+        counters.n_completion_tokens += n_sampled
+        counters.max_batch = max(counters.max_batch, n_sampled)
+
+    def flush(self) -> None:
+        """Hand over what has happened since the last time, with one call."""
+        if self._events:
+            self.before_flush()
+            events, self._events = self._events, []
+            self.sink(events)
+
+    def _close(self, request_id: int, n_choices: int | None) -> None:
+        left = self._open.get(request_id, 0) - n_choices if n_choices is not None else 0
+        if left > 0:
+            self._open[request_id] = left
+        else:
+            self._open.pop(request_id, None)
+
+
+def _nobody(_events: Sequence[StepEvent]) -> None:
+    """The sink before `start`."""
