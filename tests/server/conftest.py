@@ -20,6 +20,7 @@ from aiadmin_core.specs.events import Event, Finished, Started, TextDelta, Usage
 from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
 from aiadmin_core.specs.request import GenerateRequest
 from aiadmin_server.app import Server, bind, create_app, uvicorn_config
+from aiadmin_server.http.protocol import Bounds
 from aiadmin_server.settings import Settings
 
 ABLE = Capabilities(
@@ -186,6 +187,7 @@ def serve(tmp_path: Path) -> Serve:
         script: Script = three_words,
         capabilities: Capabilities = ABLE,
         plugins: list[tuple[str, Any]] | None = None,
+        bounds: Bounds = Bounds(),
         **settings: Any,
     ) -> AsyncIterator[Served]:
         engine = FakeEngine(script=script, capabilities=capabilities)
@@ -194,7 +196,7 @@ def serve(tmp_path: Path) -> Serve:
         app = create_app(chosen, plugins=only(plugins or []), router=router)
         listener = bind(chosen)
         ready = asyncio.Event()
-        server = Server(uvicorn_config(app, chosen), lambda host, port: ready.set())
+        server = Server(uvicorn_config(app, chosen, bounds), lambda host, port: ready.set())
         running = asyncio.create_task(server.serve(sockets=[listener]))
         waiting = asyncio.create_task(ready.wait())
         await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)

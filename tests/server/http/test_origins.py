@@ -39,6 +39,12 @@ def test_other_names_are_not(header):
     assert not host_allowed(header)
 
 
+@pytest.mark.parametrize("header", ["llm.example.com", "LLM.example.com:443", "llm.example.com.", "a.tunnel.example"])
+def test_names_that_the_administrator_allows_are_taken(header):
+    assert host_allowed(header, names=("llm.example.com", "*.tunnel.example"))
+    assert not host_allowed(header, names=("example.com", "tunnel.example"))
+
+
 @pytest.mark.parametrize(
     "origin",
     [
@@ -48,13 +54,27 @@ def test_other_names_are_not(header):
         "http://[::1]:5",
         "app://obsidian.md",
         "tauri://localhost",
+        "http://tauri.localhost",
+        "https://tauri.localhost",
         "chrome-extension://abcdef",
         "http://server.lan:11434",
         "https://app.example.org",
     ],
 )
 def test_pages_of_this_machine_and_named_ones_are_taken(origin):
-    assert origin_allowed(origin, host="server.lan:11434", extra=("https://*.example.org",))
+    extra, names = ("https://*.example.org",), ("server.lan",)
+    assert origin_allowed(origin, host="server.lan:11434", extra=extra, names=names)
+
+
+@pytest.mark.parametrize("host", ["192.168.1.4:11434", "[fd00::1]:11434", "127.0.0.1", socket.gethostname() + ":80"])
+def test_pages_this_server_sent_itself_are_taken_where_nobody_else_can_have_its_name(host):
+    assert origin_allowed(f"http://{host}", host=host, extra=())
+
+
+@pytest.mark.parametrize("host", ["evil.example:11434", "evil.local", "evil.internal:80", "localhost.evil.example", ""])
+def test_a_name_that_leads_here_today_does_not_make_a_page_ours(host):
+    """DNS rebinding: the page came from the same name when that led elsewhere."""
+    assert not origin_allowed(f"http://{host}", host=host, extra=())
 
 
 @pytest.mark.parametrize(
@@ -63,6 +83,9 @@ def test_pages_of_this_machine_and_named_ones_are_taken(origin):
         "http://evil.example",
         "http://localhost.evil.example",
         "http://localhost:80.evil.example",
+        "http://tauri.localhost.example.com",
+        "http://evil.localhost.example",
+        "http://evil-tauri.localhost",
         "null",
         "http://[::1",
         "https://example.org",

@@ -9,6 +9,7 @@ import errno
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import uvicorn
 from litestar import Litestar
@@ -24,9 +25,10 @@ from .apis.ollama import native
 from .apis.openai import models
 from .apis.openai.chat import route as chat
 from .apis.openai.completions import route as completions
-from .http.errors import answer_with_error
+from .http.errors import answer_with_error, body_of
 from .http.middleware import authenticated, guarded, identified
 from .http.origins import DEFAULT_ORIGINS, is_loopback
+from .http.protocol import Bounds, HttpConnection
 from .plugins import load_server_plugins
 from .routing.resolver import Resolver
 from .routing.router import Router as ModelRouter
@@ -44,6 +46,9 @@ MAX_BODY_BYTES = 100 * 1024 * 1024
 """Room for images and long conversations; more is 413."""
 SHUTDOWN_S = 10
 """How long running requests may take to end after a signal."""
+IDLE_CONNECTION_S = 600
+"""How long a connection may rest between two requests: longer than clients' pools keep theirs (mostly 90 s, some 300),
+so that they close first and no request is lost to a connection that has just been closed. `Bounds` limits how many."""
 LAST_WORDS_S = 5
 """How long those that did not may take to tell their clients so."""
 HANDLERS = (
@@ -132,17 +137,18 @@ def _surround(app: ASGIApp, settings: Settings, plugins: Plugins, metrics: Metri
     return identified(app, metrics)
 
 
-def uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
-    """How uvicorn runs the app: no access log, a bounded shutdown, uvloop and httptools where there are any."""
+def uvicorn_config(app: ASGIApp, settings: Settings, bounds: Bounds = Bounds()) -> uvicorn.Config:
+    """How uvicorn runs the app: our own connections, no access log, a bounded shutdown, uvloop where there is one."""
     return uvicorn.Config(
         app,
+        http=partial(HttpConnection, bounds=bounds, envelope=body_of),  # type: ignore[arg-type] # is called like a class
         host=settings.host,
         port=settings.port,
         access_log=False,
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_S + LAST_WORDS_S,
-        timeout_keep_alive=75,  # longer than clients keep theirs, so that they close first
+        timeout_keep_alive=IDLE_CONNECTION_S,
     )
 
 

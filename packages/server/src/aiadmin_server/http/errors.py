@@ -117,6 +117,11 @@ def envelope(problem: Problem, path: str) -> dict[str, Any]:
     }
 
 
+def body_of(problem: Problem, path: str) -> bytes:
+    """The JSON body that tells `problem` to who called `path`."""
+    return msgspec.json.encode(envelope(problem, path))
+
+
 def told(error: Exception, scope: Scope) -> tuple[Problem, bytes]:
     """What the client of this connection is told, and the body that says it. The code is kept for the metrics."""
     state = scope.setdefault("state", {})
@@ -125,7 +130,7 @@ def told(error: Exception, scope: Scope) -> tuple[Problem, bytes]:
         host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
         found = replace(found, message=nothing_at(scope["path"], host=host))
     state["error_code"] = found.code
-    return found, msgspec.json.encode(envelope(found, scope["path"]))
+    return found, body_of(found, scope["path"])
 
 
 def answer_with_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

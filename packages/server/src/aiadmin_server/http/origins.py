@@ -5,50 +5,69 @@ import re
 import socket
 
 DEFAULT_ORIGINS = (
-    r"https?://(localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(:\d+)?"
+    r"https?://(localhost|tauri\.localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(:\d+)?"
     r"|(app|file|tauri|vscode-webview|vscode-file)://.*"
     r"|(chrome|moz|safari-web)-extension://.*"
 )
-"""Pages of this machine, desktop apps and browser extensions: a regular expression."""
+"""Pages of this machine, desktop apps (`tauri.localhost` is theirs on Windows: no web site can have that origin) and
+browser extensions: a regular expression."""
 
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a server bound to `host` is reached from this machine only."""
-    if host.lower() == "localhost":
-        return True
+def is_loopback(address: str) -> bool:
+    """Whether a server that listens on `address`, as the system writes it, is reached from this machine only."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
     except ValueError:
-        return False
+        return address.lower() == "localhost"
 
 
-def host_allowed(header: str) -> bool:
-    """Whether a Host header may come to a server on a loopback address: names of this machine and private addresses.
+def host_allowed(header: str, *, names: tuple[str, ...] = ()) -> bool:
+    """Whether a Host header may come to a server on a loopback address: names of this machine, private addresses, and
+    `names` (`*.example.org` is every name that ends so).
 
     A public name that resolves to 127.0.0.1 is what DNS rebinding uses.
     """
-    name = _host_name(header)
-    if name in ("", "localhost", socket.gethostname().lower()) or name.endswith(_LOCAL_SUFFIXES):
+    name = host_name(header)
+    if name in ("", "localhost", _own_name()) or name.endswith(_LOCAL_SUFFIXES) or _is_named(name, names):
         return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_private or address.is_unspecified
+    address = _address(name)
+    return address is not None and (address.is_loopback or address.is_private or address.is_unspecified)
 
 
-def origin_allowed(origin: str, *, host: str, extra: tuple[str, ...]) -> bool:
+def origin_allowed(origin: str, *, host: str, extra: tuple[str, ...], names: tuple[str, ...] = ()) -> bool:
     """Whether pages of `origin` may use a server that was addressed as `host`.
 
-    `extra` holds more origins (`https://app.example:8443`, `*` in places or alone).
+    `extra` holds more origins (`https://app.example:8443`, `*` in places or alone); `names` are the server's own, as
+    for `host_allowed`.
     """
     if re.fullmatch(DEFAULT_ORIGINS, origin, re.IGNORECASE):
         return True
-    if origin.lower().partition("://")[2] == host.lower() != "":  # a page that this server has sent itself
-        return True
+    if origin.lower().partition("://")[2] == host.lower() != "" and _is_own(host_name(host), names):
+        return True  # a page that this server has sent itself
     return any(re.fullmatch(pattern_of(allowed), origin, re.IGNORECASE) for allowed in extra)
+
+
+def _is_own(name: str, names: tuple[str, ...]) -> bool:
+    """Whether only this server can be what is reached by `name`. Any other name may lead here today, and may have sent
+    the page from elsewhere a minute ago (DNS rebinding)."""
+    return name in ("localhost", _own_name()) or _is_named(name, names) or _address(name) is not None
+
+
+def _is_named(name: str, names: tuple[str, ...]) -> bool:
+    return any(re.fullmatch(pattern_of(known), name, re.IGNORECASE) for known in names)
+
+
+def _own_name() -> str:
+    return socket.gethostname().lower()
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
 
 
 def pattern_of(origin: str) -> str:
@@ -56,8 +75,9 @@ def pattern_of(origin: str) -> str:
     return ".*".join(re.escape(piece) for piece in origin.split("*"))
 
 
-def _host_name(header: str) -> str:
-    """The Host header without its port, in lower case."""
+def host_name(header: str) -> str:
+    """The Host header without its port, in lower case, and without the dot that may end a full name."""
     if header.startswith("["):
         return header[1:].partition("]")[0]
-    return header.rpartition(":")[0].lower() if header.count(":") == 1 else header.lower()
+    name = header.rpartition(":")[0] if header.count(":") == 1 else header
+    return name.lower().removesuffix(".")

@@ -1,0 +1,201 @@
+"""One connection: uvicorn's HTTP protocol, with bounds on what a client may make the server keep, and with what HTTP
+asks for and uvicorn leaves out. Made by uvicorn for each connection, as `app.uvicorn_config` says.
+
+What is refused here never becomes a request: it is answered in the envelope of the API its path belongs to, and the
+connection ends.
+"""
+
+import asyncio
+import http
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+from msgspec import Struct
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from .errors import Problem
+
+Envelope = Callable[[Problem, str], bytes]
+"""A problem, and the path it was met at -> the JSON body that says so."""
+
+
+_FRAMING = (b"transfer-encoding", b"content-length")
+
+
+class Bounds(Struct, frozen=True, kw_only=True):
+    """How much of the server one client may take before it has asked for anything."""
+
+    head_bytes: int = 64 * 1024
+    """Request line and headers together, to within a network packet."""
+    n_headers: int = 200
+    head_s: float = 60.0
+    """From a request's first byte to the end of its headers; also how long a new connection may say nothing."""
+    body_pause_s: float = 60.0
+    """Between two pieces of a body."""
+    n_connections: int = 1024
+    """Open at once. Past it, the one that has rested longest is closed; where none rests, the new one is refused."""
+
+
+class HttpConnection(HttpToolsProtocol):
+    """See the module. What is refused never reaches `app`."""
+
+    def __init__(self, *arguments: Any, bounds: Bounds, envelope: Envelope, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._bounds = bounds
+        self._envelope = envelope
+        self._n_heads = 0
+        self._n_head_bytes = 0
+        self._n_unparsed = 0
+        self._refused = False
+        self._in_head = True
+        """Whether a request's head is awaited, or has begun to come."""
+        self._offers_upgrade = False
+        self._resumes = False
+        """Whether the parser reads our stand-in for headers that were read before."""
+        self.heard_at = 0.0
+        """When the client last sent something, on the loop's clock."""
+        self._watch: asyncio.TimerHandle | None = None
+
+    # The connection.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        super().connection_made(transport)
+        self.heard_at = self.loop.time()
+        if len(self.connections) > self._bounds.n_connections and not self._close_one_that_rests():
+            self._refuse(503, "too_many_connections", "The server has all the connections it takes. Try again later.")
+            return
+        self._watch = self.loop.call_later(self._bounds.head_s, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self.heard_at = self.loop.time()
+        self._unset_keepalive_if_required()
+        in_head, n_heads = self._in_head, self._n_heads
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            if not self._refused:
+                self._refuse(400, "invalid_request", "This is no HTTP/1.1 request.")
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                self._go_on(data[upgrade.args[0] :])
+        else:
+            if in_head and n_heads == self._n_heads and not self._refused:
+                self._n_unparsed += len(data)  # of a header that has no end, the parser says nothing
+                self._check_head()
+
+    def _go_on(self, rest: bytes) -> None:
+        """Read the body of a request that offers to switch protocols. The offer may be ignored, the request may not
+        (RFC 9110, 7.8; Java's client and `curl --http2` send it with all they ask). llhttp takes what follows such
+        headers for the other protocol, so another parser goes on, behind a head that only says how the body is framed.
+        """
+        framing = b"".join(b"%s: %s\r\n" % header for header in self.headers if header[0] in _FRAMING)
+        self.parser = httptools.HttpRequestParser(self)
+        self._offers_upgrade, self._resumes = False, True
+        self.data_received(b"POST / HTTP/1.1\r\n" + framing + b"\r\n" + rest)
+
+    # The parser's callbacks.
+
+    def on_message_begin(self) -> None:
+        if self._resumes:
+            return
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._resumes:
+            super().on_url(url)
+            self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._resumes:
+            self._count(len(name) + len(value))
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._resumes:
+            self._resumes = False
+            return
+        self._in_head = False
+        self._n_heads += 1
+        self._n_unparsed = 0
+        self._offers_upgrade = bool(self.parser.should_upgrade()) and not self._should_upgrade()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if self._offers_upgrade:  # its body is still to come
+            return
+        self._in_head = True
+        self._n_head_bytes = 0
+        super().on_message_complete()
+
+    # Bounds.
+
+    def _count(self, n_bytes: int) -> None:
+        self._n_head_bytes += n_bytes
+        self._check_head()
+        if self._refused:
+            raise ValueError("the head of a request is too large")  # ends the parser's work on this data
+
+    def _check_head(self) -> None:
+        n_bytes, n_headers = max(self._n_head_bytes, self._n_unparsed), len(self.headers or ())
+        if n_bytes > self._bounds.head_bytes or n_headers >= self._bounds.n_headers:
+            self._refuse(431, "headers_too_large", "The request's address and headers are too large.")
+
+    def _look(self) -> None:
+        """Whether the client has kept the server waiting for too long. One that waits itself, or rests between two
+        requests (uvicorn sees to that), has all the time."""
+        if self.transport.is_closing():
+            return
+        answering = self.cycle is not None and not self.cycle.response_complete
+        limit_s = self._bounds.body_pause_s if answering else self._bounds.head_s
+        waits = self.cycle.more_body if answering else self.cycle is None or self._has_begun
+        silent_s = self.loop.time() - self.heard_at
+        if waits and silent_s >= limit_s:
+            if not answering and not self._has_begun:
+                self.transport.close()  # it has never said a word
+            else:
+                self._refuse(408, "request_timeout", f"The rest of the request did not come within {limit_s:g} s.")
+            return
+        self._watch = self.loop.call_later(limit_s - silent_s if waits else limit_s, self._look)
+
+    def _close_one_that_rests(self) -> bool:
+        resting = [one for one in self.connections if isinstance(one, HttpConnection) and one is not self and one.rests]
+        if not resting:
+            return False
+        min(resting, key=lambda one: one.heard_at).transport.close()
+        return True
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether part of a request's head has come."""
+        return self._in_head and bool(self._n_head_bytes or self._n_unparsed)
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing is asked on it now."""
+        return (self.cycle is None or self.cycle.response_complete) and not self._has_begun
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        """Answer in place of the app, and end the connection."""
+        self._refused = True
+        cycle = self.cycle
+        if cycle is not None and cycle.response_started and not cycle.response_complete:
+            self.transport.close()  # an answer is on its way: nothing can be said in the middle of it
+            return
+        path = self.url.partition(b"?")[0].decode("ascii", "replace") if self.headers is not None else ""
+        body = self._envelope(Problem(status=status, code=code, message=message), path)
+        head = (
+            f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()

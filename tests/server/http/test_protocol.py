@@ -1,0 +1,220 @@
+"""What a client may do to a connection before, between and instead of requests: raw bytes to a real server."""
+
+import asyncio
+import contextlib
+import json
+
+import pytest
+
+from aiadmin_core.specs.events import Finished, Started
+from aiadmin_server.http.protocol import Bounds
+
+BODY = json.dumps({"model": "echo", "messages": [{"role": "user", "content": "hi"}]}).encode()
+
+
+@contextlib.asynccontextmanager
+async def connected(server):
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def response(reader):
+    """Status, headers and body of the next response."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+    if "content-length" in headers:
+        body = await reader.readexactly(int(headers["content-length"]))
+    else:
+        body = b""
+        while size := int(await reader.readline(), 16):
+            body += await reader.readexactly(size)
+            await reader.readline()
+        await reader.readline()
+    return int(first.split()[1]), headers, body
+
+
+def post(*headers, body=BODY, version="1.1", path="/v1/chat/completions"):
+    lines = [f"POST {path} HTTP/{version}", "Host: localhost", "Content-Type: application/json", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+COUNTED = f"Content-Length: {len(BODY)}"
+CHUNKED = b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (10, BODY[:10], len(BODY) - 10, BODY[10:])
+
+
+@pytest.mark.parametrize("size", [1, 7, 10**6], ids=["byte by byte", "in sevens", "at once"])
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        post("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk", COUNTED),
+        post("Connection: Upgrade", "Upgrade: h2c", "Transfer-Encoding: chunked", body=CHUNKED),
+        post("Connection: upgrade", "Upgrade: TLS/1.2, HTTP/3", COUNTED),
+        post("Upgrade: h2c", COUNTED),
+        post("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", COUNTED),
+    ],
+    ids=["h2c, counted", "h2c, chunked", "others", "without Connection", "a WebSocket that nobody serves"],
+)
+async def test_an_offer_to_switch_protocols_is_ignored_and_the_request_answered(serve, request_bytes, size):
+    async with serve() as server, connected(server) as (reader, writer):
+        for _ in range(2):  # the connection goes on
+            for start in range(0, len(request_bytes), size):
+                writer.write(request_bytes[start : start + size])
+                if size < 100:
+                    await asyncio.sleep(0)
+            status, _, body = await response(reader)
+            assert status == 200
+            assert json.loads(body)["choices"][0]["message"]["content"] == "one two three"
+
+
+async def test_requests_behind_an_offer_are_answered_in_order(serve):
+    async with serve() as server, connected(server) as (reader, writer):
+        offer = post("Connection: Upgrade", "Upgrade: h2c", COUNTED)
+        writer.write(offer + post(COUNTED, path="/v1/nothing") + offer)
+        assert [(await response(reader))[0] for _ in range(3)] == [200, 404, 200]
+
+
+async def test_http_1_0_is_answered_and_closed(serve):
+    async with serve() as server, connected(server) as (reader, writer):
+        writer.write(post(COUNTED, version="1.0"))
+        status, headers, _ = await response(reader)
+        assert (status, headers["connection"]) == (200, "close")
+        assert await reader.read() == b""
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        post(f"X-Long: {'x' * 70_000}", COUNTED),
+        post(COUNTED, path="/v1/" + "x" * 70_000),
+        post(*(f"X-{number}: 1" for number in range(300)), COUNTED),
+    ],
+    ids=["a long header", "a long address", "many headers"],
+)
+@pytest.mark.parametrize("size", [1000, 10**6])
+async def test_a_head_that_is_too_large_is_a_431_in_the_envelope_of_its_path(serve, head, size):
+    async with serve() as server, connected(server) as (reader, writer):
+        for start in range(0, len(head), size):
+            writer.write(head[start : start + size])
+        status, headers, body = await response(reader)
+        assert (status, headers["connection"]) == (431, "close")
+        assert json.loads(body)["error"]["code"] == "headers_too_large"
+        assert server.engine.requests == []
+
+
+async def test_a_header_without_an_end_is_refused_before_it_fills_the_memory(serve):
+    async with serve() as server, connected(server) as (reader, writer):
+        writer.write(b"GET /api/version HTTP/1.1\r\nX-Endless: ")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1000):
+                writer.write(b"x" * 1000)
+                await writer.drain()
+        assert (await response(reader))[0] == 431
+
+
+async def test_a_large_body_is_no_large_head(serve):
+    body = json.dumps({"model": "echo", "messages": [{"role": "user", "content": "x" * 500_000}]}).encode()
+    async with serve() as server, connected(server) as (reader, writer):
+        for _ in range(2):
+            writer.write(post(f"Content-Length: {len(body)}", body=body))
+            assert (await response(reader))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "nonsense", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"HELLO\r\n\r\n", b"GET\r\n\r\n"]
+)
+async def test_what_is_no_http_is_a_400_in_json(serve, nonsense):
+    async with serve() as server, connected(server) as (reader, writer):
+        writer.write(nonsense)
+        status, _, body = await response(reader)
+        assert status == 400
+        assert json.loads(body)["error"]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /api/version HTTP/1.1\r\nHost: local",
+        post("Content-Length: 100", body=b"{"),
+        post("Transfer-Encoding: chunked", body=b"5\r\n{"),
+    ],
+    ids=["in its head", "in its body", "in a chunk"],
+)
+async def test_a_request_that_pauses_too_long_is_a_408(serve, head):
+    async with (
+        serve(bounds=Bounds(head_s=0.1, body_pause_s=0.1)) as server,
+        connected(server) as (reader, writer),
+        asyncio.timeout(10),
+    ):
+        writer.write(head)
+        status, _, _ = await response(reader)
+        assert status == 408
+        assert await reader.read() == b""
+
+
+async def test_a_connection_that_says_nothing_is_closed(serve):
+    async with (
+        serve(bounds=Bounds(head_s=0.1)) as server,
+        connected(server) as (reader, _),
+        asyncio.timeout(10),
+    ):
+        assert await reader.read() == b""
+
+
+async def test_who_waits_for_an_answer_is_not_timed_out(serve):
+    going_on = asyncio.Event()
+
+    async def slow(request):
+        await going_on.wait()
+        yield Started(request.id, 1)
+        yield Finished(request.id, "stop")
+
+    async with (
+        serve(script=slow, bounds=Bounds(head_s=0.05, body_pause_s=0.05)) as server,
+        connected(server) as (reader, writer),
+        asyncio.timeout(10),
+    ):
+        writer.write(post(COUNTED))
+        await server.engine.begun.wait()
+        asyncio.get_running_loop().call_later(0.3, going_on.set)
+        assert (await response(reader))[0] == 200
+
+
+async def test_with_all_connections_taken_the_one_that_has_rested_longest_makes_room(serve):
+    asking = b"GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with (
+        asyncio.timeout(10),
+        serve(bounds=Bounds(n_connections=2)) as server,
+        connected(server) as (first, to_first),
+        connected(server) as (second, to_second),
+    ):
+        for reader, writer in ((first, to_first), (second, to_second)):
+            writer.write(asking)
+            assert (await response(reader))[0] == 200
+        async with connected(server) as (third, to_third):
+            assert await first.read() == b""
+            to_third.write(asking)
+            assert (await response(third))[0] == 200
+
+
+async def test_with_all_connections_busy_a_new_one_is_told_so(serve):
+    async def endless(request):
+        await asyncio.Event().wait()
+        yield
+
+    async with (
+        asyncio.timeout(10),
+        serve(script=endless, bounds=Bounds(n_connections=1)) as server,
+        connected(server) as (_, writer),
+    ):
+        writer.write(post(COUNTED))
+        await server.engine.begun.wait()
+        async with connected(server) as (reader, _):
+            status, _, body = await response(reader)
+            assert status == 503
+            assert json.loads(body)["error"]
