@@ -602,28 +602,6 @@ def test_reasoning_dialects_of_plugins_come_first():
     assert text(asyncio.run(main())) == "two"
 
 
-def test_without_being_told_it_asks_the_plugins_for_dialects(monkeypatch):
-    monkeypatch.setattr("aiadmin_core.assemble.load_plugins", lambda: Plugins)
-
-    class Plugins:
-        @staticmethod
-        def collect(hook):
-            if hook == "aiadmin_tool_dialects":
-                return [ToolMarkers()]
-            assert hook == "aiadmin_reasoning_dialects"
-            return [MarkedReasoning("mine", "messages", "content")]
-
-    class ToolMarkers:
-        markers = ()
-
-        def recognises(self, template):
-            return "messages" in template
-
-    capabilities = assemble(FakeTokenEngine(), MODEL).capabilities
-    assert capabilities.reasoning
-    assert capabilities.tools
-
-
 def test_a_model_that_only_reads_is_not_said_to_chat():
     engine = FakeTokenEngine(capabilities=Capabilities(generates=False, protocols=frozenset({"embed"})))
 

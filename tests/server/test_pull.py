@@ -24,6 +24,7 @@ from aiadmin_core.errors import (
 from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.plugins import Plugins, load_plugins
 from aiadmin_core.sources import CatalogueEntry, FetchedFile, FetchedModel, Progress
+from aiadmin_core.testing.echo import EchoBackend
 from aiadmin_server import catalogue as ours
 from aiadmin_server.catalogue import BUILT_IN, catalogue, find_entry
 from aiadmin_server.plugins import load_server_plugins
@@ -73,7 +74,7 @@ class Shelf:
         return FetchedModel(files=(FetchedFile(path=path),), format="gguf", suggested_name="from-shelf")
 
 
-class Reader:
+class Reader(EchoBackend):
     """A backend that reads headers."""
 
     name = "reader"

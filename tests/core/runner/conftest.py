@@ -38,8 +38,15 @@ StartRunner = Callable[..., AbstractAsyncContextManager[Runner]]
 
 @contextlib.asynccontextmanager
 async def _start(
-    plugin: str = "misbehaving", *, options: EngineOptions | None = None, prefer_unix: bool = True, **parameters: Any
+    plugin: str = "misbehaving",
+    *,
+    options: EngineOptions | None = None,
+    prefer_unix: bool = True,
+    site: Path | None = None,
+    dialects: tuple[str, ...] = (),
+    **parameters: Any,
 ) -> AsyncGenerator[Runner, None]:
+    """`site` is a folder of more plugins."""
     async with transport.listen(frames.REPLIES, prefer_unix=prefer_unix) as listener:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -47,7 +54,7 @@ async def _start(
             "aiadmin_core.runner",
             stdin=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(PLUGIN)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [PLUGIN, *([site] if site else [])]))},
         )
         try:
             launch = Launch(
@@ -57,6 +64,7 @@ async def _start(
                 backend="misbehaving",
                 model=ModelSpec(name="m:latest", digest="sha256:0", format="other", files=(), parameters=parameters),
                 options=options or EngineOptions(),
+                dialects=dialects,
             )
             assert process.stdin is not None
             process.stdin.write(msgspec.json.encode(launch) + b"\n")

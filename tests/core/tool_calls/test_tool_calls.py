@@ -438,33 +438,3 @@ def test_a_dialect_that_breaks_fails_its_request_only(hermes):
 
     assert isinstance(failed, Failed)
     assert "before the name" in failed.message
-
-
-PLUGIN = """
-from aiadmin_core.hookspecs import hookimpl
-from aiadmin_core.tool_calls import CallPiece
-
-class Everything:
-    name, markers, held = "everything", (), ""
-    def recognises(self, template): return True
-    def parser(self): return self
-    def feed(self, text): return [CallPiece(name=text)]
-    def flush(self): return []
-
-@hookimpl
-def aiadmin_tool_dialects(): return [Everything()]
-"""
-
-
-def test_an_installed_plugin_is_asked_for_its_dialects(tmp_path, monkeypatch):
-    about = tmp_path / "everything-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: everything\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[aiadmin]\neverything = everything_is_a_call\n")
-    (tmp_path / "everything_is_a_call.py").write_text(PLUGIN)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("AIADMIN_PLUGINS", "everything")
-
-    given = Answer(events(engine_that("ab"), ask(), None))
-
-    assert given.calls == [("a", ""), ("b", "")]

@@ -13,6 +13,7 @@ from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.plugins import load_plugins
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import EngineOptions, EngineStats, ModelFacts, ModelSpec
+from aiadmin_core.testing.echo import EchoBackend
 from aiadmin_server.routing.router import Router
 from aiadmin_server.routing.target import Target
 from aiadmin_server.settings import Settings
@@ -102,7 +103,7 @@ class FakeOpener:
         return [running.model.name for running in self.opened if not running.ended.done()]
 
 
-class FakeBackend:
+class FakeBackend(EchoBackend):
     def __init__(self, name: str, suitabilities: dict[str, int]) -> None:
         self.name = name
         self.suitabilities = suitabilities

@@ -11,6 +11,7 @@ from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.plugins import load_plugins
 from aiadmin_core.sources import CatalogueEntry, FetchedFile, FetchedModel
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
+from aiadmin_core.testing.echo import EchoBackend
 from aiadmin_server import catalogue
 from aiadmin_server.routing.resolver import Resolver, engine_options
 from aiadmin_server.settings import FOREVER, Settings
@@ -18,8 +19,8 @@ from aiadmin_server.store.aliases import Alias, Aliases
 from aiadmin_server.store.store import ModelStore
 
 
-class Backend:
-    """Only what the resolver looks at."""
+class Backend(EchoBackend):
+    """As far as the resolver looks at it."""
 
     def __init__(self, name: str, *models: str) -> None:
         self.name = name

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from aiadmin_core.errors import ModelLoadFailed, RunnerDied
+from aiadmin_core.plugins import load_plugins
 from aiadmin_core.specs.events import Failed, TextDelta
 from aiadmin_core.specs.model import EngineOptions
 from aiadmin_server.runners import machine
@@ -22,7 +23,7 @@ def supervisor(tmp_path, misbehaving):
     """Opens models of the misbehaving backend; `settings` and `limits` as given."""
 
     def make(*, limits=None, **settings):
-        made = Supervisor(Settings(state=tmp_path / "state", **settings), limits=limits)
+        made = Supervisor(Settings(state=tmp_path / "state", **settings), load_plugins(only=[]), limits=limits)
 
         @contextlib.asynccontextmanager
         async def opened(model, options=None):

@@ -28,7 +28,6 @@ from .backend import (
     TokenRequest,
 )
 from .errors import BadRequest, ContextLengthExceeded, EngineStopped
-from .plugins import load_plugins
 from .refuse import unsupported
 from .specs.capabilities import Capabilities, ConstraintKind
 from .specs.constraint import Constraint
@@ -58,17 +57,11 @@ def assemble(
     engine: TokenEngine,
     model: ModelSpec,
     *,
-    reasoning_dialects: Sequence[ReasoningDialect] | None = None,
-    tool_dialects: Sequence[ToolDialect] | None = None,
+    reasoning_dialects: Sequence[ReasoningDialect] = (),
+    tool_dialects: Sequence[ToolDialect] = (),
 ) -> Engine:
-    """The `Engine` of `model`, which `engine` has opened. `reasoning_dialects` come before core's own; None, here and
-    for `tool_dialects`, asks the installed plugins for theirs."""
-    if reasoning_dialects is None or tool_dialects is None:
-        plugins = load_plugins()
-        if reasoning_dialects is None:
-            reasoning_dialects = plugins.collect("aiadmin_reasoning_dialects")
-        if tool_dialects is None:
-            tool_dialects = plugins.collect("aiadmin_tool_dialects")
+    """The `Engine` of `model`, which `engine` has opened. The dialects are those of plugins; `reasoning_dialects` come
+    before core's own."""
     return AssembledEngine(engine, model, (*reasoning_dialects, *DIALECTS), tool_dialects)
 
 

@@ -18,7 +18,7 @@ from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from aiadmin_core.errors import AiAdminError
-from aiadmin_core.plugins import Plugins
+from aiadmin_core.plugins import HARM, Plugins, describe
 
 from .apis import health
 from .apis.ollama import native
@@ -72,8 +72,12 @@ class PortInUse(AiAdminError):
 
 
 def create_app(settings: Settings, *, plugins: Plugins | None = None, router: Router | None = None) -> Litestar:
-    """The application. `router` replaces the one made of `settings`; the app closes either."""
+    """The application. `router` replaces the one made of `settings`; the app closes either.
+
+    Raises `PluginError` where a plugin that may guard the door cannot be used.
+    """
     plugins = plugins or load_server_plugins()
+    plugins.require_guards()
     store = ModelStore(settings.models)
     resolver = Resolver(store, Aliases(store.aliases_path), plugins, settings)
     router = router or ModelRouter(resolve=resolver.resolve, plugins=plugins, settings=settings)
@@ -117,23 +121,27 @@ def _given(value: object) -> Provide:
 
 
 def _add_routes(app: Litestar, plugins: Plugins) -> None:
-    """The plugins' routes. One that cannot be added is named and left out."""
-    for handler in plugins.collect("aiadmin_http_routes"):
+    """The plugins' routes. One that cannot be added is left out and named."""
+    for plugin, handler in plugins.contributions("aiadmin_http_routes"):
         try:
             app.register(handler)
-        except Exception:
-            LOG.exception("the route %r of a plugin cannot be added", handler)
+        except Exception as error:
+            plugins.note(plugin, "aiadmin_http_routes", f"gave {handler!r}, which cannot be added: {describe(error)}")
 
 
 def _surround(app: ASGIApp, settings: Settings, plugins: Plugins, metrics: Metrics) -> ASGIApp:
-    """Our middleware and the plugins', around everything, so that it also sees what has no route."""
+    """Our middleware and the plugins', around everything, so that it also sees what has no route. Theirs may guard the
+    door: the server does not start without any of it."""
     app = authenticated(app, plugins)
     app = guarded(app, loopback=is_loopback(settings.host), origins=settings.origins)
-    for factory in reversed(plugins.collect("aiadmin_http_middleware")):
+    for plugin, factory in reversed(plugins.contributions("aiadmin_http_middleware")):
         try:
-            app = factory(app)
-        except Exception:
-            LOG.exception("the middleware %r of a plugin cannot be used", factory)
+            inner, app = app, factory(app)
+            if not callable(app) or app is None:
+                raise TypeError(f"it made {app!r} of {inner!r}")
+        except HARM as error:
+            plugins.note(plugin, "aiadmin_http_middleware", f"gave {factory!r}, which raised {describe(error)}")
+    plugins.require("aiadmin_http_middleware")
     return identified(app, metrics)
 
 

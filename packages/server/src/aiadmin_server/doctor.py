@@ -17,7 +17,7 @@ from pathlib import Path
 from aiadmin_core.backend import Backend, Health
 from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.observe import DoctorCheck, Finding
-from aiadmin_core.plugins import Plugin
+from aiadmin_core.plugins import Plugin, Plugins
 
 from .runners import machine
 from .runners.log import LOGS
@@ -33,17 +33,17 @@ LITTLE_DISK_BYTES = 2_000_000_000
 @hookimpl
 def aiadmin_doctor_checks() -> Sequence[DoctorCheck]:
     """The built-in checks, from what everything stands on to what stands on it."""
-    from .plugins import load_server_plugins
+    from .cli._plugins import installed_plugins
 
     settings = load_settings()
-    plugins = load_server_plugins()
+    plugins = installed_plugins()
     backends = plugins.backends()
     return [
         DoctorCheck(name="python", run=lambda: python_finding(sys.version_info[:3], venv=_venv())),
         DoctorCheck(name="compiler", run=lambda: compiler_finding(_first_on_path(COMPILERS))),
         DoctorCheck(name="installer", run=lambda: installer_finding(_installers())),
         DoctorCheck(name="node", run=lambda: node_finding(_node_version())),
-        DoctorCheck(name="plugins", run=lambda: plugins_finding(plugins.installed)),
+        DoctorCheck(name="plugins", run=lambda: plugins_finding(_examined(plugins))),
         *backend_checks(backends),
         DoctorCheck(name="safe mode", run=lambda: safe_mode_finding(_crashes(settings, backends))),
         DoctorCheck(name="store", run=lambda: _store(settings)),
@@ -107,11 +107,11 @@ def node_finding(version: str | None) -> Finding:
 def plugins_finding(installed: Iterable[Plugin]) -> Finding:
     """Plugins that are in use, or those that are not and why."""
     plugins = list(installed)
-    broken = [plugin for plugin in plugins if plugin.error]
+    broken = [plugin for plugin in plugins if plugin.trouble]
     if broken:
         return Finding(
-            status="warning",
-            summary="; ".join(f"{plugin.name}: {plugin.error}" for plugin in broken),
+            status="problem" if any(plugin.guards for plugin in broken) else "warning",  # no server starts without it
+            summary="; ".join(f"{plugin.name}: {plugin.trouble}" for plugin in broken),
             hint="Upgrade or uninstall the package, or leave it out: AIADMIN_PLUGINS="
             + ",".join(f"-{plugin.name}" for plugin in broken),
         )
@@ -197,6 +197,11 @@ def store_finding(root: Path, *, n_models: int, writable: bool, problems: Sequen
             hint="Change its owner, or name another folder in AIADMIN_MODELS.",
         )
     return Finding(status="ok", summary=text)
+
+
+def _examined(plugins: Plugins) -> list[Plugin]:
+    plugins.examine()
+    return plugins.installed
 
 
 def _crashes(settings: Settings, backends: Mapping[str, Backend]) -> list[Crash]:

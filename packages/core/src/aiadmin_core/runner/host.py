@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from .. import __version__
 from ..backend import Backend, Engine
 from ..errors import AiAdminError, BadRequest, EngineStopped, NoBackend
-from ..plugins import load_plugins
+from ..plugins import Plugins, load_plugins
 from ..specs.events import Event, Finished
 from ..specs.request import GenerateRequest
 from . import calls, failures, frames, transport
@@ -92,16 +92,17 @@ def _check_size(answer: Answer) -> None:
 
 
 async def _load(launch: Launch) -> Engine:
-    backend = await asyncio.to_thread(_backend, launch)
-    return await open_in_process(backend, launch.model, launch.options)
+    backend, plugins = await asyncio.to_thread(_backend, launch)
+    return await open_in_process(backend, launch.model, launch.options, plugins=plugins)
 
 
-def _backend(launch: Launch) -> Backend:
-    plugins = load_plugins(only=[launch.plugin])
+def _backend(launch: Launch) -> tuple[Backend, Plugins]:
+    plugins = load_plugins(only=list(dict.fromkeys((*launch.dialects, launch.plugin))))
     backend = plugins.backends().get(launch.backend)
     if backend is not None:
-        return backend
-    reasons = [plugin.error for plugin in plugins.broken] or [f"the plugin offers no backend '{launch.backend}'"]
+        return backend, plugins
+    reasons = [plugin.trouble for plugin in plugins.broken if plugin.name == launch.plugin]
+    reasons = reasons or [f"the plugin offers no backend '{launch.backend}'"]
     raise NoBackend(
         f"The plugin '{launch.plugin}' cannot be used in a runner: {'; '.join(reasons)}.",
         hint="Install it beside the server, as a package; `aiadmin doctor` lists what is installed.",

@@ -28,6 +28,8 @@ class Launch(Struct, frozen=True, kw_only=True):
     backend: str
     model: ModelSpec
     options: EngineOptions
+    dialects: tuple[str, ...] = ()
+    """Entry points of the plugins that have dialects to offer, first asked first. No other plugin is imported."""
 
 
 # Runner to server.

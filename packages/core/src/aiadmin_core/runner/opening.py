@@ -5,16 +5,20 @@ from typing import cast
 
 from ..backend import Backend, Engine
 from ..errors import AiAdminError, ModelLoadFailed
+from ..plugins import Plugins
 from ..specs.model import EngineOptions, ModelSpec
 
 
-async def open_in_process(backend: Backend, model: ModelSpec, options: EngineOptions) -> Engine:
-    """Open `model` on a worker thread: the event loop goes on. A `TokenEngine` is assembled into an `Engine`.
+async def open_in_process(
+    backend: Backend, model: ModelSpec, options: EngineOptions, *, plugins: Plugins | None = None
+) -> Engine:
+    """Open `model` on a worker thread: the event loop goes on. A `TokenEngine` is assembled into an `Engine`, which
+    knows the dialects of `plugins` beside core's own.
 
     Raises `errors.AiAdminError`, of `ModelLoadFailed`'s kind unless the backend says otherwise.
     """
     try:
-        return await asyncio.to_thread(_open, backend, model, options)
+        return await asyncio.to_thread(opened, backend, model, options, plugins)
     except AiAdminError:
         raise
     except Exception as error:
@@ -24,10 +28,16 @@ async def open_in_process(backend: Backend, model: ModelSpec, options: EngineOpt
         ) from error
 
 
-def _open(backend: Backend, model: ModelSpec, options: EngineOptions) -> Engine:
-    opened = backend.open_engine(model, options)
-    if hasattr(opened, "generate"):
-        return cast(Engine, opened)
+def opened(backend: Backend, model: ModelSpec, options: EngineOptions, plugins: Plugins | None = None) -> Engine:
+    """The same, on this thread; what the backend raises is left as it is."""
+    engine = backend.open_engine(model, options)
+    if hasattr(engine, "generate"):
+        return cast(Engine, engine)
     from ..assemble import assemble  # heavy, and only needed for an engine of the lower level
 
-    return assemble(opened, model)
+    return assemble(
+        engine,
+        model,
+        reasoning_dialects=plugins.collect("aiadmin_reasoning_dialects") if plugins else (),
+        tool_dialects=plugins.collect("aiadmin_tool_dialects") if plugins else (),
+    )

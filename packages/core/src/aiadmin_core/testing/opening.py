@@ -1,11 +1,11 @@
 """Opens a backend's engine in this process, for the kit."""
 
 from pathlib import Path
-from typing import cast
 
 from ..backend import Backend, Engine
 from ..errors import BadRequest, NoBackend
 from ..plugins import load_plugins
+from ..runner.opening import opened
 from ..specs.model import EngineOptions, FileRole, ModelFile, ModelSpec
 from .echo import EchoBackend
 
@@ -18,22 +18,12 @@ def open_for_test(name: str, path: str, options: EngineOptions | None = None) ->
     plugins = load_plugins()
     backends: dict[str, Backend] = {EchoBackend.name: EchoBackend()} | plugins.backends()
     if name not in backends:
-        broken = "; ".join(f"{plugin.name}: {plugin.error}" for plugin in plugins.broken)
+        broken = "; ".join(f"{plugin.name}: {plugin.trouble}" for plugin in plugins.broken)
         hint = f"There is {', '.join(backends)}." + (f" Broken: {broken}" if broken else "")
         raise NoBackend(f"No installed plugin offers a backend named {name!r}.", hint=hint)
     backend = backends[name]
     model = model_at(backend, Path(path)) if path else ModelSpec(name="test", digest="", format="other", files=())
-    opened = backend.open_engine(model, options or EngineOptions(n_ctx=2048))
-    if hasattr(opened, "generate"):
-        return cast(Engine, opened)
-    from ..assemble import assemble  # needs aiadmin-core[engine], which who writes an `Engine` need not have
-
-    return assemble(
-        opened,
-        model,
-        reasoning_dialects=plugins.collect("aiadmin_reasoning_dialects"),
-        tool_dialects=plugins.collect("aiadmin_tool_dialects"),
-    )
+    return opened(backend, model, options or EngineOptions(n_ctx=2048), plugins)
 
 
 def model_at(backend: Backend, path: Path) -> ModelSpec:

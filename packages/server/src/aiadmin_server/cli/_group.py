@@ -6,6 +6,8 @@ from importlib import import_module
 
 import click
 
+from aiadmin_core.errors import PluginError
+
 from .. import __version__
 from ._errors import handled
 from ._verb import with_debug
@@ -25,8 +27,8 @@ class LazyGroup(click.Group):
             return _load(f"{__package__}.{cmd_name}:command")
         if cmd_name.startswith("-"):
             return None
-        target = plugin_verbs().get(cmd_name)
-        return None if target is None else _load(target)
+        plugin, target = plugin_verbs().get(cmd_name, ("", ""))
+        return _load_of_plugin(plugin, cmd_name, target) if target else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -42,10 +44,10 @@ class LazyGroup(click.Group):
         """The table of verbs, nothing imported but plugins' entry points."""
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
-        added = {verb: target for verb, target in plugin_verbs().items() if verb not in VERBS}
+        added = [(verb, f"from {plugin}") for verb, (plugin, _) in plugin_verbs().items() if verb not in VERBS]
         if added:
             with formatter.section("Verbs of plugins"):
-                formatter.write_dl([(verb, f"from {target.partition(':')[0]}") for verb, target in added.items()])
+                formatter.write_dl(added)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the verb; what it raises becomes a sentence and an exit status."""
@@ -53,18 +55,32 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
 
 
-def plugin_verbs() -> Mapping[str, str]:
-    """Verb -> "package.module:attribute", from plugins; the plugin loaded first has a contested verb."""
+def plugin_verbs() -> Mapping[str, tuple[str, str]]:
+    """Verb -> its plugin and "package.module:attribute"; the plugin loaded first has a contested verb."""
     from ._plugins import installed_plugins
 
-    return installed_plugins().merge("aiadmin_cli_commands")
+    verbs: dict[str, tuple[str, str]] = {}
+    for plugin, (verb, target) in installed_plugins().contributions("aiadmin_cli_commands"):
+        verbs.setdefault(verb, (plugin, target))
+    return verbs
+
+
+def _load_of_plugin(plugin: str, verb: str, target: str) -> click.Command:
+    """Raises `PluginError` where `target` is not there, or no command."""
+    from aiadmin_core.plugins import HARM, describe
+
+    try:
+        return _load(target)
+    except HARM as error:
+        message = f"The plugin '{plugin}' has no verb '{verb}' at {target}: {describe(error)}."
+        raise PluginError(message, hint="Upgrade or mend the plugin.") from error
 
 
 def _load(target: str) -> click.Command:
     module, _, attribute = target.partition(":")
     command = getattr(import_module(module), attribute)
     if not isinstance(command, click.Command):
-        raise click.ClickException(f"{target} is {type(command).__name__}, not a click command.")
+        raise TypeError(f"it is {type(command).__name__}, not a click command")
     return command
 
 

@@ -3,8 +3,10 @@
 On a terminal rich draws; in a pipe lines are plain and aligned. Rich is imported only where it draws.
 """
 
+import shutil
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,16 +29,34 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        drawn.add_column(column, overflow="fold")
+        drawn.add_column(column)
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))  # Text: brackets in a name are no markup
-    Console().print(drawn)
+    console = Console()
+    console.print(drawn, width=max(console.width, narrowest([columns, *rows], cell_len)), crop=False)
+
+
+def narrowest(rows: Sequence[Sequence[str]], cells: Callable[[str], int]) -> int:
+    """Width of the narrowest table that breaks no word. In a terminal narrower than that, lines go on at its edge: a
+    name that is split over two cells cannot be copied, one whose line is wrapped can."""
+    columns = list(zip(*rows, strict=True))
+    words = (max((cells(word) for cell in column for word in cell.split()), default=0) for column in columns)
+    return sum(words) + len(columns) - 1
+
+
+def paragraph(text: str) -> None:
+    """Print a sentence or two: between words where a terminal ends, as they are in a pipe."""
+    if sys.stdout.isatty():
+        width = max(20, min(shutil.get_terminal_size().columns, 100) - 1)
+        text = textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    click.echo(text)
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> None:

@@ -1,5 +1,8 @@
 """The plugins of this command, loaded at most once, and only by verbs that need them."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from aiadmin_core.plugins import Plugins
@@ -11,3 +14,14 @@ def installed_plugins() -> Plugins:
     from ..plugins import load_server_plugins
 
     return load_server_plugins()
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep what is wrong with plugins out of the log, for verbs that print it."""
+    log = logging.getLogger("aiadmin.plugins")
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = False

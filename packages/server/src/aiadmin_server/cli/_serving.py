@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from aiadmin_core.errors import AiAdminError
+from aiadmin_core.plugins import Plugins
 
 from .. import app
 from ..settings import Settings
@@ -37,7 +38,9 @@ class Server(app.Server):
         await super().shutdown(sockets)
 
 
-def serve(settings: Settings, *, log_level: str, on_ready: Callable[[str, int], None], child: bool) -> None:
+def serve(
+    settings: Settings, *, plugins: Plugins, log_level: str, on_ready: Callable[[str, int], None], child: bool
+) -> None:
     """Serve until a signal comes, or until standard input ends for a `child`. Raises `PortInUse`, `AiAdminError`."""
     level = logging.getLevelNamesMapping()[log_level.upper()]
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -46,7 +49,7 @@ def serve(settings: Settings, *, log_level: str, on_ready: Callable[[str, int], 
     except app.PortInUse:
         raise in_use(settings, probe(settings.url, settings.api_key)) from None
     with listening:
-        server = Server(app.uvicorn_config(app.create_app(settings), settings), on_ready)
+        server = Server(app.uvicorn_config(app.create_app(settings, plugins=plugins), settings), on_ready)
         if child:
             threading.Thread(target=_end_with_parent, args=[server], daemon=True).start()
         try:

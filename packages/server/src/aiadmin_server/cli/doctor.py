@@ -23,9 +23,12 @@ def command(ctx: click.Context, as_json: bool) -> None:
     Exits with 1 if there is a problem; a warning is none.
     """
     from ._output import print_json
-    from ._plugins import installed_plugins
+    from ._plugins import installed_plugins, quietly
 
-    checks: list[DoctorCheck] = installed_plugins().collect("aiadmin_doctor_checks")
+    plugins = installed_plugins()
+    with quietly():  # what is wrong with plugins is found below
+        checks: list[DoctorCheck] = plugins.collect("aiadmin_doctor_checks")
+        checks += [missing_checks(plugin.name, plugin.faults) for plugin in plugins.broken if not plugin.error]
     findings: list[Finding] = []
     for check in checks:
         findings.append(run_check(check))
@@ -38,15 +41,28 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 def run_check(check: "DoctorCheck") -> "Finding":
     """What a check finds; what it raises is a problem."""
+    from aiadmin_core.contracts import complaint
     from aiadmin_core.errors import AiAdminError
     from aiadmin_core.observe import Finding
+    from aiadmin_core.plugins import HARM, describe
 
     try:
-        return check.run()
+        finding = check.run()
     except AiAdminError as error:
         return Finding(status="problem", summary=error.message, hint=error.hint)
-    except Exception as error:  # a plugin's check may raise anything
-        return Finding(status="problem", summary=f"the check failed: {type(error).__name__}: {error}")
+    except HARM as error:  # a plugin's check may raise anything
+        return Finding(status="problem", summary=f"the check failed: {describe(error)}")
+    if fault := complaint("finding", finding):
+        return Finding(status="problem", summary=f"the check failed: it gave {fault}")
+    return finding
+
+
+def missing_checks(plugin: str, faults: "Sequence[str]") -> "DoctorCheck":
+    """In the place of the checks that a plugin could not give: silence would look like health."""
+    from aiadmin_core.observe import DoctorCheck, Finding
+
+    finding = Finding(status="problem", summary="; ".join(faults), hint="Upgrade or uninstall the plugin.")
+    return DoctorCheck(name=f"plugin {plugin}", run=lambda: finding)
 
 
 def status_of(findings: "Sequence[Finding]") -> int:

@@ -15,26 +15,27 @@ def command(as_json: bool) -> None:
 
     AIADMIN_PLUGINS chooses: `echo,mlx` loads only those, in this order; `-mlx` leaves one out.
     """
-    from ._output import print_json, table
-    from ._plugins import installed_plugins
+    from ._output import paragraph, print_json, table
+    from ._plugins import installed_plugins, quietly
 
-    plugins = installed_plugins().installed
+    plugins = installed_plugins()
+    with quietly():  # what is wrong is shown below
+        plugins.examine()
     if as_json:
-        print_json([record(plugin) for plugin in plugins])
-    else:
-        table(("NAME", "VERSION", "HOOKS"), [(plugin.name, _version(plugin), _remark(plugin)) for plugin in plugins])
+        print_json([record(plugin) for plugin in plugins.installed])
+        return
+    table(("NAME", "VERSION", "HOOKS"), [row(plugin) for plugin in plugins.installed])
+    for plugin in plugins.broken:
+        paragraph(f"{plugin.name}{' is not in use' if plugin.error else ''}: {plugin.trouble}.")
 
 
 def record(plugin: "Plugin") -> dict[str, Any]:
     """A plugin as `--json` has it."""
-    names = ("name", "target", "distribution", "version", "hooks", "error")
+    names = ("name", "target", "distribution", "version", "hooks", "error", "faults")
     return {name: getattr(plugin, name) for name in names}
 
 
-def _version(plugin: "Plugin") -> str:
-    return plugin.version or ("" if plugin.error else "built in")
-
-
-def _remark(plugin: "Plugin") -> str:
+def row(plugin: "Plugin") -> tuple[str, str, str]:
+    """A plugin as people read it; what is wrong with it has room below the table."""
     hooks = ", ".join(hook.removeprefix("aiadmin_") for hook in plugin.hooks)
-    return f"error: {plugin.error}" if plugin.error else hooks
+    return plugin.name, "built in" if plugin.builtin else plugin.version, "not in use" if plugin.error else hooks

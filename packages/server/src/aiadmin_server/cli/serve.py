@@ -1,6 +1,7 @@
 """`aiadmin serve`: the HTTP server, until a signal ends it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from msgspec.structs import replace
@@ -8,6 +9,9 @@ from msgspec.structs import replace
 from ..http.origins import is_loopback
 from ..settings import Settings
 from ._verb import verb
+
+if TYPE_CHECKING:
+    from aiadmin_core.plugins import Plugins
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -26,18 +30,21 @@ def command(host: str | None, port: int | None, models: Path | None, log_level: 
     """
     from ..settings import load_settings
     from ._own_server import announce_to_parent
+    from ._plugins import installed_plugins
     from ._serving import serve
 
     settings = with_options(load_settings(), host=host, port=port, models=models)
+    plugins = installed_plugins()
 
     def ready(_: str, port: int) -> None:
         serving = replace(settings, port=port)
         if child:
             announce_to_parent(serving.url)
         else:
-            _announce(serving)
+            _announce(serving, plugins)
 
-    serve(settings, log_level=log_level or ("info" if settings.debug else "warning"), on_ready=ready, child=child)
+    log_level = log_level or ("info" if settings.debug else "warning")
+    serve(settings, plugins=plugins, log_level=log_level, on_ready=ready, child=child)
 
 
 def with_options(settings: Settings, *, host: str | None, port: int | None, models: Path | None) -> Settings:
@@ -50,18 +57,17 @@ def with_options(settings: Settings, *, host: str | None, port: int | None, mode
     )
 
 
-def _announce(settings: Settings) -> None:
+def _announce(settings: Settings, plugins: "Plugins") -> None:
     """One line with the URL; what to type next where there is nothing to serve yet."""
     from ..routing.resolver import Resolver
     from ..store.aliases import Aliases
     from ..store.store import ModelStore
     from ._output import remark
-    from ._plugins import installed_plugins
 
     click.echo(f"AiAdmin is serving on {settings.url}/v1 (Ctrl-C ends it)")
-    plugins = installed_plugins()
     for plugin in plugins.broken:
-        remark(f"The plugin {plugin.name} is not in use: {plugin.error}")
+        if plugin.error:  # what hooks did wrong is in the log
+            remark(f"The plugin {plugin.name} is not in use: {plugin.error}")
     guarded = any("aiadmin_authenticate" in plugin.hooks for plugin in plugins.installed)
     if not is_loopback(settings.host) and not guarded:
         remark("Everyone who reaches this machine can use it: no plugin asks who they are.")

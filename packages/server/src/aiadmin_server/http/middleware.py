@@ -12,8 +12,8 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 from litestar.utils.path import normalize_path
 
-from aiadmin_core.errors import AiAdminError
-from aiadmin_core.plugins import Plugins
+from aiadmin_core.errors import AiAdminError, PluginError
+from aiadmin_core.plugins import HARM, Plugins, describe
 
 from ..serving.metrics import Metrics
 from .errors import ClientLeft, told
@@ -103,7 +103,8 @@ def guarded(app: ASGIApp, *, loopback: bool, origins: tuple[str, ...]) -> ASGIAp
 
 
 def authenticated(app: ASGIApp, plugins: Plugins) -> ASGIApp:
-    """Ask the plugins who is calling (`aiadmin_authenticate`). What they raise refuses the request."""
+    """Ask the plugins who is calling (`aiadmin_authenticate`). What they raise refuses the request, and so does
+    an answer that is no name."""
     if not plugins.hook.aiadmin_authenticate.get_hookimpls():
         return app
 
@@ -112,8 +113,11 @@ def authenticated(app: ASGIApp, plugins: Plugins) -> ASGIApp:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             try:
                 identity = plugins.hook.aiadmin_authenticate(headers=headers, path=scope["path"])
-            except Exception as error:
-                await send_error(error, scope, send)
+                if identity is not None and (not isinstance(identity, str) or not identity):
+                    given = type(identity).__name__ if identity else "an empty name"
+                    raise PluginError(f"A plugin's aiadmin_authenticate gave {given} where a name was expected.")
+            except HARM as error:
+                await send_error(error if isinstance(error, Exception) else PluginError(describe(error)), scope, send)
                 return
             scope.setdefault("state", {})["identity"] = identity
         await app(scope, receive, send)

@@ -64,7 +64,10 @@ def engine_key(target: Target, backend: str) -> str:
 
 def _suitability(backend: Backend, model: ModelSpec) -> int | None:
     try:
-        return backend.suitability(model)
+        suitability = backend.suitability(model)
+        if not isinstance(suitability, int | None):
+            raise TypeError(f"{suitability!r} is neither a number nor None")
+        return suitability
     except Exception:
         logger.exception("The backend '%s' cannot say whether it serves %s", backend.name, model.name)
         return None
@@ -73,5 +76,5 @@ def _suitability(backend: Backend, model: ModelSpec) -> int | None:
 def _remedy(package: str, broken: Sequence[Plugin]) -> str:
     for plugin in broken:
         if plugin.distribution == package or package.endswith(f"-{plugin.name}"):
-            return f"{package} is installed, but its plugin {plugin.error}. `aiadmin doctor` says more."
+            return f"{package} is installed, but its plugin {plugin.trouble}. `aiadmin doctor` says more."
     return f"Run `pip install {package}`, and start the server again."

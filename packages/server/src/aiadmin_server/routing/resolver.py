@@ -152,7 +152,10 @@ class Resolver:
         for name, backend in self.backends().items():
             if isinstance(backend, OffersModels):
                 try:
-                    found += [(name, model) for model in backend.models()]
+                    models = list(backend.models())
+                    if wrong := [type(model).__name__ for model in models if not isinstance(model, ModelSpec)]:
+                        raise TypeError(f"{wrong[0]} is no ModelSpec")
+                    found += [(name, model) for model in models]
                 except Exception:
                     logger.exception("The backend '%s' cannot say which models it offers", name)
         return found

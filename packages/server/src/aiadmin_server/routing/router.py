@@ -56,7 +56,7 @@ class Router:
         self._settings = settings
         self._offers = plugins.offers()
         self._broken = plugins.broken
-        self._opener = opener or Supervisor(settings)
+        self._opener = opener or Supervisor(settings, plugins)
         self._clock = clock or Clock()
         self._entries: dict[str, Entry] = {}
         self._failures: dict[str, Failure] = {}

@@ -66,6 +66,7 @@ class RunnerProcess:
         model: ModelSpec,
         options: EngineOptions,
         load_timeout_s: float,
+        dialects: tuple[str, ...] = (),
         log_path: Path | None = None,
         limits: vitals.Limits | None = None,
     ) -> None:
@@ -78,6 +79,7 @@ class RunnerProcess:
         self._backend = backend
         self._model = model
         self._options = options
+        self._dialects = dialects
         self._load_timeout_s = load_timeout_s
         self._limits = limits or vitals.Limits()
         self._process: asyncio.subprocess.Process | None = None
@@ -152,6 +154,7 @@ class RunnerProcess:
             backend=self._backend,
             model=self._model,
             options=self._options,
+            dialects=self._dialects,
         )
         try:
             self._process = await asyncio.create_subprocess_exec(

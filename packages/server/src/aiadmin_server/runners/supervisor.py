@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from aiadmin_core.backend import Backend, Engine
 from aiadmin_core.errors import AiAdminError, EngineStopped, ModelLoadFailed
+from aiadmin_core.plugins import Plugins
 from aiadmin_core.runner.opening import open_in_process
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
@@ -108,8 +109,10 @@ class InProcess:
 class Supervisor:
     """Opens models as the settings say."""
 
-    def __init__(self, settings: Settings, *, limits: Limits | None = None) -> None:
+    def __init__(self, settings: Settings, plugins: Plugins, *, limits: Limits | None = None) -> None:
+        """`plugins` are asked for dialects, here and in runners."""
         self._settings = settings
+        self._plugins = plugins
         self._limits = limits
 
     async def open(self, plugin: str, backend: Backend, model: ModelSpec, options: EngineOptions) -> Running:
@@ -140,7 +143,7 @@ class Supervisor:
         return process
 
     async def _open_here(self, backend: Backend, model: ModelSpec, options: EngineOptions) -> InProcess:
-        opening = asyncio.create_task(open_in_process(backend, model, options))
+        opening = asyncio.create_task(open_in_process(backend, model, options, plugins=self._plugins))
         try:
             return InProcess(await asyncio.shield(opening))
         except asyncio.CancelledError:  # the thread that opens it cannot be stopped
@@ -165,6 +168,7 @@ class Supervisor:
             backend=backend,
             model=model,
             options=options,
+            dialects=self._plugins.with_dialects(),
             load_timeout_s=self._settings.load_timeout_s,
             log_path=log_path(self._settings.state, backend, model.name),
             limits=self._limits,

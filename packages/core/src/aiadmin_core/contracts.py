@@ -1,0 +1,117 @@
+"""What plugins give, checked where it enters: `complaint` says what is wrong with one value of a hook.
+
+Called by `plugins` for every value it collects, so that whoever uses one may trust it. Whether a method does what its
+protocol says is seen when it is called; here it is only there.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, get_origin, get_type_hints
+
+import msgspec
+
+from .backend import Backend
+from .observe import DoctorCheck, Finding
+from .sources import CatalogueEntry, Source
+from .text.reasoning import ReasoningDialect
+from .tool_calls import ToolDialect
+
+TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+"""`package.module:attribute`."""
+_MAY_NOT_BE_EMPTY = frozenset({"name", "scheme"})
+
+
+def complaint(hook: str, value: Any) -> str:
+    """What is wrong with `value`, one of those that a plugin's `hook` gave, as the end of a sentence; "" if nothing."""
+    check = _CHECKS.get(hook)
+    return check(value) if check else ""
+
+
+def _protocol(protocol: type) -> Callable[[Any], str]:
+    """Values that have every member of `protocol`, which none of them need inherit."""
+
+    def check(value: Any) -> str:
+        if isinstance(value, type):
+            return f"the class {value.__qualname__}, not an instance of it"
+        for name, kind in _members(protocol):
+            if not hasattr(value, name):
+                return f"{_named(value)}, which is no {protocol.__name__}: it has no '{name}'"
+            member = getattr(value, name)
+            fault = "is empty" if name in _MAY_NOT_BE_EMPTY and member == "" else _member_fault(member, kind)
+            if fault:
+                return f"{_named(value)}, which is no {protocol.__name__}: its '{name}' {fault}"
+        return ""
+
+    return check
+
+
+def _struct(struct: type[msgspec.Struct]) -> Callable[[Any], str]:
+    """Instances of `struct` whose fields are of the types it says, which msgspec checks only where it decodes."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, struct):
+            return f"{_named(value)}, which is no {struct.__name__}"
+        for name, kind in get_type_hints(struct, include_extras=True).items():
+            if fault := _member_fault(getattr(value, name), kind):
+                return f"a {struct.__name__} whose '{name}' {fault}"
+        return ""
+
+    return check
+
+
+def _middleware(value: Any) -> str:
+    return "" if callable(value) else f"{_named(value)}, which cannot be called with an ASGI app"
+
+
+def _verb(value: tuple[Any, Any]) -> str:
+    verb, target = value
+    if not isinstance(verb, str) or not verb or verb.startswith("-") or len(verb.split()) != 1:
+        return f"{verb!r}, which is no verb"
+    if not isinstance(target, str) or not TARGET.fullmatch(target):
+        return f"{target!r} for the verb '{verb}', which is not written \"package.module:attribute\""
+    return ""
+
+
+_CHECKS: dict[str, Callable[[Any], str]] = {
+    "aiadmin_backends": _protocol(Backend),
+    "aiadmin_sources": _protocol(Source),
+    "aiadmin_catalogue": _struct(CatalogueEntry),
+    "aiadmin_tool_dialects": _protocol(ToolDialect),
+    "aiadmin_reasoning_dialects": _protocol(ReasoningDialect),
+    "aiadmin_http_middleware": _middleware,
+    "aiadmin_cli_commands": _verb,
+    "aiadmin_doctor_checks": _struct(DoctorCheck),
+    "finding": _struct(Finding),
+}
+"""By hook; `finding` is what a doctor check gives. Routes are Litestar's to judge, when they are added."""
+
+
+def _members(protocol: type) -> Iterator[tuple[str, Any]]:
+    """Name and type of each attribute of a protocol; the type of a method is `Callable`."""
+    yield from get_type_hints(protocol).items()
+    for name, member in vars(protocol).items():
+        if name.startswith("_"):
+            continue
+        if isinstance(member, property):
+            yield name, get_type_hints(member.fget)["return"]
+        elif callable(member):
+            yield name, Callable
+
+
+def _member_fault(member: Any, kind: Any) -> str:
+    if Callable in (kind, get_origin(kind)):
+        return "" if callable(member) else f"is {_named(member)} and cannot be called"
+    try:
+        msgspec.convert(member, kind, strict=True)
+    except msgspec.ValidationError as error:
+        return f"is {_named(member)}: {error}"
+    return ""
+
+
+def _named(value: Any) -> str:
+    """A value of any kind, short and on one line."""
+    if value is None or isinstance(value, str | int | float):
+        text = repr(value)
+        return text if len(text) <= 40 else text[:37] + "..."
+    kind = type(value).__qualname__
+    return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"

@@ -1,0 +1,75 @@
+"""What opens a model, in a runner as in the server: dialects come from the plugins that have some, and from no others."""
+
+import asyncio
+from types import SimpleNamespace
+
+from aiadmin_core.hookspecs import hookimpl
+from aiadmin_core.plugins import load_plugins
+from aiadmin_core.runner.opening import open_in_process
+from aiadmin_core.specs.model import EngineOptions, ModelSpec
+from aiadmin_core.testing.echo import EchoBackend
+from aiadmin_core.testing.fake import FakeTokenEngine
+from aiadmin_core.text.reasoning import MarkedReasoning
+from aiadmin_core.tool_calls import CallPiece
+
+MODEL = ModelSpec(name="m:latest", digest="", format="other", files=())
+
+
+class TokenBackend(EchoBackend):
+    """Opens an engine of the lower level."""
+
+    def open_engine(self, model, options):
+        return FakeTokenEngine()
+
+
+class Everything:
+    """All that a model writes is a call."""
+
+    name, markers, held = "everything", (), ""
+
+    def recognises(self, template):
+        return True
+
+    def parser(self):
+        return self
+
+    def feed(self, text):
+        return [CallPiece(name=text)]
+
+    def flush(self):
+        return []
+
+
+def test_a_token_engine_gets_the_dialects_of_the_plugins():
+    talker = SimpleNamespace(
+        aiadmin_tool_dialects=hookimpl(lambda: [Everything()]),
+        aiadmin_reasoning_dialects=hookimpl(lambda: [MarkedReasoning("mine", "messages", "content")]),
+    )
+
+    async def capabilities(*builtin):
+        plugins = load_plugins(builtin=builtin, only=[])
+        engine = await open_in_process(TokenBackend(), MODEL, EngineOptions(), plugins=plugins)
+        await engine.close()
+        return engine.capabilities
+
+    with_it, without = asyncio.run(capabilities(("talker", talker))), asyncio.run(capabilities())
+    assert (with_it.reasoning, with_it.tools) == (True, True)
+    assert (without.reasoning, without.tools) == (False, False)
+
+
+def test_a_runner_imports_the_plugins_it_is_told_and_no_others(start_runner, tmp_path):
+    site, imported = tmp_path / "site", tmp_path / "imported"
+    for name in ("talker", "other"):
+        about = site / f"{name}-1.0.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[aiadmin]\n{name} = plugin_{name}\n")
+        (site / f"plugin_{name}.py").write_text(f"open({str(imported)!r}, 'a').write('{name} ')\n")
+
+    async def main():
+        async with start_runner(site=site, dialects=("talker",)) as runner:
+            engine = await runner.engine()
+            await engine.close()
+
+    asyncio.run(main())
+    assert imported.read_text() == "talker "
