@@ -312,12 +312,16 @@ def test_two_packages_with_a_plugin_of_one_name_are_told_apart_by_nobody(install
         plugins.require_guards()
 
 
+class Everything:
+    """Not looked at: what counts is who offers dialects."""
+
+
 def test_runners_are_told_which_plugins_have_dialects(install):
     install("talks", "@hookimpl\ndef aiadmin_tool_dialects():\n    return []\n")
     install("thinks", "@hookimpl\ndef aiadmin_reasoning_dialects():\n    return []\n")
     install("other", offering("x"))
     install("broken", "@hookimpl\ndef aiadmin_tool_dialects():\n    return []\nimport nothing_of_that_name")
-    ours = module(aiadmin_tool_dialects=list)
+    ours = module(aiadmin_tool_dialects=lambda: [Everything])
     plugins = load_plugins(builtin=[("ours", ours)], only=["thinks", "other", "broken", "talks"])
     assert plugins.with_dialects() == ("thinks", "talks")
 

@@ -4,12 +4,14 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+import httpx
 import pytest
 
 from aiadmin_core import hookspecs
 from aiadmin_core.plugins import load_plugins
 from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest, CompletionRequest
-from aiadmin_server.settings import FIELDS, load_settings
+from aiadmin_server.app import create_app
+from aiadmin_server.settings import FIELDS, Settings, load_settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -77,3 +79,18 @@ def test_the_example_of_a_tool_dialect_reads_calls_however_they_are_cut() -> Non
         assert "".join(piece for piece in pieces if isinstance(piece, str)) == "if a<b:  and  <function=h"
         assert [piece.name for piece in calls if piece.name] == ["f-1", "g"]
         assert "".join(piece.arguments for piece in calls) == '{"x": "<function"}{}'
+
+
+async def test_the_example_of_keys_leaves_nothing_open_but_what_it_names(tmp_path: Path) -> None:
+    plugin = ModuleType("example")
+    exec(compile(hook_examples()["aiadmin_authenticate"], "example", "exec"), vars(plugin))
+    app = create_app(Settings(state=tmp_path), plugins=load_plugins(builtin=[("keys", plugin)], only=[]))
+    paths = {re.sub(r"\{.+?\}", "x", route.path) for route in app.routes}
+    assert {"/api/ps", "/api/stop", "/metrics", "/v1/models"} <= paths
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:
+        open_paths = {path for path in paths if (await client.get(path)).status_code != 401}
+        key = {"authorization": "Bearer sk-family"}
+        assert (await client.get("/api/ps", headers=key)).status_code == 200
+
+    assert open_paths == plugin.PUBLIC

@@ -1,4 +1,4 @@
-"""What opens a model, in a runner as in the server: dialects come from the plugins that have some, and from no others."""
+"""What opens a model, in a runner as in the server: its dialects come from the plugins that have some."""
 
 import asyncio
 from types import SimpleNamespace

@@ -3,6 +3,7 @@
 import json
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -198,3 +199,51 @@ def test_it_says_where_the_logs_of_runners_are(tmp_path):
 
     assert str(tmp_path) in doctor.logs_finding(tmp_path).summary
     assert doctor.logs_finding(tmp_path / "not-there").status == "ok"
+
+
+class Wrong:
+    """A plugin whose backend is none."""
+
+    @hookimpl
+    def aiadmin_backends(self):
+        return [object()]
+
+
+def test_a_backend_that_is_none_is_named_and_the_rest_is_checked(invoke, monkeypatch):
+    plugins = load_plugins(builtin=[("doctor", doctor), ("wrong", Wrong())], only=[])
+    monkeypatch.setattr(_plugins, "installed_plugins", lambda: plugins)
+
+    found = {finding["name"]: finding for finding in json.loads(invoke("doctor", "--json").stdout)}
+
+    assert "wrong: aiadmin_backends gave an object, which is no Backend" in found["plugins"]["summary"]
+    assert found["python"]["status"] in ("ok", "warning")
+
+
+def test_checks_that_cannot_be_given_are_a_problem(invoke, monkeypatch):
+    """Of a plugin's, or ours: nothing found is not nothing wrong."""
+    broken = SimpleNamespace(aiadmin_doctor_checks=hookimpl(lambda: 1 / 0))
+    plugins = load_plugins(builtin=[("broken", broken)], only=[])
+    monkeypatch.setattr(_plugins, "installed_plugins", lambda: plugins)
+
+    result = invoke("doctor")
+
+    assert result.exit_code == 1
+    assert "aiadmin_doctor_checks raised ZeroDivisionError: division by zero" in result.stdout
+
+
+@pytest.mark.parametrize("given", [None, "well", Finding(status="fine", summary="well")])
+def test_a_check_that_gives_no_finding_is_a_problem(invoke, monkeypatch, given):
+    check = DoctorCheck(name="odd", run=lambda: given)
+    plugins = load_plugins(builtin=[("odd", SimpleNamespace(aiadmin_doctor_checks=hookimpl(lambda: [check])))], only=[])
+    monkeypatch.setattr(_plugins, "installed_plugins", lambda: plugins)
+
+    result = invoke("doctor")
+
+    assert result.exit_code == 1
+    assert result.stdout.startswith("problem  odd  the check failed: it gave ")
+
+
+def test_a_guard_that_is_not_in_use_is_a_problem():
+    guard = Plugin(name="keys", target="", error="cannot be imported", guards=True)
+
+    assert doctor.plugins_finding([guard]).status == "problem"

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from importlib import import_module
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -151,3 +152,51 @@ def test_the_module_is_the_command(state):
     )
 
     assert done.stdout.strip() == f"aiadmin, version {__version__}"
+
+
+def test_a_plugins_verb_that_is_not_there_names_the_plugin(invoke, monkeypatch):
+    verbs = {"gone": "nowhere:command", "odd": f"{__name__}:HEAVY"}
+    plugins = load_plugins(builtin=[("moved", SimpleNamespace(aiadmin_cli_commands=hookimpl(lambda: verbs)))], only=[])
+    monkeypatch.setattr(_plugins, "installed_plugins", lambda: plugins)
+
+    gone, odd = invoke("gone"), invoke("odd")
+
+    assert (gone.exit_code, odd.exit_code) == (1, 1)
+    assert "The plugin 'moved' has no verb 'gone' at nowhere:command: ModuleNotFoundError" in gone.stderr
+    assert "it is set, not a click command" in odd.stderr
+
+
+def test_verbs_go_on_without_a_backend_that_is_none(echo, aiadmin_process, tmp_path):
+    """And name whose it is."""
+    site = tmp_path / "wrong"
+    about = site / "aiadmin_wrong-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: aiadmin-wrong\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[aiadmin]\nwrong = aiadmin_wrong\n")
+    (site / "aiadmin_wrong.py").write_text(
+        "from aiadmin_core.hookspecs import hookimpl\n@hookimpl\ndef aiadmin_backends():\n    return [object()]\n"
+    )
+    echo["PYTHONPATH"] += os.pathsep + str(site)
+    echo["AIADMIN_PLUGINS"] += ",wrong"
+
+    listed, asked, plugins = aiadmin_process("list"), aiadmin_process("run", "echo", "hi"), aiadmin_process("plugins")
+
+    fault = "aiadmin_backends gave an object, which is no Backend: it has no 'name'."
+    assert (listed.returncode, listed.stderr) == (0, f"The plugin wrong: {fault}\n")
+    assert "echo:latest" in listed.stdout
+    assert (asked.returncode, asked.stdout) == (0, "[0 before] hi \n")
+    assert plugins.stdout.splitlines()[-2:] == ["wrong      1.0       backends", f"wrong: {fault}"]
+    assert plugins.stderr == ""
+
+
+def test_a_server_whose_guard_is_missing_does_not_start(echo, aiadmin_process):
+    echo["AIADMIN_PLUGINS"] += ",keys"
+
+    done = aiadmin_process("serve", "--port", "0")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    what, remedy = done.stderr.splitlines()
+    assert what == (
+        "Error: The plugin 'keys' may guard this server and is not in use: named in AIADMIN_PLUGINS and not installed."
+    )
+    assert "leave it out: AIADMIN_PLUGINS=-keys" in remedy

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from aiadmin_server.cli._output import ago, aligned, count, facts, print_json, size, span, table
+from aiadmin_server.cli._output import ago, aligned, count, facts, narrowest, print_json, size, span, table
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,9 @@ def test_json_keeps_characters_as_they_are(capsys):
     print_json({"text": "größer", "path": datetime(2026, 1, 1, tzinfo=UTC)})
 
     assert '"größer"' in capsys.readouterr().out
+
+
+def test_a_table_is_never_so_narrow_that_a_name_breaks():
+    rows = [("NAME", "NOTES"), ("registry.example/team/smollm2:latest", "safe mode")]
+
+    assert narrowest(rows, len) == len("registry.example/team/smollm2:latest") + 1 + len("NOTES")

@@ -9,7 +9,7 @@ import pytest
 from litestar import get
 from litestar.di import NamedDependency
 
-from aiadmin_core.errors import NotAuthenticated, RunnerDied
+from aiadmin_core.errors import NotAuthenticated, PluginError, RunnerDied
 from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.specs.events import Finished, TextDelta
 
@@ -295,5 +295,59 @@ def test_an_engine_closed_by_its_observer_still_finishes(serve):
             body = (await server.chat()).json()
             assert body["choices"][0]["finish_reason"] == "content_filter"
             await server.engine.closed.wait()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("identity", ["", 5, {"name": "alice"}])
+def test_an_authenticator_that_names_nobody_lets_nobody_in(serve, identity):
+    class Keys:
+        @hookimpl
+        def aiadmin_authenticate(self, headers, path):
+            return identity
+
+    async def main() -> None:
+        async with serve(plugins=[("keys", Keys())]) as server:
+            response = await server.chat()
+            assert response.status_code == 500
+            assert response.json()["error"]["code"] == "plugin_error"
+            assert "alice" not in response.text
+            assert server.engine.requests == []
+
+    asyncio.run(main())
+
+
+def test_an_authenticator_that_exits_ends_the_request_and_not_the_server(serve):
+    class Keys:
+        @hookimpl
+        def aiadmin_authenticate(self, headers, path):
+            raise SystemExit(1)
+
+    async def main() -> None:
+        async with serve(plugins=[("keys", Keys())]) as server:
+            assert (await server.chat()).status_code == 500
+            assert (await server.chat()).status_code == 500
+            assert server.engine.requests == []
+
+    asyncio.run(main())
+
+
+def fails(app):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("given", [[fails], [lambda app: None], ["gzip"], None])
+def test_middleware_that_cannot_be_used_stops_the_server(serve, given):
+    """It may be what keeps people out."""
+
+    class Door:
+        @hookimpl
+        def aiadmin_http_middleware(self):
+            return given
+
+    async def main() -> None:
+        with pytest.raises(PluginError, match="The plugin 'door' may guard this server and cannot be used"):
+            async with serve(plugins=[("door", Door())]):
+                pass
 
     asyncio.run(main())

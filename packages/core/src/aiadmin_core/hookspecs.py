@@ -5,8 +5,9 @@ A plugin is a module (or object) named by an entry point of the group `aiadmin`,
     [project.entry-points.aiadmin]
     echo = "aiadmin_echo.plugin"
 
-Hooks are called per command, per start or per request, never per token; protocols do the work. A hook that raises is
-named with its error and does not stop the other plugins. A plugin may state `aiadmin_api_version = 1`.
+Hooks are called per command, per start or per request, never per token; protocols do the work. They are plain
+functions. One that raises, or gives what its protocol does not allow, is named and costs that call alone. A plugin may
+state `aiadmin_api_version = 1`.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -82,8 +83,9 @@ def aiadmin_http_middleware() -> Sequence[Any]:
 def aiadmin_authenticate(headers: Mapping[str, str], path: str) -> str | None:
     """Say who is calling, by a name for logs and limits, or None to let the next plugin decide.
 
-    Called once a request; header names are lower-case. Raise `errors.NotAuthenticated` to refuse. When every plugin
-    answers None the request is anonymous and goes on.
+    Called once a request, whatever its path; header names are lower-case. Raise `errors.NotAuthenticated` to refuse.
+    When every plugin answers None the request is anonymous and goes on. What is neither None nor a name refuses it. A
+    server whose plugin for this, or for the middleware, cannot be used does not start.
     """
     raise AssertionError
 
