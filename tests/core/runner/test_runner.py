@@ -225,12 +225,77 @@ def test_a_runner_whose_engine_is_dead_ends_so_that_another_can_start(start_runn
     async def main():
         async with start_runner() as runner:
             engine = await runner.engine()
-            assert text(await collect(engine.generate(ask("die quietly")))) == "die quietly "
+            events = await collect(engine.generate(ask("die quietly")))
+            assert text(events) == "die quietly "
+            assert isinstance(events[-1], Finished)  # what the turn gave is sent before the process ends
 
             async with asyncio.timeout(10):
                 assert await runner.process.wait() == 1
 
     asyncio.run(main())
+
+
+async def test_counters_that_cannot_be_sent_cost_no_answer(start_runner, ask):
+    async with start_runner() as runner:
+        engine = await runner.engine()
+        for words in ("miscount this", "and this"):
+            async with asyncio.timeout(10):
+                assert isinstance((await collect(engine.generate(ask(words))))[-1], Finished)
+
+
+async def test_a_heartbeat_that_cannot_be_worked_off_harms_no_request(start_runner, ask, caplog):
+    n_beats = 0
+
+    def fail(_: EngineStats) -> None:
+        nonlocal n_beats
+        n_beats += 1
+        raise OSError(24, "Too many open files")
+
+    async with start_runner() as runner, asyncio.timeout(10):
+        engine = await runner.engine(on_heartbeat=fail)
+        for _ in range(2):
+            events = await collect(engine.generate(ask("still here")))
+            assert isinstance(events[-1], Finished)
+        assert n_beats >= 2
+        assert "Too many open files" in caplog.text
+
+
+async def test_an_end_that_cannot_be_explained_still_ends_every_stream(start_runner, ask, caplog):
+    async def explain(_: str) -> AiAdminError:
+        raise OSError(24, "Too many open files")
+
+    async with start_runner() as runner, asyncio.timeout(10):
+        engine = await runner.engine(explain=explain)
+        events = engine.generate(ask("hang about"))
+        await anext(events)
+        call = asyncio.create_task(engine.embed(["hang"]))
+        await engine.tokenize("a")  # the call before it has arrived
+        runner.process.kill()
+
+        assert (await collect(events))[-1].code == "runner_died"
+        with pytest.raises(RunnerDied):
+            await call
+        with pytest.raises(RunnerDied):
+            await collect(engine.generate(ask("again")))
+        await engine.close()
+        assert "Too many open files" in caplog.text
+
+
+async def test_a_call_that_the_engine_itself_cancels_is_answered(start_runner):
+    async with start_runner() as runner, asyncio.timeout(10):
+        engine = await runner.engine()
+        with pytest.raises(AiAdminError, match="CancelledError"):
+            await engine.embed(["cancel"])
+
+
+async def test_an_engine_that_gives_single_events_is_heard_in_batches(start_runner, ask):
+    async with start_runner() as runner:
+        engine = await runner.engine()
+        batches = await collect(engine.generate_batches(ask("three words here", id=5)))
+        events = [event for batch in batches for event in batch]
+        assert all(batches)
+        assert text(events) == "three words here "
+        assert {event.request_id for event in events} == {5}
 
 
 @pytest.mark.parametrize("load", ["refuse", "bug"])
@@ -298,11 +363,12 @@ def test_a_runner_whose_engine_blocks_the_event_loop_ends_with_its_server(start_
 
 
 @pytest.mark.skipif(not hasattr(os, "kill"), reason="needs signals")
-def test_ctrl_c_is_left_to_the_server(start_runner, ask):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_signals_to_the_process_group_are_left_to_the_server(start_runner, ask, sent):
     async def main():
         async with start_runner() as runner:
             engine = await runner.engine()
-            runner.process.send_signal(signal.SIGINT)
+            runner.process.send_signal(sent)
             assert text(await collect(engine.generate(ask("still here")))) == "still here "
 
     asyncio.run(main())

@@ -1,6 +1,7 @@
 """Connections between a server and a runner, in one process."""
 
 import asyncio
+import contextlib
 import stat
 import tempfile
 from contextlib import asynccontextmanager
@@ -193,3 +194,35 @@ def test_garbage_from_a_runner_fails_its_requests(ask, garbage, why):
                 await anext(engine.generate(ask("anybody?")))
 
     asyncio.run(main())
+
+
+async def test_a_peer_that_proves_nothing_is_turned_away_in_time():
+    async with transport.listen(frames.REPLIES, proof_timeout_s=0.05) as listener, asyncio.timeout(10):
+        reader, writer = await raw(listener.address)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_messages_are_handed_over_those_that_waited_first():
+    async with connected() as (server, runner):
+        runner.send(Closed(1), Closed(2), Closed(3))
+        assert await server.receive() == Closed(1)  # the others came with it
+        taken = asyncio.Queue()
+        server.hand_to(taken.put_nowait, taken.put_nowait)
+        runner.send(Closed(4))
+        runner.close()
+        assert [await taken.get() for _ in range(4)] == [Closed(2), Closed(3), Closed(4), None]
+
+
+async def test_a_receiver_that_fails_ends_the_connection_and_is_told_once():
+    def fail(_):
+        raise ZeroDivisionError("a mistake of ours")
+
+    async with connected() as (server, runner):
+        ends = asyncio.Queue()
+        server.hand_to(fail, ends.put_nowait)
+        runner.send(Closed(1), Closed(2))
+        assert "Closed could not be worked off" in str(await ends.get())
+        assert await runner.receive() is None
+        assert ends.empty()

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
+from typing import cast
 
 from aiadmin_core.backend import Health, ModelInfo
 from aiadmin_core.errors import BadRequest, ContextLengthExceeded, EngineStopped, ModelLoadFailed
@@ -40,6 +41,7 @@ class MisbehavingEngine:
         self.n_cancelled = 0
         self.n_completion_tokens = 0
         self.is_dead = False
+        self.has_odd_stats = False
 
     def write(self, line: str) -> None:
         """A line in the journal, which a test reads."""
@@ -74,6 +76,8 @@ class MisbehavingEngine:
                 os.abort()
             if words[0] == "die":
                 self.is_dead = True
+            if words[0] == "miscount":
+                self.has_odd_stats = True
             if words[0] == "hang":
                 await asyncio.Event().wait()
             if words[0] == "block":
@@ -94,6 +98,8 @@ class MisbehavingEngine:
     def stats(self) -> EngineStats:
         if self.is_dead:
             raise EngineStopped("The engine thread died.")
+        if self.has_odd_stats:
+            return cast(EngineStats, object())
         return EngineStats(
             n_running=self.n_running, n_cancelled=self.n_cancelled, n_completion_tokens=self.n_completion_tokens
         )
@@ -111,6 +117,8 @@ class MisbehavingEngine:
             except asyncio.CancelledError:
                 self.write("cancelled embed")
                 raise
+        if inputs == ("cancel",):
+            raise asyncio.CancelledError
         if inputs == ("huge",):
             return [[1.0] * 8_000_000]
         return [[1.0, float(len(text))] for text in inputs]

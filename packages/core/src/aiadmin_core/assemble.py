@@ -9,7 +9,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +27,7 @@ from .backend import (
     TokenEngine,
     TokenRequest,
 )
+from .batches import Batches, flat
 from .errors import BadRequest, ContextLengthExceeded, EngineStopped
 from .refuse import unsupported
 from .specs.capabilities import Capabilities, ConstraintKind
@@ -100,6 +101,12 @@ class AssembledEngine:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         """See `Engine.generate`."""
+        async with aclosing(flat(self.generate_batches(request))) as events:
+            async for event in events:
+                yield event
+
+    async def generate_batches(self, request: GenerateRequest) -> Batches:
+        """See `batches.GeneratesBatches`. A batch is what a step gave, or several that found no reader."""
         if refusal := unsupported(request, self.capabilities):
             raise refusal
         self._start()
@@ -116,8 +123,8 @@ class AssembledEngine:
         try:
             self._engine.submit(prepared)
             while not generation.over:
-                for event in await generation.news():
-                    yield event
+                if batch := await generation.news():
+                    yield batch
         finally:
             del self._generations[prepared.id]
             if generation.running:

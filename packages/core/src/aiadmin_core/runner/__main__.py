@@ -31,7 +31,8 @@ def main() -> None:
 def _prepare_process() -> None:
     faulthandler.enable()  # a native crash leaves the Python stack of each thread in the log
     os.dup2(2, 1)  # native libraries print where they like: all of it is log
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which then ends its runners
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and service managers mean the whole process group, and
+        signal.signal(number, signal.SIG_IGN)  # only the server knows when the last answer is given: it ends us
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     if sys.platform == "win32":
         import msvcrt  # exists there only
@@ -49,10 +50,12 @@ def _read_line() -> bytes:
 
 def _leave_with_server() -> None:
     """The event loop sees the connection end; this sees it for a loop that an engine keeps busy."""
-    while os.read(0, 65536):
-        pass
-    time.sleep(2 * EXIT_GRACE_S)
-    leave(1)
+    try:
+        while os.read(0, 65536):
+            pass
+        time.sleep(2 * EXIT_GRACE_S)
+    finally:
+        leave(1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The optional protocols' methods as a `Call` carries them: which protocol, what arguments, what result."""
+"""The optional protocols' methods as an `Invoke` carries them: which protocol, what arguments, what result."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ..backend import Engine
 from ..errors import BadRequest, UnsupportedParameter
 from ..specs.capabilities import OptionalProtocol
 from ..specs.content import Message
-from .messages import Call
+from .messages import Invoke
 
 
 class Tokenize(Struct, frozen=True, kw_only=True):
@@ -51,11 +51,11 @@ def require(protocols: frozenset[OptionalProtocol], method: str) -> None:
         raise UnsupportedParameter("model", why=f"this model's engine cannot {method.replace('_', ' ')}.")
 
 
-async def perform(engine: Engine, call: Call) -> Any:
+async def perform(engine: Engine, invoke: Invoke) -> Any:
     """Call `engine`'s method. Raises what it raises, `UnsupportedParameter`, or `BadRequest` for wrong arguments."""
-    require(engine.capabilities.protocols, call.method)
+    require(engine.capabilities.protocols, invoke.method)
     try:
-        arguments = msgspec.convert(call.arguments, PROTOCOLS[call.method][1])
+        arguments = msgspec.convert(invoke.arguments, PROTOCOLS[invoke.method][1])
     except msgspec.ValidationError as error:
-        raise BadRequest(f"{call.method}: {error}.") from None
-    return await getattr(engine, call.method)(**msgspec.structs.asdict(arguments))
+        raise BadRequest(f"{invoke.method}: {error}.") from None
+    return await getattr(engine, invoke.method)(**msgspec.structs.asdict(arguments))

@@ -2,13 +2,16 @@
 
 import asyncio
 import itertools
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import force_setattr, replace
 
+from ..batches import Batches, flat
 from ..errors import AiAdminError, BadRequest, ModelLoadFailed, RunnerDied
 from ..specs.content import Message
 from ..specs.events import Event, Failed
@@ -17,16 +20,16 @@ from ..specs.request import GenerateRequest
 from . import calls, failures, frames
 from .messages import (
     PROTOCOL_VERSION,
-    Answer,
-    Call,
     Cancel,
     Closed,
     Events,
     Generate,
     Heartbeat,
     Hello,
+    Invoke,
     LoadFailed,
     Reply,
+    Returned,
     Shutdown,
 )
 from .streams import EventStream
@@ -34,11 +37,13 @@ from .transport import Connection
 
 Result = TypeVar("Result")
 
+logger = logging.getLogger(__name__)
+
 _ids = itertools.count(1)
 """Request and call ids, unique in this process."""
 
 
-async def _connection_ended(reason: str) -> AiAdminError:
+def _connection_ended(reason: str) -> AiAdminError:
     return RunnerDied(f"The connection to the runner ended{reason}.", hint="Send the request again.")
 
 
@@ -55,9 +60,7 @@ async def greet(connection: Connection[Reply]) -> Hello:
     if first is None:
         raise EOFError
     if isinstance(first, LoadFailed):
-        raise failures.restore_fields(
-            message=first.message, code=first.code, status=first.status, hint=first.hint
-        ) from None
+        raise failures.restore_load(first) from None
     if not isinstance(first, Hello):
         raise _mismatch(f"it began with {type(first).__name__}")
     if first.version != PROTOCOL_VERSION:
@@ -80,11 +83,12 @@ class RemoteEngine:
         connection: Connection[Reply],
         hello: Hello,
         *,
-        explain: Callable[[str], Awaitable[AiAdminError]] = _connection_ended,
+        explain: Callable[[str], Awaitable[AiAdminError]] | None = None,
         on_heartbeat: Callable[[EngineStats], None] = lambda _: None,
     ) -> None:
         """`explain` is awaited when the connection has ended, with what is known of the reason (" because ..." or
-        ""): its error is what open and later requests get."""
+        ""): its error is what open and later requests get. What either callback raises is logged; no request waits
+        for it in vain."""
         self.hello = hello
         self.capabilities = hello.capabilities
         self.facts = hello.facts
@@ -95,10 +99,13 @@ class RemoteEngine:
         self._on_heartbeat = on_heartbeat
         self._stats = EngineStats()
         self._streams: dict[int, EventStream] = {}
-        self._calls: dict[int, asyncio.Future[Answer]] = {}
+        self._calls: dict[int, asyncio.Future[Returned]] = {}
         self._failure: Failed | None = None
         """Why nothing can be asked any more."""
-        self._receiving = asyncio.get_running_loop().create_task(self._receive())
+        self._concluding: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
+        """The connection has ended, and every request knows why."""
+        connection.hand_to(self._take, self._on_end)
 
     @property
     def n_open(self) -> int:
@@ -107,17 +114,25 @@ class RemoteEngine:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         """Answer `request`; closing the generator tells the runner, which frees the request's place."""
+        async with aclosing(flat(self.generate_batches(request))) as events:
+            async for event in events:
+                yield event
+
+    async def generate_batches(self, request: GenerateRequest) -> Batches:
+        """The same; see `batches.GeneratesBatches`."""
         request_id = next(_ids)
         self._send(Generate(replace(request, id=request_id)))
         stream = self._streams[request_id] = EventStream()
         begun = False
         try:
-            while (event := await stream.get()) is not None:
-                if isinstance(event, Failed) and event.choice is None and not begun:
-                    raise failures.restore(event)
-                force_setattr(event, "request_id", request.id)  # the caller's own; nobody else has seen the event
+            while batch := await stream.get():
+                first = batch[0]
+                if not begun and isinstance(first, Failed) and first.choice is None:
+                    raise failures.restore(first)
                 begun = True
-                yield event
+                for event in batch:
+                    force_setattr(event, "request_id", request.id)  # nobody else has seen the event
+                yield batch
         finally:
             del self._streams[request_id]
             if not stream.ended:
@@ -150,13 +165,13 @@ class RemoteEngine:
     async def close(self) -> None:
         """Tell the runner to end, and wait until it has: whoever holds its process sees to it that it does."""
         self._connection.send(Shutdown())
-        await asyncio.wait({self._receiving})
+        await self._over.wait()
 
     def abort(self) -> None:
         """End the connection at once: open requests fail."""
         self._connection.abort()
 
-    def _send(self, command: Generate | Call) -> None:
+    def _send(self, command: Generate | Invoke) -> None:
         if self._failure is not None:
             raise failures.restore(self._failure)
         try:
@@ -170,59 +185,58 @@ class RemoteEngine:
         """`method`'s result, converted to the type `result`; cancelling the call cancels it in the runner."""
         calls.require(self.capabilities.protocols, method)
         call_id = next(_ids)
-        self._send(Call(call_id=call_id, method=method, arguments=arguments))
+        self._send(Invoke(call_id=call_id, method=method, arguments=arguments))
         answered = self._calls[call_id] = asyncio.get_running_loop().create_future()
         try:
-            answer = await answered
+            returned = await answered
         finally:
             del self._calls[call_id]
             if answered.cancelled():
                 self._connection.send(Cancel(call_id))
-        if answer.error is not None:
-            raise failures.restore_fields(
-                message=answer.error, code=answer.code, status=answer.status, hint=answer.hint
-            )
-        return msgspec.convert(answer.result, result)
-
-    async def _receive(self) -> None:
-        reason = ""
-        try:
-            while (reply := await self._connection.receive()) is not None:
-                self._take(reply)
-        except frames.FrameError as error:
-            reason = f" because {error}"
-        self.ended = True
-        self._connection.abort()
-        failure = self._failure = failures.failed(0, await self._explain(reason))
-        for stream in self._streams.values():
-            stream.end(replace(failure))  # each its own: it gets its request's id
-        for answered in self._calls.values():
-            if not answered.done():
-                answered.set_result(
-                    Answer(
-                        call_id=0,
-                        error=failure.message,
-                        code=failure.code,
-                        status=failure.status,
-                        hint=failure.hint,
-                    )
-                )
+        if returned.failure is not None:
+            raise failures.restore(returned.failure)
+        return msgspec.convert(returned.result, result)
 
     def _take(self, reply: Reply) -> None:
         """Pass a reply on to whom it is for; one for a request that was closed meanwhile is nobody's."""
-        if isinstance(reply, Events):
-            for event in reply.events:
-                stream = self._streams.get(event.request_id)
-                if stream is not None:
-                    stream.put(event)
-        elif isinstance(reply, Closed):
-            stream = self._streams.get(reply.request_id)
-            if stream is not None:
-                stream.end()
-        elif isinstance(reply, Answer):
-            answered = self._calls.get(reply.call_id)
-            if answered is not None and not answered.done():
-                answered.set_result(reply)
-        elif isinstance(reply, Heartbeat):
-            self._stats = reply.stats
-            self._on_heartbeat(reply.stats)
+        match reply:
+            case Events():
+                for event in reply.events:
+                    if (stream := self._streams.get(event.request_id)) is not None:
+                        stream.put(event)
+            case Closed():
+                if (stream := self._streams.get(reply.request_id)) is not None:
+                    stream.end()
+            case Returned():
+                answered = self._calls.get(reply.call_id)
+                if answered is not None and not answered.done():
+                    answered.set_result(reply)
+            case Heartbeat():
+                self._stats = reply.stats
+                try:
+                    self._on_heartbeat(reply.stats)
+                except Exception:  # whoever watches the runner: no business of its requests
+                    logger.exception("a heartbeat of the runner could not be worked off")
+
+    def _on_end(self, error: frames.FrameError | None) -> None:
+        self.ended = True
+        self._connection.abort()
+        self._concluding = asyncio.get_running_loop().create_task(self._conclude(f" because {error}" if error else ""))
+
+    async def _conclude(self, reason: str) -> None:
+        """Find out why the connection has ended, and fail what is open with it: whatever happens here, nobody waits
+        for events that will not come."""
+        why = _connection_ended(reason)
+        try:
+            if self._explain is not None:
+                why = await self._explain(reason)
+        except Exception:
+            logger.exception("the end of a runner could not be explained")
+        finally:
+            failure = self._failure = failures.failed(0, why)
+            for stream in self._streams.values():
+                stream.end(replace(failure))  # each its own: it gets its request's id
+            for call_id, answered in self._calls.items():
+                if not answered.done():
+                    answered.set_result(Returned(call_id=call_id, failure=failure))
+            self._over.set()

@@ -4,6 +4,7 @@ from typing import Any
 
 from .. import errors
 from ..specs.events import Failed
+from .messages import LoadFailed
 
 _RESTORED: dict[str, type[errors.AiAdminError]] = {
     cls.code: cls
@@ -38,9 +39,9 @@ def restore(failure: Failed) -> errors.AiAdminError:
     return _restore(failure.code, failure.status, failure.message, hint=failure.hint, param=failure.param)
 
 
-def restore_fields(*, message: str, code: str, status: int, hint: str) -> errors.AiAdminError:
-    """The same, of an `Answer` or a `LoadFailed`."""
-    return _restore(code, status, message, hint=hint, param=None)
+def restore_load(failure: LoadFailed) -> errors.AiAdminError:
+    """The same, of a model that cannot be opened."""
+    return _restore(failure.code, failure.status, failure.message, hint=failure.hint, param=None)
 
 
 def _restore(code: str, status: int, message: str, **details: Any) -> errors.AiAdminError:

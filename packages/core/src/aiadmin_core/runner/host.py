@@ -16,14 +16,13 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..backend import Backend, Engine
+from ..batches import batches
 from ..errors import AiAdminError, BadRequest, EngineStopped, NoBackend
 from ..plugins import Plugins, load_plugins
 from ..specs.events import Event, Finished
 from ..specs.request import GenerateRequest
 from . import calls, failures, frames, transport
 from .messages import (
-    Answer,
-    Call,
     Cancel,
     Closed,
     Command,
@@ -31,8 +30,10 @@ from .messages import (
     Generate,
     Heartbeat,
     Hello,
+    Invoke,
     Launch,
     LoadFailed,
+    Returned,
     Shutdown,
 )
 from .opening import open_in_process
@@ -45,14 +46,23 @@ OUTBOX_EVENTS = 512
 
 
 async def run(launch: Launch) -> NoReturn:
-    """Connect, load, serve, and end the process."""
+    """Connect, load, serve, and end the process, whatever happens."""
+    try:
+        leave(await _serve(launch))
+    except BaseException:
+        traceback.print_exc()
+        leave(1)
+
+
+async def _serve(launch: Launch) -> int:
+    """Until the connection ends or the engine dies. The exit status."""
     connection = await transport.connect(launch.address, launch.secret, frames.COMMANDS)
     host = Host(connection)
     receiving = asyncio.create_task(host.receive())
     loading = asyncio.create_task(_load(launch))
     await asyncio.wait({receiving, loading}, return_when=asyncio.FIRST_COMPLETED)
     if not loading.done():
-        leave(0)  # told to, or the server is gone: nobody waits for the model
+        return 0  # told to, or the server is gone: nobody waits for the model
     try:
         engine = loading.result()
     except AiAdminError as error:
@@ -62,18 +72,23 @@ async def run(launch: Launch) -> NoReturn:
             await connection.drain()
         connection.close()
         await receiving  # until the server has closed its end too: it has read the reason
-        leave(1)
+        return 1
     host.serve(engine, backend=launch.backend)
-    await receiving
+    await asyncio.wait({receiving, host.died}, return_when=asyncio.FIRST_COMPLETED)
     leave_anyway_after(EXIT_GRACE_S)
+    if host.died.done():
+        await host.conclude()
+        return 1
     await host.close()
-    leave(0)
+    return 0
 
 
 def leave(status: int) -> NoReturn:
     """End the process without waiting for threads, native ones included."""
-    sys.stderr.flush()
-    os._exit(status)
+    try:
+        sys.stderr.flush()
+    finally:  # nobody may be there to read it
+        os._exit(status)
 
 
 def leave_anyway_after(seconds: float) -> None:
@@ -83,10 +98,10 @@ def leave_anyway_after(seconds: float) -> None:
     timer.start()
 
 
-def _check_size(answer: Answer) -> None:
+def _check_size(returned: Returned) -> None:
     """Before it shares a turn's write with other replies, which must not fail with it."""
     try:
-        frames.encode(answer)
+        frames.encode(returned)
     except frames.FrameTooLarge as error:
         raise BadRequest(f"The answer is too large: {error}.", hint="Ask for less at once.") from None
 
@@ -119,8 +134,10 @@ class Host:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         """By request or call id: they are drawn from one counter."""
         self._heartbeat: asyncio.Task[None] | None = None
+        self.died: asyncio.Future[None] = self._loop.create_future()
+        """Done when the engine is dead for good."""
         self._events: list[Event] = []
-        self._replies: list[Answer | Closed] = []
+        self._replies: list[Returned | Closed] = []
         self._flushing = False
         self._closing = False
 
@@ -136,7 +153,7 @@ class Host:
                 facts=engine.facts,
             )
         )
-        self._heartbeat = self._loop.create_task(self._beat(engine))
+        self._heartbeat = self._loop.create_task(self._beat())
 
     async def receive(self) -> None:
         """Take commands until `Shutdown` or the end of the connection."""
@@ -147,6 +164,8 @@ class Host:
                 self._take(command)
         except frames.FrameError as error:
             print(f"The server's command cannot be read: {error}", file=sys.stderr)  # noqa: T201 - the runner's log
+        except Exception:  # a mistake of ours: the process ends, and with it every request
+            traceback.print_exc()
 
     async def close(self) -> None:
         """End every request, then the engine, then the connection. Nothing is sent any more: to the server, the
@@ -160,7 +179,16 @@ class Host:
             await self._engine.close()
         self._connection.close()
 
-    def _take(self, command: Generate | Cancel | Call) -> None:
+    async def conclude(self) -> None:
+        """After the engine's death: let its requests tell their ends, and the server read them. The server starts
+        another runner, so nothing else comes of this one."""
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
+        self._flush()
+        self._connection.close()
+        await self._connection.ended()
+
+    def _take(self, command: Generate | Cancel | Invoke) -> None:
         if isinstance(command, Cancel):
             if task := self._tasks.get(command.request_id):
                 task.cancel()
@@ -169,7 +197,7 @@ class Host:
         elif isinstance(command, Generate):
             self._start(command.request.id, self._generate(self._engine, command.request))
         else:
-            self._start(command.call_id, self._call(self._engine, command))
+            self._start(command.call_id, self._invoke(self._engine, command))
 
     def _start(self, task_id: int, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -178,9 +206,9 @@ class Host:
 
     async def _generate(self, engine: Engine, request: GenerateRequest) -> None:
         try:
-            async with contextlib.aclosing(engine.generate(request)) as events:
-                async for event in events:
-                    self._events.append(event)
+            async with contextlib.aclosing(batches(engine, request)) as given:
+                async for batch in given:
+                    self._events += batch
                     self._flush_soon()
                     if len(self._events) >= OUTBOX_EVENTS or self._connection.is_congested:
                         await self._drained()
@@ -192,18 +220,15 @@ class Host:
             self._replies.append(Closed(request.id))
             self._flush_soon()
 
-    async def _call(self, engine: Engine, call: Call) -> None:
+    async def _invoke(self, engine: Engine, invoke: Invoke) -> None:
         try:
-            answer = Answer(call_id=call.call_id, result=await calls.perform(engine, call))
-            _check_size(answer)
-        except Exception as error:
-            if not isinstance(error, AiAdminError):
+            returned = Returned(call_id=invoke.call_id, result=await calls.perform(engine, invoke))
+            _check_size(returned)
+        except (Exception, asyncio.CancelledError) as error:  # cancelled by the server, or by something in the engine
+            if not isinstance(error, AiAdminError | asyncio.CancelledError):
                 traceback.print_exc()
-            failed = failures.failed(call.call_id, error)
-            answer = Answer(
-                call_id=call.call_id, error=failed.message, code=failed.code, status=failed.status, hint=failed.hint
-            )
-        self._replies.append(answer)
+            returned = Returned(call_id=invoke.call_id, failure=failures.failed(invoke.call_id, error))
+        self._replies.append(returned)
         self._flush_soon()
 
     async def _drained(self) -> None:
@@ -221,9 +246,8 @@ class Host:
         events, self._events = self._events, []
         replies, self._replies = self._replies, []
         self._flushing = False
-        if self._engine is not None and any(isinstance(event, Finished) for event in events):
-            # Whoever has an answer finds it counted.
-            self._connection.send(_pulse(self._engine))
+        if any(isinstance(event, Finished) for event in events):
+            self._pulse()  # whoever has an answer finds it counted
         try:
             self._connection.send(*([Events(tuple(events))] if events else []), *replies)
         except Exception:  # one of them is too large, or holds what msgpack cannot: the others shall not fail with it
@@ -241,18 +265,20 @@ class Host:
                     task.cancel()
                 self._connection.send(Events((failures.failed(request_id, error),)))
 
-    async def _beat(self, engine: Engine) -> None:
-        while True:
-            self._connection.send(_pulse(engine))
+    async def _beat(self) -> None:
+        while not self.died.done():
+            self._pulse()
             await asyncio.sleep(HEARTBEAT_S)
 
-
-def _pulse(engine: Engine) -> Heartbeat:
-    try:
-        return Heartbeat(stats=engine.stats())
-    except EngineStopped as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the runner's log
-        leave(1)  # nothing comes of this process any more: the server starts another
-    except Exception:
-        traceback.print_exc()
-        return Heartbeat()
+    def _pulse(self) -> None:
+        """Send the engine's counters. A dead engine has none: its runner ends, once its requests have."""
+        assert self._engine is not None
+        try:
+            self._connection.send(Heartbeat(stats=self._engine.stats()))
+        except EngineStopped as error:
+            print(error, file=sys.stderr)  # noqa: T201 - the runner's log
+            if not self.died.done():
+                self.died.set_result(None)
+        except Exception:  # a mistake of the backend's, in numbers that nobody's answer depends on
+            traceback.print_exc()
+            self._connection.send(Heartbeat())

@@ -10,11 +10,11 @@ from typing import Any
 from msgspec import Struct
 
 from ..specs.capabilities import Capabilities
-from ..specs.events import Event
+from ..specs.events import Event, Failed
 from ..specs.model import EngineOptions, EngineStats, ModelFacts, ModelSpec
 from ..specs.request import GenerateRequest
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class Launch(Struct, frozen=True, kw_only=True):
@@ -68,15 +68,12 @@ class Closed(Struct, frozen=True, tag="closed", array_like=True):
     request_id: int
 
 
-class Answer(Struct, frozen=True, kw_only=True, array_like=True, tag="answer"):
-    """The result of a `Call`."""
+class Returned(Struct, frozen=True, kw_only=True, array_like=True, tag="returned"):
+    """What an `Invoke` came to."""
 
     call_id: int
     result: Any = None
-    error: str | None = None
-    code: str = "internal_error"
-    status: int = 500
-    hint: str = ""
+    failure: Failed | None = None
 
 
 class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True, tag="heartbeat"):
@@ -85,7 +82,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True, tag="heartbe
     stats: EngineStats = EngineStats()
 
 
-Reply = Hello | LoadFailed | Events | Closed | Answer | Heartbeat
+Reply = Hello | LoadFailed | Events | Closed | Returned | Heartbeat
 
 
 # Server to runner.
@@ -98,12 +95,12 @@ class Generate(Struct, frozen=True, tag="generate", array_like=True):
 
 
 class Cancel(Struct, frozen=True, tag="cancel", array_like=True):
-    """Close a request."""
+    """Close a request, or give up an `Invoke`."""
 
     request_id: int
 
 
-class Call(Struct, frozen=True, kw_only=True, array_like=True, tag="call"):
+class Invoke(Struct, frozen=True, kw_only=True, array_like=True, tag="invoke"):
     """Call a method of an optional protocol: tokenize, detokenize, embed, score, load_adapter."""
 
     call_id: int
@@ -115,4 +112,4 @@ class Shutdown(Struct, frozen=True, array_like=True, tag="shutdown"):
     """Close the engine and end."""
 
 
-Command = Generate | Cancel | Call | Shutdown
+Command = Generate | Cancel | Invoke | Shutdown
