@@ -170,6 +170,18 @@ def test_a_cancelled_request_hears_nothing_more_and_is_counted_once(run):
     assert run.thread.stats().n_cancelled == 1
 
 
+def test_a_choice_that_is_freed_because_its_answer_is_complete_is_no_cancel(run):
+    run.stepper.go.clear()
+    run.submit(1, max_tokens=5, n=2)
+    assert run.stepper.reached.wait(WAIT_S)
+    run.thread.cancel(1, 0)
+    run.stepper.go.set()
+    run.wait(1)
+
+    assert [event.choice for event in run.of(1) if isinstance(event, Ended)] == [1]
+    assert run.thread.stats().n_cancelled == 0
+
+
 def test_a_failed_step_ends_the_open_requests_and_decoding_goes_on(run):
     run.submit(1)
     run.wait(1)

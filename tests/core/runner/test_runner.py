@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import struct
 import time
 from pathlib import Path
 
@@ -168,9 +169,14 @@ def test_the_optional_protocols_work_through_calls(start_runner):
             engine = await runner.engine()
             assert await engine.tokenize("ab") == [97, 98]
             assert await engine.detokenize([97, 98]) == "ab"
-            assert await engine.embed(["abc", (1, 2)]) == [[1.0, 3.0], [1.0, 2.0]]
-            with pytest.raises(UnsupportedParameter, match="cannot score"):
-                await engine.score("q", ["d"])
+            vectors = await engine.embed(["abc", (1, 2)])
+            assert struct.unpack("<4f", vectors.data) == (1.0, 3.0, 1.0, 2.0)
+            assert (vectors.n_dims, vectors.n_tokens) == (2, (3, 2))
+            scores = await engine.score("b", ["abb", ""])
+            assert struct.unpack("<2f", scores.data) == (2.0, 0.0)
+            assert scores.n_tokens == (4, 1)
+            with pytest.raises(UnsupportedParameter, match="cannot load adapter"):
+                await engine.load_adapter("sha256:0", Path("a"))
             with pytest.raises(BadRequest, match="answer is too large"):
                 await engine.embed(["huge"])
             with pytest.raises(BadRequest, match="too large"):

@@ -6,6 +6,7 @@
 import asyncio
 import ctypes
 import os
+import struct
 import sys
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -19,6 +20,7 @@ from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.events import Event, Finished, ReasoningDelta, TextDelta, Usage
 from aiadmin_core.specs.model import EngineOptions, EngineStats, ModelFacts, ModelSpec
 from aiadmin_core.specs.request import GenerateRequest, TextInput
+from aiadmin_core.specs.vectors import Scores, Vectors
 
 
 def crash() -> None:
@@ -32,7 +34,7 @@ class MisbehavingEngine:
 
     def __init__(self, model: ModelSpec, options: EngineOptions) -> None:
         self.capabilities = Capabilities(
-            inputs=frozenset({"chat", "text"}), protocols=frozenset({"tokenize", "embed"}), max_choices=4
+            inputs=frozenset({"chat", "text"}), protocols=frozenset({"tokenize", "embed", "score"}), max_choices=4
         )
         notes = ("opened in safe mode",) if options.safe_mode else ()
         self.facts = ModelFacts(architecture="misbehaving", n_ctx=options.n_ctx or 64, notes=notes)
@@ -110,7 +112,7 @@ class MisbehavingEngine:
     async def detokenize(self, tokens: Sequence[int]) -> str:
         return "".join(chr(token) for token in tokens)
 
-    async def embed(self, inputs: Sequence[str | tuple[int, ...]]) -> list[list[float]]:
+    async def embed(self, inputs: Sequence[str | tuple[int, ...]]) -> Vectors:
         if inputs == ("hang",):
             try:
                 await asyncio.Event().wait()
@@ -120,8 +122,15 @@ class MisbehavingEngine:
         if inputs == ("cancel",):
             raise asyncio.CancelledError
         if inputs == ("huge",):
-            return [[1.0] * 8_000_000]
-        return [[1.0, float(len(text))] for text in inputs]
+            return Vectors(data=bytes(65 * 1024 * 1024), n_dims=1, n_tokens=(1,))
+        rows = [number for text in inputs for number in (1.0, float(len(text)))]
+        return Vectors(
+            data=struct.pack(f"<{len(rows)}f", *rows), n_dims=2, n_tokens=tuple(len(text) for text in inputs)
+        )
+
+    async def score(self, query: str, documents: Sequence[str]) -> Scores:
+        data = struct.pack(f"<{len(documents)}f", *(text.count(query) for text in documents))
+        return Scores(data=data, n_tokens=tuple(len(query) + len(text) for text in documents))
 
     async def close(self) -> None:
         self.write("closed")

@@ -285,8 +285,9 @@ class TokenEngine(Protocol):
         """Queue `request`. Any thread; never blocks."""
 
     def cancel(self, request_id: int, choice: int | None = None) -> None:
-        """Free the place of a request (or one of its choices) within one step. Unknown ids are ignored, and events
-        already on their way may still arrive. Any thread; never blocks."""
+        """Free the place of a request, which is given up, within one step; or that of one `choice`, whose answer is
+        complete without the engine's knowing it (a stop string): no cancel to be counted. Unknown ids are ignored, and
+        events already on their way may still arrive. Any thread; never blocks."""
 
     def stats(self) -> EngineStats:
         """Counters as they stand. Any thread. Raises `errors.EngineStopped` where the engine thread has died."""

@@ -64,8 +64,9 @@ class Reports:
         self._close(job.request.id, 1)
 
     def cancelled(self, request_id: int, n_choices: int | None) -> None:
-        """So many choices of a request (None: all) will hear nothing more."""
-        self.counters.n_cancelled += 1
+        """So many choices of a request (None: all) will hear nothing more. Only a request that was given up counts as
+        cancelled: a choice is freed because its answer is complete."""
+        self.counters.n_cancelled += n_choices is None
         self._close(request_id, n_choices)
 
     def broken(self, request_id: int, error: Exception) -> None:

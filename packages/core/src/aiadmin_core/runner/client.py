@@ -17,6 +17,7 @@ from ..specs.content import Message
 from ..specs.events import Event, Failed
 from ..specs.model import EngineStats
 from ..specs.request import GenerateRequest
+from ..specs.vectors import Scores, Vectors
 from . import calls, failures, frames
 from .messages import (
     PROTOCOL_VERSION,
@@ -150,13 +151,13 @@ class RemoteEngine:
         """The text of `tokens`."""
         return await self._call("detokenize", str, tokens=tuple(tokens))
 
-    async def embed(self, inputs: Sequence[str | tuple[int, ...]]) -> list[list[float]]:
+    async def embed(self, inputs: Sequence[str | tuple[int, ...]]) -> Vectors:
         """One L2-normalised vector for each input."""
-        return await self._call("embed", list[list[float]], inputs=tuple(inputs))
+        return await self._call("embed", Vectors, inputs=tuple(inputs))
 
-    async def score(self, query: str, documents: Sequence[str]) -> list[float]:
+    async def score(self, query: str, documents: Sequence[str]) -> Scores:
         """One relevance for each document."""
-        return await self._call("score", list[float], query=query, documents=tuple(documents))
+        return await self._call("score", Scores, query=query, documents=tuple(documents))
 
     async def load_adapter(self, digest: str, path: Path) -> None:
         """Make the adapter in `path` available under `digest`."""

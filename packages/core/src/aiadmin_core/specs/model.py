@@ -96,5 +96,6 @@ class EngineStats(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Cells of the KV cache in use, cached prefixes included."""
     kv_total: int = 0
     n_cancelled: int = 0
+    """Requests given up before their end; an answer ended by its own stop string is none."""
     memory_bytes: int = 0
     """Resident memory of the engine's process, 0 where unknown."""
