@@ -9,11 +9,10 @@ import pytest
 from hypothesis import settings
 
 from aiadmin_core.constraint import lark
-from aiadmin_core.specs.constraint import Constraint, LarkGrammar
+from aiadmin_core.dialects.dialect import CallGrammar, CallPiece, Dialect
+from aiadmin_core.dialects.markers import overlap
 from aiadmin_core.specs.content import Tool
 from aiadmin_core.specs.request import ToolChoice
-from aiadmin_core.text.markers import overlap
-from aiadmin_core.tool_calls import CallPiece
 
 settings.register_profile("aiadmin", deadline=None)  # a busy machine is no failure
 settings.load_profile("aiadmin")
@@ -80,41 +79,55 @@ def hermes() -> Any:
     return Hermes()
 
 
+@pytest.fixture(scope="session")
+def free_hermes() -> Any:
+    """The same without a grammar: a model may write what it likes."""
+    free = Hermes()
+    free.call_grammar = lambda tools, choice, control_tokens: None
+    return free
+
+
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"([^"\\]+)"\s*,\s*"arguments"\s*:\s*')
 TAIL = re.compile(r"\}\s*" + re.escape(CLOSE))
 HALF_A_TAIL = re.compile(r"\}\s*(?:" + "|".join(re.escape(CLOSE[:n]) for n in range(len(CLOSE))) + r")$")
 
 
-class Hermes:
+class Hermes(Dialect):
     name = "hermes"
+    calls = True
     markers = (OPEN, CLOSE)
 
     def recognises(self, template: str) -> bool:
         return OPEN in template
 
-    def parser(self) -> "HermesParser":
+    def parser(self, prompt_tail: str, tools: Sequence[Tool]) -> "HermesParser":
         return HermesParser()
 
-    def constraint(
-        self, tools: Sequence[Tool], choice: ToolChoice, control_tokens: Mapping[str, int]
-    ) -> Constraint | None:
-        if choice.mode == "auto":
-            return None
-        begin, end = (lark.marker(text, control_tokens) for text in self.markers)
-        rules = ["start: call" + (' ("\\n" call)*' if choice.parallel else "")]
-        rules += [f'call: {begin} "\\n" (' + " | ".join(f"call{i}" for i in range(len(tools))) + f') "\\n" {end}']
+    def call_grammar(self, tools: Sequence[Tool], choice: ToolChoice, control_tokens: Mapping[str, int]) -> CallGrammar:
+        body = (
+            '"\\n" ('
+            + " | ".join(f"call{i}" for i in range(len(tools)))
+            + f') "\\n" {lark.marker(CLOSE, control_tokens)}'
+        )
+        rules = []
         for index, tool in enumerate(tools):
             head = lark.literal(f'{{"name": "{tool.name}", "arguments": ')
             rules += [f'call{index}: {head} arguments{index} "}}"']
             rules += [f"arguments{index}: {lark.json_value(tool.parameters or {'type': 'object'})}"]
-        return LarkGrammar("\n".join(rules))
+        return CallGrammar(opening=OPEN, body=body, rules=tuple(rules), separator="\n")
 
 
 class HermesParser:
+    reasoning = False
+
     def __init__(self) -> None:
         self.held = ""
         self._take = self._text
+
+    @property
+    def n_held(self) -> int:
+        return len(self.held)
 
     def feed(self, text: str) -> list[str | CallPiece]:
         self.held += text
@@ -123,7 +136,7 @@ class HermesParser:
             pass
         return pieces
 
-    def flush(self) -> list[str | CallPiece]:
+    def end(self, token: str) -> list[str | CallPiece]:
         held, self.held = self.held, ""
         if self._take == self._arguments:
             return [CallPiece(arguments=held[: held.rfind("}")])] if held.rfind("}") > 0 else []

@@ -8,6 +8,8 @@ import pytest
 
 from aiadmin_core.assemble import assemble
 from aiadmin_core.backend import Broken
+from aiadmin_core.dialects.dialect import Dialect
+from aiadmin_core.dialects.reasoning.marked import MarkedReasoning
 from aiadmin_core.errors import (
     AiAdminError,
     BadRequest,
@@ -26,7 +28,6 @@ from aiadmin_core.specs.request import ChatInput, GenerateRequest, TextInput, To
 from aiadmin_core.specs.sampling import SamplingParams
 from aiadmin_core.specs.vectors import Scores, Vectors
 from aiadmin_core.testing.fake import END, ByteTokenizer, FakeTokenEngine, says
-from aiadmin_core.text.reasoning import MarkedReasoning
 
 MODEL = ModelSpec(name="fake", digest="", format="other", files=())
 THINKING = "{{ messages[0].content }}<|im_start|>{{ '<think>' if think else '' }}{# <think> </think> #}"
@@ -34,7 +35,7 @@ THINKING = "{{ messages[0].content }}<|im_start|>{{ '<think>' if think else '' }
 
 def assembled(engine, **model):
     spec = ModelSpec(**{"name": "fake", "digest": "", "format": "other", "files": (), **model})
-    return assemble(engine, spec, reasoning_dialects=(), tool_dialects=())
+    return assemble(engine, spec, dialects=())
 
 
 def ask(text="hi", *, input=None, n=1, constraint=None, options=None, id=5, **sampling):
@@ -318,14 +319,13 @@ def test_an_error_nobody_foresaw_is_named_too():
 
 
 def test_a_dialect_that_breaks_fails_its_request_only():
-    class Careless:
-        name, start, end = "broken", "<x>", "</x>"
-        reasoning, n_held = False, 0
+    class Careless(Dialect):
+        reasoning, n_held = True, 0
 
         def recognises(self, template):
             return True
 
-        def splitter(self, tail):
+        def parser(self, prompt_tail, tools):
             return self
 
         def feed(self, text):
@@ -333,7 +333,7 @@ def test_a_dialect_that_breaks_fails_its_request_only():
 
     async def main():
         engine = FakeTokenEngine(script=says("x"))
-        whole = assemble(engine, MODEL, reasoning_dialects=[Careless()])
+        whole = assemble(engine, MODEL, dialects=[Careless()])
         failed = [event async for event in whole.generate(ask())]
         fine = [event async for event in whole.generate(ask(input=TextInput(text="x")))]
         await whole.close()
@@ -423,7 +423,7 @@ def test_a_dialect_that_cannot_look_at_a_template_is_passed_over():
 
     async def main():
         spec = ModelSpec(name="fake", digest="", format="other", files=(), template=THINKING)
-        whole = assemble(FakeTokenEngine(), spec, reasoning_dialects=[Broken()], tool_dialects=[Broken()])
+        whole = assemble(FakeTokenEngine(), spec, dialects=[Broken()])
         assert whole.capabilities.reasoning
         await whole.close()
 
@@ -594,7 +594,7 @@ def test_reasoning_dialects_of_plugins_come_first():
     engine = FakeTokenEngine(tokenizer=tokenizer, script=says("[hm]two"))
 
     async def main():
-        whole = assemble(engine, MODEL, reasoning_dialects=[MarkedReasoning("mine", "[", "]")])
+        whole = assemble(engine, MODEL, dialects=[MarkedReasoning("mine", "[", "]")])
         events = [event async for event in whole.generate(ask())]
         await whole.close()
         return events

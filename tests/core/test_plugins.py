@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from aiadmin_core.dialects.dialect import Dialect
 from aiadmin_core.errors import PluginError
 from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.observe import DoctorCheck
@@ -199,6 +200,10 @@ class Misnamed(EchoBackend):
     name = 5
 
 
+class Marked(Dialect):
+    name, markers = "x", "<x>"
+
+
 class Nameless(EchoBackend):
     name = ""
 
@@ -218,12 +223,8 @@ ENTRY = {"name": "m", "reference": "r", "digest": "d", "size": 1, "summary": "s"
         ("aiadmin_sources", ["pypi"], "'pypi', which is no Source: it has no 'scheme'"),
         ("aiadmin_catalogue", [ENTRY], "a dict, which is no CatalogueEntry"),
         ("aiadmin_catalogue", [CatalogueEntry(**{**ENTRY, "size": "1"})], "a CatalogueEntry whose 'size' is '1'"),
-        ("aiadmin_reasoning_dialects", [object()], "an object, which is no ReasoningDialect: it has no 'name'"),
-        (
-            "aiadmin_tool_dialects",
-            [SimpleNamespace(name="x", markers="<x>")],
-            "its 'markers' is '<x>': Expected `array`",
-        ),
+        ("aiadmin_dialects", [object()], "an object, which is no Dialect: it has no 'name'"),
+        ("aiadmin_dialects", [Marked()], "its 'markers' is '<x>': Expected `array`"),
         ("aiadmin_http_middleware", ["gzip"], "'gzip', which cannot be called with an ASGI app"),
         ("aiadmin_doctor_checks", [DoctorCheck(name="x", run="y")], "a DoctorCheck whose 'run' is 'y' and cannot be"),
         ("aiadmin_cli_commands", {"hi": print}, "for the verb 'hi', which is not written \"package.module:attribute\""),
@@ -317,11 +318,11 @@ class Everything:
 
 
 def test_runners_are_told_which_plugins_have_dialects(install):
-    install("talks", "@hookimpl\ndef aiadmin_tool_dialects():\n    return []\n")
-    install("thinks", "@hookimpl\ndef aiadmin_reasoning_dialects():\n    return []\n")
+    install("talks", "@hookimpl\ndef aiadmin_dialects():\n    return []\n")
+    install("thinks", "@hookimpl\ndef aiadmin_dialects():\n    return []\n")
     install("other", offering("x"))
-    install("broken", "@hookimpl\ndef aiadmin_tool_dialects():\n    return []\nimport nothing_of_that_name")
-    ours = module(aiadmin_tool_dialects=lambda: [Everything])
+    install("broken", "@hookimpl\ndef aiadmin_dialects():\n    return []\nimport nothing_of_that_name")
+    ours = module(aiadmin_dialects=lambda: [Everything])
     plugins = load_plugins(builtin=[("ours", ours)], only=["thinks", "other", "broken", "talks"])
     assert plugins.with_dialects() == ("thinks", "talks")
 

@@ -64,16 +64,16 @@ def test_the_hooks_page_shows_each_hook_at_work(name: str, code: str) -> None:
     assert plugins.installed[0].hooks == (name,)
 
 
-def test_the_example_of_a_tool_dialect_reads_calls_however_they_are_cut() -> None:
+def test_the_example_of_a_dialect_reads_calls_however_they_are_cut() -> None:
     plugin = ModuleType("example")
-    exec(compile(hook_examples()["aiadmin_tool_dialects"], "example", "exec"), vars(plugin))
-    (dialect,) = plugin.aiadmin_tool_dialects()
+    exec(compile(hook_examples()["aiadmin_dialects"], "example", "exec"), vars(plugin))
+    dialect, _ = plugin.aiadmin_dialects()
     answer = 'if a<b: <function=f-1>{"x": "<function"}</function> and <function=g>{}</function> <function=h'
 
     for n in (1, 2, 5, len(answer)):
-        parser = dialect.parser()
+        parser = dialect.parser("", ())
         pieces = [piece for i in range(0, len(answer), n) for piece in parser.feed(answer[i : i + n])]
-        pieces += parser.flush()
+        pieces += parser.end("")
         calls = [piece for piece in pieces if not isinstance(piece, str)]
 
         assert "".join(piece for piece in pieces if isinstance(piece, str)) == "if a<b:  and  <function=h"

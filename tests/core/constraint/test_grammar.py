@@ -7,8 +7,9 @@ import jsonschema
 import pytest
 from llguidance import LLMatcher
 
+from aiadmin_core.constraint.answer import to_grammar
 from aiadmin_core.constraint.compiler import ConstraintCompiler
-from aiadmin_core.constraint.grammar import to_grammar
+from aiadmin_core.constraint.shape import AnswerShape
 from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.constraint import Choice, JsonObject, JsonSchema, LarkGrammar, Regex
 from aiadmin_core.testing.fake import ByteTokenizer
@@ -20,7 +21,7 @@ COMPILER = ConstraintCompiler(TOKENIZER)
 
 def reads(constraint, text):
     """How `constraint` takes `text`: how many bytes of it, and whether it may end there."""
-    state = LLMatcher(VOCABULARY, to_grammar(constraint), log_level=0)
+    state = LLMatcher(VOCABULARY, to_grammar(AnswerShape(format=constraint), None, {}), log_level=0)
     assert not state.is_error(), state.get_error()
     n_taken = state.try_consume_tokens(list(text.encode()))
     return SimpleNamespace(n_taken=n_taken, accepts=n_taken == len(text.encode()) and state.is_accepting())
@@ -28,7 +29,7 @@ def reads(constraint, text):
 
 def refusal(constraint):
     with pytest.raises(BadRequest) as caught:
-        COMPILER.matchers(constraint, 1, None, "")
+        COMPILER.matchers(AnswerShape(format=constraint), 1)
     assert caught.value.param == "response_format"
     return caught.value.message
 
@@ -112,7 +113,7 @@ def test_real_schemas_compile_or_are_refused_by_the_keyword(shared_data):
     for path in paths:
         schema = json.loads(path.read_text(encoding="utf-8"))
         try:
-            COMPILER.matchers(JsonSchema(schema=schema), 1, None, "")
+            COMPILER.matchers(AnswerShape(format=JsonSchema(schema=schema)), 1)
         except BadRequest as error:
             refused[path.stem] = error.message
 
@@ -133,7 +134,7 @@ def test_schemas_are_enforced_as_validators_read_them(shared_data):
 def shortest(constraint):
     """A document found by closing whatever is open as soon as possible; None if that takes too long."""
     try:
-        state = LLMatcher(VOCABULARY, to_grammar(constraint), log_level=0)
+        state = LLMatcher(VOCABULARY, to_grammar(AnswerShape(format=constraint), None, {}), log_level=0)
     except BadRequest:
         return None
     text = b""

@@ -4,6 +4,7 @@ import pytest
 
 from aiadmin_core.constraint import lark
 from aiadmin_core.constraint.compiler import ConstraintCompiler
+from aiadmin_core.constraint.shape import AnswerShape
 from aiadmin_core.specs.constraint import LarkGrammar
 from aiadmin_core.testing.fake import ByteTokenizer
 
@@ -13,7 +14,7 @@ TOOL_CALL = TOKENIZER.control_tokens["<tool_call>"]
 
 def takes(rule, tokens):
     """Whether `start: rule` takes `tokens` and can end there."""
-    (made,) = ConstraintCompiler(TOKENIZER).matchers(LarkGrammar(f"start: {rule}"), 1, None, "")
+    (made,) = ConstraintCompiler(TOKENIZER).matchers(AnswerShape(format=LarkGrammar(f"start: {rule}")), 1)
 
     def allowed(token):
         return int(made.mask()[token // 32]) >> (token % 32) & 1

@@ -5,16 +5,19 @@ import pytest
 
 from aiadmin_core.constraint.compiler import ConstraintCompiler
 from aiadmin_core.constraint.matcher import token_bits
+from aiadmin_core.constraint.shape import AnswerShape
+from aiadmin_core.dialects.reasoning.marked import MarkedReasoning
 from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.constraint import Choice, JsonObject, Regex
 from aiadmin_core.testing.fake import END, ByteTokenizer
-from aiadmin_core.text.reasoning import MarkedReasoning
 
 THINK = MarkedReasoning("think", "<think>", "</think>")
 
 
 def matcher(constraint, *, dialect=None, tail="", tokenizer=None):
-    (made,) = ConstraintCompiler(tokenizer or ByteTokenizer()).matchers(constraint, 1, dialect, tail)
+    tokenizer = tokenizer or ByteTokenizer()
+    before = dialect.before_answer(tail, tokenizer.control_tokens) if dialect else None
+    (made,) = ConstraintCompiler(tokenizer).matchers(AnswerShape(format=constraint), 1, before)
     return made
 
 
@@ -75,7 +78,7 @@ def test_control_tokens_are_no_text():
 
 
 def test_choices_of_one_request_do_not_share_a_state():
-    first, second = ConstraintCompiler(ByteTokenizer()).matchers(Regex("ab"), 2, None, "")
+    first, second = ConstraintCompiler(ByteTokenizer()).matchers(AnswerShape(format=Regex("ab")), 2)
     first.commit(ord("a"))
 
     assert allowed(first) == {ord("b")}
@@ -181,3 +184,66 @@ def test_it_works_on_a_real_vocabulary(smollm2_tokenizer):
 
 def test_bits_are_where_the_engine_looks_for_them():
     assert token_bits(frozenset({0, 31, 32}), 40).tolist() == [-(2**31) + 1, 1]
+
+
+class Merging(ByteTokenizer):
+    """Some tokens of several bytes beside the single ones, as real vocabularies have them."""
+
+    def __init__(self, *pieces):
+        super().__init__(more_control_tokens=[f"<unused{i}>" for i in range(len(pieces))])
+        self.merged = {piece: self.control_tokens[f"<unused{i}>"] for i, piece in enumerate(pieces)}
+        self.control_tokens = {text: t for text, t in self.control_tokens.items() if t not in self.merged.values()}
+
+    def piece(self, token):
+        return next((piece.encode() for piece, t in self.merged.items() if t == token), super().piece(token))
+
+    def constraint_vocabulary(self):
+        from llguidance import LLTokenizer, TokenizerWrapper
+
+        class Vocabulary:
+            eos_token_id, bos_token_id = END, None
+            tokens = [self.piece(token) for token in range(self.n_vocab)]
+            special_token_ids = list(self.control_tokens.values())
+            __call__ = staticmethod(lambda text: list(text if isinstance(text, bytes) else text.encode()))
+
+        return LLTokenizer(TokenizerWrapper(Vocabulary()), n_vocab=self.n_vocab, eos_token=[END])
+
+
+@pytest.mark.parametrize("end", ['</think>{"', 'k>{"a', ">{"])
+def test_what_follows_the_reasoning_in_the_same_token_is_the_answers_beginning(end):
+    """Or else the JSON would begin a second time."""
+    tokenizer = Merging(end)
+    made = matcher(JsonObject(), dialect=THINK, tail="<think>", tokenizer=tokenizer)
+    marker, answer = end.split("{")
+    commit(made, "hm " + "</think>"[: len("</think>") - len(marker)])
+    assert tokenizer.merged[end] in allowed(made)
+    made.commit(tokenizer.merged[end])
+    commit(made, ('{"a": 1}')[1 + len(answer) :])
+
+    assert allowed(made) == {END}
+
+
+@pytest.mark.parametrize("end", ["</think>x", "k> and", ">]"])
+def test_a_token_that_ends_the_reasoning_and_begins_no_answer_cannot_come(end):
+    tokenizer = Merging(end)
+    made = matcher(JsonObject(), dialect=THINK, tail="<think>", tokenizer=tokenizer)
+    commit(made, "hm " + "</think>"[: len("</think>") - end.index(">") - 1])
+
+    assert tokenizer.merged[end] not in allowed(made)
+    assert ord("a") in allowed(made)
+
+
+def test_half_a_marker_is_still_reasoning():
+    made = matcher(JsonObject(), dialect=THINK, tail="<think>")
+    commit(made, "</thin </thi</think>")
+
+    assert allowed(made) == {ord("{")}
+
+
+def test_a_token_that_opens_the_reasoning_may_hold_its_first_words():
+    tokenizer = Merging("<think>\nOkay")
+    made = matcher(JsonObject(), dialect=THINK, tokenizer=tokenizer)
+    made.commit(tokenizer.merged["<think>\nOkay"])
+    commit(made, ", so</think>{")
+
+    assert END not in allowed(made)

@@ -3,14 +3,14 @@
 import asyncio
 from types import SimpleNamespace
 
+from aiadmin_core.dialects.dialect import CallPiece, Dialect
+from aiadmin_core.dialects.reasoning.marked import MarkedReasoning
 from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.plugins import load_plugins
 from aiadmin_core.runner.opening import open_in_process
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 from aiadmin_core.testing.echo import EchoBackend
 from aiadmin_core.testing.fake import FakeTokenEngine
-from aiadmin_core.text.reasoning import MarkedReasoning
-from aiadmin_core.tool_calls import CallPiece
 
 MODEL = ModelSpec(name="m:latest", digest="", format="other", files=())
 
@@ -22,28 +22,27 @@ class TokenBackend(EchoBackend):
         return FakeTokenEngine()
 
 
-class Everything:
+class Everything(Dialect):
     """All that a model writes is a call."""
 
-    name, markers, held = "everything", (), ""
+    name, calls, n_held = "everything", True, 0
 
     def recognises(self, template):
         return True
 
-    def parser(self):
+    def parser(self, prompt_tail, tools):
         return self
 
     def feed(self, text):
         return [CallPiece(name=text)]
 
-    def flush(self):
+    def end(self, token):
         return []
 
 
 def test_a_token_engine_gets_the_dialects_of_the_plugins():
     talker = SimpleNamespace(
-        aiadmin_tool_dialects=hookimpl(lambda: [Everything()]),
-        aiadmin_reasoning_dialects=hookimpl(lambda: [MarkedReasoning("mine", "messages", "content")]),
+        aiadmin_dialects=hookimpl(lambda: [Everything(), MarkedReasoning("mine", "messages", "content")]),
     )
 
     async def capabilities(*builtin):

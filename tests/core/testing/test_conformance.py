@@ -41,7 +41,7 @@ def test_the_echo_engine_keeps_to_it(behaviour):
 @behaviours
 def test_an_assembled_engine_keeps_to_it(behaviour):
     try:
-        run(behaviour, assemble(FakeTokenEngine(), MODEL, reasoning_dialects=(), tool_dialects=()))
+        run(behaviour, assemble(FakeTokenEngine(), MODEL, dialects=()))
     except NotClaimed as reason:
         assert "embed" in str(reason)  # noqa: PT017 - nothing else may be left out
 
@@ -55,7 +55,7 @@ def test_an_assembled_engine_that_reasons_keeps_to_it(behaviour):
     tokenizer = ByteTokenizer(chat_template="{{ messages[0].content }}{# <think></think> #}{{ bos_token }}")
     engine = FakeTokenEngine(tokenizer=tokenizer, script=thinks_first)
     try:
-        run(behaviour, assemble(engine, MODEL, reasoning_dialects=(), tool_dialects=()))
+        run(behaviour, assemble(engine, MODEL, dialects=()))
     except NotClaimed as reason:
         assert "embed" in str(reason) or "repeat" in str(reason)  # noqa: PT017 - the answer is too short to cut
 

@@ -1,9 +1,9 @@
 """Tokens on their way to deltas."""
 
 from aiadmin_core.backend import Sampled
+from aiadmin_core.dialects.reasoning.marked import MarkedReasoning
 from aiadmin_core.specs.events import ReasoningDelta, TextDelta
 from aiadmin_core.text.pipeline import TextPipeline
-from aiadmin_core.text.reasoning import MarkedReasoning
 
 THINK = MarkedReasoning("think", "<think>", "</think>")
 
@@ -40,7 +40,7 @@ def test_tokens_fed_between_two_takes_are_one_delta():
 
 
 def test_reasoning_and_answer_of_one_step_are_two_deltas():
-    pipe, tokens = pipeline(["<think>", "hm", "</think>", "two"], splitter=THINK.splitter(""))
+    pipe, tokens = pipeline(["<think>", "hm", "</think>", "two"], parser=THINK.parser("", ()))
     for token in tokens:
         pipe.feed(token)
 
@@ -50,7 +50,7 @@ def test_reasoning_and_answer_of_one_step_are_two_deltas():
 
 def test_stop_strings_do_not_apply_to_reasoning():
     pieces = ["<think>", "a STOP b", "</think>", "c", " STOP", " d"]
-    steps = deltas(pieces, splitter=THINK.splitter(""), stops=("STOP",))
+    steps = deltas(pieces, parser=THINK.parser("", ()), stops=("STOP",))
 
     assert [event for step in steps for event in step] == [
         ReasoningDelta(1, "a STOP b"),
@@ -95,7 +95,7 @@ def test_alternatives_are_reported_with_their_bytes():
 
 
 def test_reasoning_keeps_its_own_log_probabilities():
-    steps = deltas(["<think>", "hm", "</think>", "two"], splitter=THINK.splitter(""), logprobs=True)
+    steps = deltas(["<think>", "hm", "</think>", "two"], parser=THINK.parser("", ()), logprobs=True)
     events = [event for step in steps for event in step]
 
     assert [t.token for e in events if isinstance(e, ReasoningDelta) for t in e.logprobs] == [0, 1, 2]

@@ -7,7 +7,7 @@ calls are the loop's work, in one `Generation` for each request.
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from functools import partial
@@ -28,23 +28,22 @@ from .backend import (
     TokenRequest,
 )
 from .batches import Batches, flat
+from .constraint.shape import AnswerShape
+from .dialects.choice import offered, to_shape
+from .dialects.dialect import Dialect
+from .dialects.find import OURS, Speech, find_speech
 from .errors import BadRequest, ContextLengthExceeded, EngineStopped
 from .refuse import unsupported
 from .specs.capabilities import Capabilities, ConstraintKind
-from .specs.constraint import Constraint
 from .specs.content import Message
 from .specs.events import Event
 from .specs.model import EngineStats, ModelFacts, ModelSpec
 from .specs.request import ChatInput, GenerateRequest
 from .specs.vectors import Scores, Vectors
 from .text.chat_template import CHATML, CHATML_END, ChatTemplate
-from .text.detokenizer import Detokenizer
 from .text.generation import Generation
 from .text.pipeline import TextPipeline
 from .text.prompt import PromptWriter, RenderedPrompt
-from .text.reasoning import DIALECTS, ReasoningDialect, detect
-from .tool_calls import ToolDialect
-from .tool_calls.choice import enforced, offered
 
 Result = TypeVar("Result")
 
@@ -58,33 +57,23 @@ def assemble(
     engine: TokenEngine,
     model: ModelSpec,
     *,
-    reasoning_dialects: Sequence[ReasoningDialect] = (),
-    tool_dialects: Sequence[ToolDialect] = (),
+    dialects: Sequence[Dialect] = (),
 ) -> Engine:
-    """The `Engine` of `model`, which `engine` has opened. The dialects are those of plugins; `reasoning_dialects` come
-    before core's own."""
-    return AssembledEngine(engine, model, (*reasoning_dialects, *DIALECTS), tool_dialects)
+    """The `Engine` of `model`, which `engine` has opened. `dialects` are those of plugins, which come before core's
+    own."""
+    return AssembledEngine(engine, model, (*dialects, *OURS))
 
 
 class AssembledEngine:
     """See `assemble`. Used from one event loop at a time; owns the token engine."""
 
-    def __init__(
-        self,
-        engine: TokenEngine,
-        model: ModelSpec,
-        reasoning_dialects: Sequence[ReasoningDialect],
-        tool_dialects: Sequence[ToolDialect],
-    ) -> None:
+    def __init__(self, engine: TokenEngine, model: ModelSpec, dialects: Sequence[Dialect]) -> None:
         self._engine = engine
         self._tokenizer = engine.tokenizer
-        template, self._default_stops, notes = _template(engine, model)
-        self._dialect = detect(template.source, reasoning_dialects) if template else None
-        self._tool_dialect = detect(template.source, tool_dialects) if template else None
+        template, self._turn_ends, notes = _template(engine, model)
+        self._speech = find_speech(template.source, dialects) if template else Speech()
         self._writer = PromptWriter(engine.tokenizer, template, system=model.system)
         self._control_texts = {token: text.encode() for text, token in engine.tokenizer.control_tokens.items()}
-        self._reasoning_markers = self._tokens_of((self._dialect.start, self._dialect.end) if self._dialect else ())
-        self._tool_markers = self._tokens_of(self._tool_dialect.markers if self._tool_dialect else ())
         self._compiler: Any = None  # a constraint.compiler.ConstraintCompiler, imported when a request needs it
         self._ids = itertools.count(1)  # the engine's own: a caller may use an id again while events are on their way
         self._generations: dict[int, Generation] = {}
@@ -94,8 +83,8 @@ class AssembledEngine:
         self.capabilities = _capabilities(
             engine.capabilities,
             chat=template is not None,
-            reasoning=self._dialect is not None,
-            tools=self._tool_dialect is not None,
+            reasoning=self._speech.reasoning is not None,
+            tools=self._speech.calls is not None,
         )
         self.facts: ModelFacts = msgspec.structs.replace(engine.facts, notes=(*engine.facts.notes, *notes))
 
@@ -144,9 +133,8 @@ class AssembledEngine:
     def _detokenize(self, tokens: Sequence[int]) -> str:
         if any(not 0 <= token < self._tokenizer.n_vocab for token in tokens):
             raise BadRequest(f"Token ids lie between 0 and {self._tokenizer.n_vocab - 1}.", param="tokens")
-        detokenizer = Detokenizer()
-        pieces = [self._control_texts.get(token) or self._tokenizer.piece(token) for token in tokens]
-        return "".join(map(detokenizer.feed, pieces)) + detokenizer.flush()
+        pieces = (self._control_texts.get(token) or self._tokenizer.piece(token) for token in tokens)
+        return b"".join(pieces).decode(errors="replace")
 
     async def embed(self, inputs: Sequence[str | tuple[int, ...]]) -> Vectors:
         """See `backend.SupportsEmbed`. This and the next two are the token engine's own, where it names them."""
@@ -209,10 +197,11 @@ class AssembledEngine:
         sampling = request.sampling
         if any(not 0 <= token < self._tokenizer.n_vocab for token in sampling.logit_bias):
             raise BadRequest(f"Token ids lie between 0 and {self._tokenizer.n_vocab - 1}.", param="logit_bias")
-        constraint = enforced(request, self._tool_dialect, self._tokenizer.control_tokens)
+        speech = self._speech_for(request)
+        shape = to_shape(request, speech, self._tokenizer.control_tokens)
         shown = request.input
         if isinstance(shown, ChatInput):
-            shown = msgspec.structs.replace(shown, tools=offered(request))
+            shown = speech.rewrite(msgspec.structs.replace(shown, tools=offered(request)))
         rendered = self._writer.write(shown, reasoning_effort=request.reasoning_effort)
         room = self.facts.n_ctx - len(rendered.tokens) if self.facts.n_ctx else _NO_LIMIT
         if room <= 0:
@@ -224,7 +213,7 @@ class AssembledEngine:
             sampling=sampling,
             max_tokens=min(sampling.max_tokens or room, room),
             n=request.n,
-            matchers=self._matchers(request, constraint, rendered),
+            matchers=self._matchers(request, shape, speech, rendered),
             end_tokens=frozenset() if sampling.ignore_eos else self._tokenizer.end_tokens,
             adapters=request.adapters,
             priority=request.priority,
@@ -233,10 +222,9 @@ class AssembledEngine:
         return prepared, rendered.tail
 
     def _matchers(
-        self, request: GenerateRequest, calls: Constraint | None, rendered: RenderedPrompt
+        self, request: GenerateRequest, shape: AnswerShape, speech: Speech, rendered: RenderedPrompt
     ) -> tuple[Matcher | None, ...]:
-        constraint = calls or request.constraint
-        if constraint is None:
+        if shape.free:
             return (None,) * request.n
         if request.sampling.ignore_eos:
             raise BadRequest("'ignore_eos' cannot go on past the end of a response format.", param="ignore_eos")
@@ -245,41 +233,34 @@ class AssembledEngine:
         if self._compiler is None:
             self._compiler = ConstraintCompiler(self._tokenizer)
         compiler: ConstraintCompiler = self._compiler
-        param = "tools" if calls else "response_format"
-        return compiler.matchers(constraint, request.n, self._reasoning(request), rendered.tail, param=param)
+        before = speech.before_answer(rendered.tail, self._tokenizer.control_tokens)
+        param = "tools" if shape.calls else "response_format"
+        return compiler.matchers(shape, request.n, before, param=param)
 
     def _pipelines(self, request: GenerateRequest, tail: str) -> list[TextPipeline]:
-        reasoning = self._reasoning(request)
-        tools = self._tool_dialect if offered(request) else None
-        markers = self._reasoning_markers | (self._tool_markers if tools else {})
+        speech, tools = self._speech_for(request), offered(request)
+        shown = speech.markers(calls=bool(tools))
         return [
             TextPipeline(
-                partial(self._piece, markers),
-                splitter=reasoning.splitter(tail) if reasoning else None,
-                stops=request.sampling.stop or self._default_stops,
-                stops_are_turn_ends=not request.sampling.stop,
-                parser=tools.parser() if tools else None,
+                self._tokenizer.piece,
+                self._control_texts,
+                shown=shown,
+                parser=speech.parser(tail, tools),
+                stops=request.sampling.stop,
+                turn_ends=self._turn_ends,
                 parallel=request.tool_choice.parallel,
                 logprobs=request.sampling.logprobs is not None,
             )
             for _ in range(request.n)
         ]
 
-    def _reasoning(self, request: GenerateRequest) -> ReasoningDialect | None:
+    def _speech_for(self, request: GenerateRequest) -> Speech:
         """Plain text and tokens are continued as they are: nothing in what follows is told apart."""
-        return self._dialect if isinstance(request.input, ChatInput) else None
-
-    def _tokens_of(self, markers: Sequence[str]) -> dict[int, bytes]:
-        """Those of `markers` that are control tokens, which have no text of their own."""
-        return {token: text for token, text in self._control_texts.items() if text.decode() in markers}
-
-    def _piece(self, markers: Mapping[int, bytes], token: int) -> bytes:
-        """What a generated token adds to the text: nothing for control tokens that are not `markers`."""
-        return markers.get(token) or self._tokenizer.piece(token)
+        return self._speech if isinstance(request.input, ChatInput) else Speech()
 
 
 def _template(engine: TokenEngine, model: ModelSpec) -> tuple[ChatTemplate | None, tuple[str, ...], list[str]]:
-    """The model's chat template, its default stop strings, and what an administrator should know about both."""
+    """The model's chat template, the texts that end its turns, and what an administrator should know about both."""
     tokenizer = engine.tokenizer
     stops = _texts(model.parameters.get("stop"))
     source = model.template or tokenizer.chat_template

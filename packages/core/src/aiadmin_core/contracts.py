@@ -11,10 +11,9 @@ from typing import Any, get_origin, get_type_hints
 import msgspec
 
 from .backend import Backend
+from .dialects.dialect import Dialect
 from .observe import DoctorCheck, Finding
 from .sources import CatalogueEntry, Source
-from .text.reasoning import ReasoningDialect
-from .tool_calls import ToolDialect
 
 TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """`package.module:attribute`."""
@@ -76,8 +75,7 @@ _CHECKS: dict[str, Callable[[Any], str]] = {
     "aiadmin_backends": _protocol(Backend),
     "aiadmin_sources": _protocol(Source),
     "aiadmin_catalogue": _struct(CatalogueEntry),
-    "aiadmin_tool_dialects": _protocol(ToolDialect),
-    "aiadmin_reasoning_dialects": _protocol(ReasoningDialect),
+    "aiadmin_dialects": _protocol(Dialect),
     "aiadmin_http_middleware": _middleware,
     "aiadmin_cli_commands": _verb,
     "aiadmin_doctor_checks": _struct(DoctorCheck),

@@ -16,11 +16,10 @@ from typing import Any
 import pluggy
 
 from .backend import Backend
+from .dialects.dialect import Dialect
 from .observe import Exchange
 from .sources import CatalogueEntry, Source
 from .specs.events import Event
-from .text.reasoning import ReasoningDialect
-from .tool_calls import ToolDialect
 
 PROJECT = "aiadmin"
 
@@ -52,15 +51,9 @@ def aiadmin_catalogue() -> Sequence[CatalogueEntry]:
 
 
 @hookspec
-def aiadmin_tool_dialects() -> Sequence[ToolDialect]:
-    """Offer ways models write tool calls. Called once in the runner, when its model is open: the first dialect that
-    recognises the chat template is used."""
-    raise AssertionError
-
-
-@hookspec
-def aiadmin_reasoning_dialects() -> Sequence[ReasoningDialect]:
-    """Offer ways models mark their reasoning. Called as `aiadmin_tool_dialects` is; AiAdmin's own come last."""
+def aiadmin_dialects() -> Sequence[Dialect]:
+    """Offer ways models write what they think, the tools they call, or both. Called once in the runner, when its model
+    is open: the first dialect that recognises the chat template is used for each. AiAdmin's own come last."""
     raise AssertionError
 
 

@@ -29,14 +29,13 @@ GUARDS_GROUP = "aiadmin.guards"
 without."""
 GUARD_HOOKS = ("aiadmin_authenticate", "aiadmin_http_middleware")
 """What decides who comes in."""
-DIALECT_HOOKS = ("aiadmin_reasoning_dialects", "aiadmin_tool_dialects")
+DIALECTS_HOOK = "aiadmin_dialects"
 """What runners ask plugins for."""
 OFFERS = {
     "aiadmin_backends": list,
     "aiadmin_sources": list,
     "aiadmin_catalogue": list,
-    "aiadmin_tool_dialects": list,
-    "aiadmin_reasoning_dialects": list,
+    "aiadmin_dialects": list,
     "aiadmin_http_routes": list,
     "aiadmin_http_middleware": list,
     "aiadmin_cli_commands": dict,
@@ -150,7 +149,7 @@ class Plugins:
         return tuple(
             plugin.name
             for plugin in self.installed
-            if not plugin.error and not plugin.builtin and not set(DIALECT_HOOKS).isdisjoint(plugin.hooks)
+            if not plugin.error and not plugin.builtin and DIALECTS_HOOK in plugin.hooks
         )
 
     def examine(self) -> None:

@@ -1,64 +1,59 @@
-"""Constraints of requests to matchers for the engine. Used by `assemble`, on worker threads; one for each model."""
+"""What requests want their answers to look like, as matchers for the engine. Used by `assemble`, on worker threads; one
+for each model.
+"""
 
 import threading
+from collections import OrderedDict
 from typing import Any
 
 from llguidance import LLMatcher
 
 from ..backend import Matcher, Tokenizer
 from ..errors import BadRequest
-from ..specs.constraint import Constraint
-from ..text.reasoning import ReasoningDialect
-from .grammar import to_grammar
-from .matcher import AfterReasoning, GrammarMatcher
+from .answer import to_grammar
+from .matcher import GrammarMatcher
+from .shape import AnswerShape
 
 
 class ConstraintCompiler:
-    """Owns the vocabulary as llguidance sees it: made on first use, which takes a fraction of a second."""
+    """Owns the vocabulary as llguidance sees it, made on first use, which takes a fraction of a second, and the
+    grammars compiled last: one that was seen before costs a copy."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+        self._control_tokens = dict(tokenizer.control_tokens)
         self._vocabulary: Any = None
+        self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()
 
     def matchers(
-        self,
-        constraint: Constraint,
-        n: int,
-        dialect: ReasoningDialect | None,
-        prompt_tail: str,
-        *,
-        param: str = "response_format",
+        self, shape: AnswerShape, n: int, before: str | None = None, *, param: str = "response_format"
     ) -> tuple[Matcher, ...]:
-        """A matcher for each of `n` choices that follow a prompt which ends in `prompt_tail`. Reasoning in `dialect`
-        stays free.
+        """A matcher for each of `n` choices; `before` is what a dialect lets stand before an answer.
 
-        Raises `BadRequest` of `param` where the constraint is none that can be enforced; the message names the keyword.
+        Raises `BadRequest` of `param` where the shape is none that can be enforced; the message names the keyword.
         """
-        compiled = LLMatcher(self._llguidance_vocabulary(), to_grammar(constraint), log_level=0)
-        if compiled.is_error():
-            reason = " ".join(compiled.get_error().split()).rstrip(".")[:_LONGEST_REASON]
-            raise BadRequest(
-                f"The answer's format cannot be enforced: {reason}.",
-                hint="Leave out what is named there, or ask for a simpler format.",
-                param=param,
-            )
-        return tuple(self._matcher(compiled.deep_copy(), dialect, prompt_tail) for _ in range(n))
-
-    def _matcher(self, state: LLMatcher, dialect: ReasoningDialect | None, prompt_tail: str) -> Matcher:
+        grammar = to_grammar(shape, before, self._control_tokens)
+        compiled = self._compiled_before(grammar)
+        if compiled is None:
+            compiled = LLMatcher(self._llguidance_vocabulary(), grammar, log_level=0)
+            if compiled.is_error():
+                raise _refused(compiled, param)
+            self._keep(grammar, compiled)
         tokenizer = self._tokenizer
-        answer = GrammarMatcher(state, tokenizer.n_vocab, tokenizer.end_tokens)
-        if dialect is None:
-            return answer
-        start = tokenizer.encode(dialect.start, special=True) if dialect.may_open(prompt_tail) else []
-        return AfterReasoning(
-            answer,
-            tokenizer,
-            end=dialect.end,
-            start=start[0] if len(start) == 1 else None,
-            opened=dialect.opened(prompt_tail),
-            end_tokens=tokenizer.end_tokens,
-        )
+        return tuple(GrammarMatcher(compiled.deep_copy(), tokenizer.n_vocab, tokenizer.end_tokens) for _ in range(n))
+
+    def _compiled_before(self, grammar: str) -> LLMatcher | None:
+        with self._lock:
+            if grammar in self._compiled:
+                self._compiled.move_to_end(grammar)
+            return self._compiled.get(grammar)
+
+    def _keep(self, grammar: str, compiled: LLMatcher) -> None:
+        with self._lock:
+            self._compiled[grammar] = compiled
+            if len(self._compiled) > _N_KEPT:
+                self._compiled.popitem(last=False)
 
     def _llguidance_vocabulary(self) -> Any:
         with self._lock:
@@ -67,5 +62,16 @@ class ConstraintCompiler:
             return self._vocabulary
 
 
+def _refused(compiled: LLMatcher, param: str) -> BadRequest:
+    reason = " ".join(compiled.get_error().split()).rstrip(".")[:_LONGEST_REASON]
+    return BadRequest(
+        f"The answer's format cannot be enforced: {reason}.",
+        hint="Leave out what is named there, or ask for a simpler format.",
+        param=param,
+    )
+
+
+_N_KEPT = 32
+"""Compiled grammars. One takes kilobytes to a few megabytes."""
 _LONGEST_REASON = 500
 """Characters: llguidance quotes the grammar, which may be of any length."""

@@ -1,6 +1,7 @@
-"""Constraints as llguidance grammars. Used by `constraint.compiler`, on a worker thread."""
+"""Formats of answers as llguidance grammars. Used by `constraint.answer`, on a worker thread."""
 
 import json
+from typing import Any
 
 from llguidance import LLMatcher
 
@@ -9,8 +10,8 @@ from ..specs.constraint import Choice, Constraint, JsonObject, JsonSchema, LarkG
 from .lark import JSON_OPTIONS, literal
 
 
-def to_grammar(constraint: Constraint) -> str:
-    """The grammar that `constraint` stands for, not yet checked.
+def to_grammars(constraint: Constraint) -> list[dict[str, Any]]:
+    """The grammar that `constraint` stands for, not yet checked: llguidance's objects, the first one its start.
 
     Raises `BadRequest` where it is none at all.
     """
@@ -20,19 +21,22 @@ def to_grammar(constraint: Constraint) -> str:
         case JsonSchema(schema=schema):
             return _json(schema)
         case Regex(pattern=pattern):
-            grammar: str = LLMatcher.grammar_from_regex(pattern)
+            return _grammars(LLMatcher.grammar_from_regex(pattern))
         case Choice(options=options):
             if not options:
                 raise BadRequest("A choice needs at least one option.", param="response_format")
-            grammar = LLMatcher.grammar_from_lark("start: " + " | ".join(map(literal, options)))
+            return [{"lark_grammar": "start: " + " | ".join(map(literal, options))}]
         case LarkGrammar(grammar=lark):
-            grammar = LLMatcher.grammar_from_lark(lark)
-    return grammar
+            return [{"lark_grammar": lark}]
 
 
-def _json(schema: dict[str, object] | bool) -> str:
+def _json(schema: dict[str, object] | bool) -> list[dict[str, Any]]:
     try:
-        grammar: str = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=JSON_OPTIONS)
+        return _grammars(LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=JSON_OPTIONS))
     except (TypeError, ValueError, RecursionError) as error:
         raise BadRequest(f"The JSON schema cannot be read: {error}", param="response_format") from error
-    return grammar
+
+
+def _grammars(encoded: str) -> list[dict[str, Any]]:
+    grammars: list[dict[str, Any]] = json.loads(encoded)["grammars"]
+    return grammars

@@ -11,6 +11,10 @@ JSON_OPTIONS = {"whitespace_flexible": True, "whitespace_pattern": r" |\n[ \t]{0
 cannot fill the context with them, and one that indents still can."""
 
 
+TEXT = r"/(?s:.*)/"
+"""The regular expression of any text."""
+
+
 def literal(text: str) -> str:
     """Exactly `text`, which is no control token."""
     quoted = json.dumps(text, ensure_ascii=False)  # and escape what llguidance's lexer does not take: U+007F, U+2028

@@ -5,18 +5,15 @@ A `GrammarMatcher` belongs to one choice. Its grammar state is touched by one th
 """
 
 import os
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from itertools import takewhile
-from typing import NamedTuple
 
 import numpy as np
 from llguidance import LLMatcher
 from numpy.typing import NDArray
 
-from ..backend import Tokenizer
 from ..errors import AiAdminError, BadRequest
 
 Mask = NDArray[np.int32]
@@ -91,86 +88,6 @@ class GrammarMatcher:
         return self._words
 
 
-class AfterReasoning:
-    """Lets a model think freely and keeps what follows to `answer`'s grammar.
-
-    Follows the text for the dialect's `end` marker. Before it every token but the end tokens is allowed: an answer
-    has to come. Where the block is not `opened` by the prompt, the token `start` may open it, or the answer begins.
-    """
-
-    def __init__(
-        self,
-        answer: GrammarMatcher,
-        tokenizer: Tokenizer,
-        *,
-        end: str,
-        start: int | None,
-        opened: bool,
-        end_tokens: frozenset[int],
-    ) -> None:
-        self._answer = answer
-        self._tokenizer = tokenizer
-        self._end = end.encode()
-        self._end_id = tokenizer.control_tokens.get(end)
-        self._start = start
-        self._tail = b""
-        self._reasoning = opened
-        self._undecided = not opened
-        self._before: deque[_Before] = deque(maxlen=_MOST_TAKEN_BACK)
-        self._end_tokens = end_tokens
-        self._free = ~token_bits(end_tokens, tokenizer.n_vocab)
-
-    def mask(self) -> Mask:
-        if self._reasoning:
-            return self._free
-        mask = self._answer.mask()
-        if self._undecided and self._start is not None:
-            mask = mask | token_bits(frozenset({self._start}), self._tokenizer.n_vocab)
-        return mask
-
-    def commit(self, token: int) -> None:
-        answers = not self._reasoning and not (self._undecided and token == self._start)
-        self._before.append(_Before(self._tail, self._reasoning, self._undecided, answers))
-        if self._reasoning:
-            self._tail = (self._tail + self._tokenizer.piece(token))[-_TAIL_BYTES:]
-            self._reasoning = not (token == self._end_id or self._end in self._tail)
-        elif self._undecided and token == self._start:
-            self._reasoning = True
-        else:
-            self._answer.commit(token)
-        self._undecided = False
-
-    def try_commit(self, tokens: Sequence[int]) -> int:
-        """See `backend.Matcher`. End tokens are refused."""
-        for n, token in enumerate(tokens):
-            if self._reasoning or (self._undecided and token == self._start):
-                if token in self._end_tokens:
-                    return n
-                self.commit(token)
-            elif self._answer.try_commit([token]):
-                self._before.append(_Before(self._tail, False, self._undecided, True))
-                self._undecided = False
-            else:
-                return n
-        return len(tokens)
-
-    def rollback(self, n: int) -> None:
-        """See `backend.Matcher`; at most `_MOST_TAKEN_BACK`."""
-        for _ in range(n):
-            self._tail, self._reasoning, self._undecided, answered = self._before.pop()
-            if answered:
-                self._answer.rollback(1)
-
-
-class _Before(NamedTuple):
-    """What an `AfterReasoning` was before a token, and whether that token is the answer's."""
-
-    tail: bytes
-    reasoning: bool
-    undecided: bool
-    answered: bool
-
-
 def token_bits(tokens: frozenset[int], n_vocab: int) -> Mask:
     """`tokens` as a bitmask: int32[ceil(n_vocab / 32)]."""
     bits = np.zeros((n_vocab + 31) // 32, dtype=np.uint32)
@@ -188,8 +105,3 @@ def _grammar_error(state: LLMatcher) -> AiAdminError:
 def _workers() -> ThreadPoolExecutor:
     """Shared by every choice of the runner. A mask takes tens of microseconds without the GIL: few threads do."""
     return ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 2) // 2)), thread_name_prefix="aiadmin-mask")
-
-
-_TAIL_BYTES = 256
-_MOST_TAKEN_BACK = 256
-"""Tokens: drafts are far shorter."""

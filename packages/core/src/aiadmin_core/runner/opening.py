@@ -35,9 +35,4 @@ def opened(backend: Backend, model: ModelSpec, options: EngineOptions, plugins: 
         return cast(Engine, engine)
     from ..assemble import assemble  # heavy, and only needed for an engine of the lower level
 
-    return assemble(
-        engine,
-        model,
-        reasoning_dialects=plugins.collect("aiadmin_reasoning_dialects") if plugins else (),
-        tool_dialects=plugins.collect("aiadmin_tool_dialects") if plugins else (),
-    )
+    return assemble(engine, model, dialects=plugins.collect("aiadmin_dialects") if plugins else ())

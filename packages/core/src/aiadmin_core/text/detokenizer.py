@@ -13,6 +13,7 @@ class Detokenizer:
         """The characters that are complete with `piece`."""
         return self._decoder.decode(piece)
 
-    def flush(self) -> str:
-        """What is left at the end: U+FFFD for a character that was never completed, or nothing."""
-        return self._decoder.decode(b"", final=True)
+    @property
+    def n_held(self) -> int:
+        """Bytes of a character that is not complete yet. They are no text: an answer that ends in them ends before."""
+        return len(self._decoder.getstate()[0])

@@ -53,7 +53,7 @@ class Generation:
                     self._cancel(choice)
                     self._finish(choice, "stop", pipeline.n_tokens, time.monotonic() - self._prefilled_at)
             case Ended(choice=choice) if choice in self._running:
-                self._running[choice].flush()
+                self._running[choice].flush(event.token)
                 self._finish(choice, event.reason, event.n_tokens, event.decode_s)
             case Broken():
                 self._error = event.error

@@ -5,16 +5,17 @@ Used by `assemble` on the runner's event loop, one instance for each choice. Pur
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from ..backend import Sampled
+from ..dialects.dialect import CallPiece, Parser, Piece, PlainText, Thought
 from ..specs.events import Alternative, Event, FinishReason, ReasoningDelta, TextDelta, TokenLogprob, ToolCallDelta
-from ..tool_calls import CallPiece, Parsed, ToolCallParser
 from .detokenizer import Detokenizer
-from .reasoning import Kind, NoReasoning, Piece, ReasoningSplitter
-from .stop import StopStrings
+from .stop import StandIns, StopStrings
+
+Kind = Literal["reasoning", "answer"]
 
 
 @dataclass
@@ -45,28 +46,34 @@ class _Waiting:
 class TextPipeline:
     """Feed tokens, take deltas.
 
-    `piece` gives a token's bytes, the markers of the dialects included; `stops` apply to the answer as the model
-    writes it, not to the reasoning. `stops_are_turn_ends` says that they are the model's own, not the request's.
-    Without `parser` no tool calls are told apart; without `parallel` the answer ends where a second one begins.
+    `piece` gives a token's bytes and `control_texts` the spelling of those that have none; `shown` are the markers that
+    `parser` has to see. `stops` are the request's, `turn_ends` the model's own: both end the answer, or a call, where
+    they stand in it, not in the reasoning. Without `parallel` the answer ends where a second call begins.
     """
 
     def __init__(
         self,
         piece: Callable[[int], bytes],
+        control_texts: Mapping[int, bytes] | None = None,
         *,
-        splitter: ReasoningSplitter | None = None,
+        shown: Collection[str] = (),
+        parser: Parser | None = None,
         stops: Sequence[str] = (),
-        stops_are_turn_ends: bool = False,
-        parser: ToolCallParser | None = None,
+        turn_ends: Sequence[str] = (),
         parallel: bool = True,
         logprobs: bool = False,
     ) -> None:
         self._piece = piece
+        self._control_texts = control_texts or {}
+        self._shown = shown
         self._detokenizer = Detokenizer()
-        self._splitter: ReasoningSplitter = splitter or NoReasoning()
-        self._stops = StopStrings(stops)
-        self._stops_are_turn_ends = stops_are_turn_ends
-        self._parser = parser
+        self._parser: Parser = parser or PlainText()
+        self._all_stops = (*stops, *turn_ends)
+        self._asked_stops = frozenset(stops)
+        self._stand_ins = StandIns(self._all_stops, self._control_texts)
+        self._stops = StopStrings(self._all_stops, self._stand_ins)
+        self._in_call = False
+        """Whether `_stops` reads the arguments of a call: nothing it holds runs on from one text into another."""
         self._parallel = parallel
         self._logprobs = logprobs
         self._n_decoded = 0
@@ -76,13 +83,10 @@ class TextPipeline:
         self._gave_text = False
         """Whether the last token fed gave any text of the answer: if not, and nothing is held, it is of a call."""
         self._cut = False
+        self.stop: str | None = None
+        """The stop string that ended the answer."""
         self.n_tokens = 0
         self.n_reasoning_tokens = 0
-
-    @property
-    def stop(self) -> str | None:
-        """The stop string that ended the answer."""
-        return self._stops.matched
 
     @property
     def over(self) -> bool:
@@ -94,99 +98,122 @@ class TextPipeline:
         or without calls."""
         if self.over:
             ended = "stop"
-        by_itself = self.stop is None or self._stops_are_turn_ends
+        by_itself = self.stop not in self._asked_stops
         return "tool_calls" if self._n_calls and by_itself and ended == "stop" else ended
 
     def feed(self, sampled: Sampled) -> None:
         """Take one token in."""
         if self.over:
             return
-        reasoning = self._splitter.reasoning
+        reasoning = self._parser.reasoning
         start = self._n_decoded
-        text = self._detokenizer.feed(self._piece(sampled.token))
+        text = self._text_of(sampled.token)
         self._n_decoded += len(text)
-        pieces = self._splitter.feed(text)
-        reasoning = reasoning or self._splitter.reasoning
+        pieces = self._parser.feed(text)
+        reasoning = reasoning or self._parser.reasoning
         self.n_tokens += 1
         self.n_reasoning_tokens += reasoning
         if self._logprobs:
             kind: Kind = "reasoning" if reasoning else "answer"
             self._waiting.append(_Waiting(kind, start, self._token_logprob(sampled)))
         self._give(pieces)
+        if not self.over:
+            self._attach(self._n_decoded - self._parser.n_held - self._stops.n_held)
 
-    def flush(self) -> None:
-        """The choice is over: give out everything held back."""
+    def flush(self, ended_by: int | None = None) -> None:
+        """The choice is over: give out everything held back. `ended_by` is the token that ended it, where the engine
+        tells. Bytes of a character that was never completed are no text, and their tokens are not reported."""
         if self.over:
             return
-        text = self._detokenizer.flush()
-        self._n_decoded += len(text)
-        self._give([*self._splitter.feed(text), *self._splitter.flush()])
+        token = self._control_texts.get(-1 if ended_by is None else ended_by, b"").decode()
+        self._gave_text = False
+        self._give(self._parser.end(token))
+        if not self.over and ended_by is not None:
+            self._give([character] if (character := self._stand_ins.character(ended_by)) else [])
         if not self.over:
-            self._answer(self._stops.flush())
-            self._end_answer()
-            self._attach(self._n_decoded + 1)
+            self._settle()
+            self._attach(self._n_decoded + (not self._detokenizer.n_held))
 
     def take(self, request_id: int, choice: int) -> list[Event]:
         """The deltas since the last call, neighbours of one kind joined."""
         deltas, self._deltas = self._deltas, []
         return [_event(delta, request_id, choice) for delta in deltas]
 
+    def _text_of(self, token: int) -> str:
+        """What a generated token adds to the text: nothing for control tokens that neither a dialect nor a stop string
+        spells."""
+        text = self._control_texts.get(token)
+        if text is None:
+            return self._detokenizer.feed(self._piece(token))
+        if text.decode() in self._shown:
+            return self._detokenizer.feed(text)
+        return self._stand_ins.character(token) or self._detokenizer.feed(self._piece(token))
+
     def _give(self, pieces: Sequence[Piece]) -> None:
         self._gave_text = False
-        cut = self._n_decoded - self._splitter.n_held
-        for kind, text in pieces:
-            if kind == "reasoning":
-                self._append(kind, text)
-                continue
-            n_before = self._stops.n_held + len(text)
-            given = self._stops.feed(text)
-            self._answer(given)
-            if self.stop is not None:  # what it matched, and what follows, is not part of the answer
-                self._end_answer()
-                self._attach(cut - n_before + len(given))
+        for piece in pieces:
+            match piece:
+                case str():
+                    self._text(piece)
+                case CallPiece():
+                    self._call(piece)
+                case Thought(text):
+                    self._append("reasoning", text)
             if self.over:
                 self._waiting.clear()
                 return
-        self._attach(cut - self._stops.n_held - (len(self._parser.held) if self._parser else 0))
 
-    def _answer(self, text: str) -> None:
-        if self._parser is None:
-            self._append("answer", text)
-        elif text:
-            self._take_in(self._parser.feed(text))
-
-    def _end_answer(self) -> None:
-        if self._parser is not None:
-            self._take_in(self._parser.flush())
-
-    def _take_in(self, pieces: Parsed) -> None:
-        for piece in pieces:
-            if self._cut:
-                return
-            if isinstance(piece, str):
-                self._append("answer", piece)
-            else:
-                self._call(piece)
+    def _text(self, text: str) -> None:
+        if self._in_call:
+            self._settle()
+        n_before = self._stops.n_held + len(text)
+        given = self._stops.feed(text)
+        self._append("answer", given)
+        if self._stops.matched is not None:  # what it matched, and what follows, is not part of the answer
+            self.stop = self._stops.matched
+            self._attach(self._n_decoded - self._parser.n_held - n_before + len(given))
 
     def _call(self, piece: CallPiece) -> None:
         if piece.name is not None:
-            if self._n_calls and not self._parallel:
-                self._cut = True
-                return
-            self._n_calls += 1
-            identity = piece.id or f"call_{secrets.token_hex(12)}"
-            self._deltas.append(_CallDelta(self._n_calls - 1, identity, piece.name, piece.arguments))
-            return
-        if not self._n_calls:
+            self._begin_call(piece.name, piece.id)
+        elif not self._n_calls:
             raise ValueError("the tool dialect gave arguments before the name of a call")
+        if not self.over:
+            self._arguments(self._stops.feed(piece.arguments))
+            self.stop = self._stops.matched
+
+    def _begin_call(self, name: str, id: str | None) -> None:
+        self._settle()
+        if self._n_calls and not self._parallel:
+            self._cut = True
+        elif found := next((stop for stop in self._all_stops if stop and stop in name), None):
+            self.stop = found
+        else:
+            self._in_call = True
+            self._n_calls += 1
+            self._deltas.append(_CallDelta(self._n_calls - 1, id or f"call_{secrets.token_hex(12)}", name))
+
+    def _settle(self) -> None:
+        """The text, or the call, has ended: what may have been the beginning of a stop string was none."""
+        held = self._stops.flush()
+        if self._in_call:
+            self._arguments(held)
+            self._in_call = False
+        else:
+            self._append("answer", held)
+        self._stops = StopStrings(self._all_stops, self._stand_ins)
+
+    def _arguments(self, text: str) -> None:
+        if not text:
+            return
         last = self._deltas[-1] if self._deltas else None
         if not isinstance(last, _CallDelta):
             last = _CallDelta(self._n_calls - 1)
             self._deltas.append(last)
-        last.arguments += piece.arguments
+        last.arguments += self._stand_ins.erased(text)
 
     def _append(self, kind: Kind, text: str) -> None:
-        if not text:
+        if not (text := self._stand_ins.erased(text)):
             return
         self._gave_text = self._gave_text or kind == "answer"
         last = self._deltas[-1] if self._deltas else None
@@ -200,7 +227,7 @@ class TextPipeline:
         a character's tokens, the first ones wait for the last; those of tool calls have no delta to go with."""
         while self._waiting and self._waiting[0].start < position:
             waiting = self._waiting.popleft()
-            if waiting.kind == "reasoning" or self._gave_text or self._parser is None:
+            if waiting.kind == "reasoning" or self._gave_text or not self._n_calls:
                 self._last(waiting.kind).logprobs.append(waiting.logprob)
 
     def _last(self, kind: Kind) -> _Delta:
@@ -212,8 +239,12 @@ class TextPipeline:
         return made
 
     def _token_logprob(self, sampled: Sampled) -> TokenLogprob:
-        top = tuple(Alternative(token, self._piece(token), logprob) for token, logprob in sampled.top)
-        return TokenLogprob(sampled.token, self._piece(sampled.token), sampled.logprob, top)
+        top = tuple(Alternative(token, self._bytes(token), logprob) for token, logprob in sampled.top)
+        return TokenLogprob(sampled.token, self._bytes(sampled.token), sampled.logprob, top)
+
+    def _bytes(self, token: int) -> bytes:
+        text = self._control_texts.get(token)
+        return text if text is not None and text.decode() in self._shown else self._piece(token)
 
 
 def _event(delta: _Delta | _CallDelta, request_id: int, choice: int) -> Event:

@@ -1,7 +1,42 @@
-"""Stop strings in a stream of text. Used by `pipeline`, one instance for each choice."""
+"""Stop strings in a stream of text. Used by `pipeline`, one instance for each choice.
+
+A control token has no text, but a stop string may spell one. In the stream it is then one character that stands in for
+it (`StandIns`), which matches what it spells and is taken out of what is given out.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+
+class StandIns:
+    """Characters for those control tokens that `stops` spell; `control_texts` are those of the vocabulary."""
+
+    def __init__(self, stops: Iterable[str], control_texts: Mapping[int, bytes]) -> None:
+        joined = "\n".join(stops)
+        spelled = [(token, text) for token, raw in control_texts.items() if (text := raw.decode()) in joined and text]
+        spelled.sort(key=lambda item: len(item[1]), reverse=True)  # of two that begin alike the longer one is meant
+        named = list(zip(_NONCHARACTERS, spelled, strict=False))
+        self._characters = {token: character for character, (token, _) in named}
+        self._texts = {text: character for character, (_, text) in named}
+        self._erased = str.maketrans("", "", "".join(self._characters.values()))
+
+    def character(self, token: int) -> str:
+        """What stands for `token`, "" for most."""
+        return self._characters.get(token, "")
+
+    def written(self, stop: str) -> str:
+        """`stop` as the model writes it with control tokens."""
+        for text, character in self._texts.items():
+            stop = stop.replace(text, character)
+        return stop
+
+    def erased(self, text: str) -> str:
+        """`text` without them."""
+        return text.translate(self._erased) if self._characters else text
+
+
+_NONCHARACTERS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
+"""Reserved by Unicode for a program's own use: no text that is interchanged holds them."""
 
 
 class StopStrings:
@@ -11,8 +46,12 @@ class StopStrings:
     is cut into pieces, the result is the same. Costs O(len(stops)) a character.
     """
 
-    def __init__(self, stops: Sequence[str]) -> None:
-        self._searches = [_Search(stop) for stop in sorted(set(stops), key=len, reverse=True) if stop]
+    def __init__(self, stops: Sequence[str], stand_ins: StandIns | None = None) -> None:
+        written = {stop: stop for stop in stops if stop}
+        if stand_ins is not None:
+            written |= {stand_ins.written(stop): stop for stop in written}
+        self._stops = written
+        self._searches = [_Search(text) for text in sorted(written, key=len, reverse=True)]
         self._first = re.compile("|".join(re.escape(search.stop[0]) for search in self._searches) or r"(?!)")
         self._held = ""
         self.matched: str | None = None
@@ -31,8 +70,8 @@ class StopStrings:
             return text
         for end, character in enumerate(text, start=len(self._held) + 1):
             if complete := [search.stop for search in self._searches if search.step(character)]:
-                self.matched = complete[0]
-                given, self._held = (self._held + text)[: end - len(self.matched)], ""
+                self.matched = self._stops[complete[0]]
+                given, self._held = (self._held + text)[: end - len(complete[0])], ""
                 return given
         text = self._held + text
         safe = len(text) - max(search.n_matched for search in self._searches)

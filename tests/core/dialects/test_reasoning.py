@@ -4,15 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiadmin_core.text.reasoning import DIALECTS, MarkedReasoning, detect
+from aiadmin_core.dialects.dialect import Thought
+from aiadmin_core.dialects.find import OURS, find_speech
+from aiadmin_core.dialects.reasoning.marked import MarkedReasoning
 
 THINK = MarkedReasoning("think", "<think>", "</think>")
 
 
 def split(pieces, prompt_tail=""):
-    splitter = THINK.splitter(prompt_tail)
-    told = [piece for text in pieces for piece in splitter.feed(text)] + splitter.flush()
-    return {kind: "".join(text for k, text in told if k == kind) for kind in ("reasoning", "answer")}
+    parser = THINK.parser(prompt_tail, ())
+    told = [piece for text in pieces for piece in parser.feed(text)] + parser.end("")
+    return {
+        "reasoning": "".join(piece.text for piece in told if isinstance(piece, Thought)),
+        "answer": "".join(piece for piece in told if isinstance(piece, str)),
+    }
 
 
 @pytest.mark.parametrize("cut", [list, lambda text: [text]])
@@ -51,12 +56,12 @@ def test_an_answer_that_only_begins_like_a_marker_is_given_out():
     assert split(["<thi", "rd>"]) == {"reasoning": "", "answer": "<third>"}
 
 
-def test_the_splitter_knows_when_the_model_thinks():
-    splitter = THINK.splitter("")
+def test_the_parser_knows_when_the_model_thinks():
+    parser = THINK.parser("", ())
     states = []
     for text in ("<think>", "Hm", "</think>", "Two"):
-        splitter.feed(text)
-        states.append(splitter.reasoning)
+        parser.feed(text)
+        states.append(parser.reasoning)
 
     assert states == [True, True, False, False]
 
@@ -77,5 +82,5 @@ def test_cutting_the_text_changes_nothing(text, sizes, tail):
     [("{{ '<think>' }}..</think>", "think"), ("[THINK] [/THINK]", "mistral"), ("no such thing", None)],
 )
 def test_a_dialect_is_recognised_by_the_chat_template(template, name):
-    found = detect(template, DIALECTS)
+    found = find_speech(template, OURS).reasoning
     assert (found and found.name) == name

@@ -1,4 +1,4 @@
-"""Markers in a stream of text. Used by `reasoning`, and by dialects of tool calls. Pure."""
+"""Markers in a stream of text. Used by parsers of dialects. Pure."""
 
 
 def overlap(text: str, marker: str) -> int:

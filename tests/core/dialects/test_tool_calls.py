@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from aiadmin_core.assemble import assemble
+from aiadmin_core.dialects.dialect import CallPiece, Dialect
 from aiadmin_core.errors import BadRequest, UnsupportedParameter
 from aiadmin_core.specs.constraint import JsonObject
 from aiadmin_core.specs.content import Message, TextPart, Tool
@@ -17,7 +18,6 @@ from aiadmin_core.specs.model import ModelFacts, ModelSpec
 from aiadmin_core.specs.request import ChatInput, GenerateRequest, ToolChoice
 from aiadmin_core.specs.sampling import SamplingParams
 from aiadmin_core.testing.fake import ByteTokenizer, FakeTokenEngine, says
-from aiadmin_core.tool_calls import CallPiece
 
 MODEL = ModelSpec(name="fake", digest="", format="other", files=())
 TEMPLATE = (
@@ -92,7 +92,7 @@ class Answer:
 def events(engine, request, dialects, **model):
     async def main():
         spec = ModelSpec(**{"name": "fake", "digest": "", "format": "other", "files": (), **model})
-        whole = assemble(engine, spec, reasoning_dialects=(), tool_dialects=dialects)
+        whole = assemble(engine, spec, dialects=dialects)
         try:
             return [event async for event in whole.generate(request)]
         finally:
@@ -107,11 +107,11 @@ def engine_that(script, template=TEMPLATE, **options):
 
 
 @pytest.fixture
-def answer(hermes):
+def answer(free_hermes):
     """The answer of a model that says `script`."""
 
     def answer(script, request=None, *, template=TEMPLATE, **model):
-        return Answer(events(engine_that(script, template), request or ask(), [hermes], **model))
+        return Answer(events(engine_that(script, template), request or ask(), [free_hermes], **model))
 
     return answer
 
@@ -163,11 +163,11 @@ def test_the_text_around_calls_is_kept_in_its_place(answer):
 )
 @pytest.mark.parametrize("n_at_once", [1, 2, 3, 7, 10_000])
 def test_however_the_answer_is_cut_it_reads_the_same(hermes, script, n_at_once):
-    parser = hermes.parser()
+    parser = hermes.parser("", TOOLS)
     cut = [script[i : i + n_at_once] for i in range(0, len(script), n_at_once)]
-    pieces = [piece for part in cut for piece in parser.feed(part)] + list(parser.flush())
-    whole = hermes.parser()
-    expected = [*whole.feed(script), *whole.flush()]
+    pieces = [piece for part in cut for piece in parser.feed(part)] + list(parser.end(""))
+    whole = hermes.parser("", TOOLS)
+    expected = [*whole.feed(script), *whole.end("")]
 
     assert joined(pieces) == joined(expected)
 
@@ -191,7 +191,7 @@ def test_token_by_token_nothing_of_a_marker_leaks_and_arguments_come_as_they_are
         engine = FakeTokenEngine(
             tokenizer=ByteTokenizer(chat_template=TEMPLATE), script=says("ok" + call()), manual=True
         )
-        whole = assemble(engine, MODEL, reasoning_dialects=(), tool_dialects=[hermes])
+        whole = assemble(engine, MODEL, dialects=[hermes])
         seen = []
 
         async def read():
@@ -248,8 +248,16 @@ def test_a_stop_string_holds_in_calls_too_and_is_a_stop(answer):
     given = answer(call() + call("time"), ask(stop=("time",)))
 
     assert given.calls == [("weather", '{"city": "Bonn"}')]
-    assert given.text == '<tool_call>\n{"name": "'
+    assert given.text == ""
     assert (given.finished.reason, given.finished.stop) == ("stop", "time")
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_a_stop_string_in_arguments_ends_them_and_never_leaks(answer, n):
+    given = answer(call("f", '{"city": "Bonn am Rhein"}'), ask(stop=("Bonn"[:n], "nn am")))
+
+    assert given.calls == [("f", '{"city": "')]
+    assert given.finished.reason == "stop"
 
 
 def test_the_models_own_stop_string_is_how_it_ends_a_turn(answer):
@@ -268,10 +276,10 @@ def test_reasoning_is_read_before_calls_and_calls_in_it_are_thoughts(answer):
     assert given.calls == [("time", "{}")]
 
 
-def test_each_choice_has_its_own_calls(hermes):
+def test_each_choice_has_its_own_calls(free_hermes):
     scripts = ["none", call(), call("time", "{}") + call()]
     engine = engine_that(lambda request, choice: list(scripts[choice].encode()))
-    given = events(engine, ask(n=3), [hermes])
+    given = events(engine, ask(n=3), [free_hermes])
     answers = [Answer([e for e in given if getattr(e, "choice", None) == choice]) for choice in range(3)]
 
     assert [one.text for one in answers] == ["none", "", ""]
@@ -281,20 +289,20 @@ def test_each_choice_has_its_own_calls(hermes):
 
 
 @pytest.mark.parametrize("mode", ["auto", "none"])
-def test_markers_may_be_control_tokens(hermes, mode):
+def test_markers_may_be_control_tokens(free_hermes, mode):
     """Where no call can come they have no text, like any control token."""
     engine = engine_that("", more_control_tokens=["<tool_call>", "</tool_call>"])
     engine.script = lambda request, choice: engine.tokenizer.encode(call(), special=True)
-    given = Answer(events(engine, ask(mode=mode), [hermes]))
+    given = Answer(events(engine, ask(mode=mode), [free_hermes]))
 
     if mode == "auto":
         assert given.calls == [("weather", '{"city": "Bonn"}')]
     assert given.text == ("" if mode == "auto" else '\n{"name": "weather", "arguments": {"city": "Bonn"}}\n')
 
 
-def test_without_parallel_calls_the_answer_ends_after_the_first(hermes):
+def test_without_parallel_calls_the_answer_ends_after_the_first(free_hermes):
     engine = engine_that(f"{call()} then {call('time')}")
-    given = Answer(events(engine, ask(parallel=False), [hermes]))
+    given = Answer(events(engine, ask(parallel=False), [free_hermes]))
 
     assert [name for name, _ in given.calls] == ["weather"]
     assert given.text == " then "
@@ -339,8 +347,8 @@ def test_without_a_dialect_tools_are_refused_by_name(refusal):
 def test_a_dialect_of_other_models_is_none(hermes):
     engine = FakeTokenEngine(script=says("x"))  # its template is ChatML
 
-    assert not assemble(engine, MODEL, reasoning_dialects=(), tool_dialects=[hermes]).capabilities.tools
-    assert assemble(engine_that("x"), MODEL, reasoning_dialects=(), tool_dialects=[hermes]).capabilities.tools
+    assert not assemble(engine, MODEL, dialects=[hermes]).capabilities.tools
+    assert assemble(engine_that("x"), MODEL, dialects=[hermes]).capabilities.tools
 
 
 @pytest.mark.parametrize("parallel", [True, False])
@@ -380,11 +388,8 @@ def test_required_calls_hold_on_a_real_vocabulary(hermes, smollm2_tokenizer, see
 @pytest.mark.parametrize(
     ("request_", "param"),
     [
-        (ask(mode="auto", names=("time",)), "tool_choice"),
-        (ask(tools=(TOOLS[0], Tool(name="f", strict=True))), "tools[1].function.strict"),
         (ask(mode="required", tools=()), "tool_choice"),
         (ask(mode="required", names=("nobody",)), "tool_choice"),
-        (ask(constraint=JsonObject()), "response_format"),
         (ask(mode="required", tools=(Tool(name="f", parameters={"type": "nonsense"}),)), "tools"),
     ],
 )
@@ -392,14 +397,50 @@ def test_what_cannot_be_enforced_is_refused_by_name(refusal, request_, param):
     assert refusal(request_).param == param
 
 
-@pytest.mark.parametrize("names", [(), ("time",)])
-def test_a_dialect_without_grammars_cannot_require_calls(hermes, refusal, names):
-    class Plain:
-        name, markers = hermes.name, hermes.markers
+@pytest.mark.parametrize(
+    ("request_", "param"),
+    [
+        (ask(mode="required"), "tool_choice"),
+        (ask(mode="required", names=("time",)), "tool_choice"),
+        (ask(mode="auto", names=("time",)), "tool_choice"),
+        (ask(tools=(TOOLS[0], Tool(name="f", strict=True))), "tools[1].function.strict"),
+        (ask(constraint=JsonObject()), "response_format"),
+    ],
+)
+def test_a_dialect_without_grammars_cannot_bind_calls(hermes, refusal, request_, param):
+    class Plain(Dialect):
+        name, markers, calls = hermes.name, hermes.markers, True
         recognises, parser = hermes.recognises, hermes.parser
 
-    assert refusal(ask(mode="required", names=names), [Plain()]).param == "tool_choice"
+    assert refusal(request_, [Plain()]).param == param
     assert Answer(events(engine_that(call()), ask(), [Plain()])).calls
+
+
+@pytest.mark.parametrize(("script", "calls", "text"), [(draws(3), 1, ""), ('{"a": 1}', 0, '{"a": 1}')])
+def test_with_a_format_an_answer_is_calls_or_keeps_to_it(hermes, script, calls, text):
+    engine = engine_that(script, more_control_tokens=["<tool_call>"])
+    if calls:
+        engine.script = lambda request, choice: [engine.tokenizer.control_tokens["<tool_call>"]]
+    given = Answer(events(engine, ask(constraint=JsonObject(), parallel=False), [hermes]))
+
+    assert len(given.calls) == calls
+    assert given.text == text
+
+
+def test_calls_that_are_free_to_come_keep_to_their_schema_once_their_marker_is_there(hermes):
+    """Also of tools that are not strict, and whatever the model had in mind."""
+    given = Answer(events(engine_that("Hm. <tool_call>no call at all", TEMPLATE), ask(), [hermes]))
+
+    assert given.text == "Hm. "
+    assert given.calls[0][0] in ("weather", "time")
+    assert set(json.loads(given.calls[0][1])) == {"city", "days"}
+
+
+def test_only_allowed_tools_can_be_called(hermes):
+    given = Answer(events(engine_that("ok" + call("weather")), ask(names=("time",)), [hermes]))
+
+    assert given.text == "ok"
+    assert [name for name, _ in given.calls] == ["time"]
 
 
 def test_a_format_may_be_asked_for_where_no_tool_can_be_called(answer):
@@ -407,28 +448,28 @@ def test_a_format_may_be_asked_for_where_no_tool_can_be_called(answer):
 
 
 def test_the_models_own_ids_are_kept(hermes):
-    class WithIds:
-        markers, name, recognises = (), "ids", hermes.recognises
-        held = ""
+    class WithIds(Dialect):
+        calls, recognises = True, hermes.recognises
+        reasoning, n_held = False, 0
 
-        def parser(self):
+        def parser(self, prompt_tail, tools):
             return self
 
         def feed(self, text):
             return [CallPiece(name="f", arguments="{}", id=f"functions.f:{text}")]
 
-        def flush(self):
+        def end(self, token):
             return []
 
     assert Answer(events(engine_that("01"), ask(), [WithIds()])).ids == ["functions.f:0", "functions.f:1"]
 
 
 def test_a_dialect_that_breaks_fails_its_request_only(hermes):
-    class Careless:
-        markers, name, recognises = (), "careless", hermes.recognises
-        held = ""
+    class Careless(Dialect):
+        calls, recognises = True, hermes.recognises
+        n_held = 0
 
-        def parser(self):
+        def parser(self, prompt_tail, tools):
             return self
 
         def feed(self, text):

@@ -1,0 +1,104 @@
+"""From a chat template to the dialects of its model. Used by `assemble`, once a model."""
+
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..specs.content import Tool
+from ..specs.request import ChatInput, ToolChoice
+from .dialect import CallGrammar, Dialect, Parser, Piece, PlainText
+from .reasoning import REASONING
+
+OURS: tuple[Dialect, ...] = REASONING
+"""Those of plugins come first."""
+
+
+@dataclass(frozen=True)
+class Speech:
+    """How one model speaks: a dialect of reasoning and one of tool calls, which may be the same; None where it does
+    not reason, or calls nothing."""
+
+    reasoning: Dialect | None = None
+    calls: Dialect | None = None
+
+    def markers(self, *, calls: bool) -> frozenset[str]:
+        """The texts that parsers have to see, also where they are control tokens."""
+        used = (self.reasoning, self.calls if calls else None)
+        return frozenset(text for dialect in used if dialect is not None for text in dialect.markers)
+
+    def rewrite(self, chat: ChatInput) -> ChatInput:
+        """See `Dialect.rewrite`."""
+        for dialect in self._distinct():
+            chat = dialect.rewrite(chat)
+        return chat
+
+    def parser(self, prompt_tail: str, tools: Sequence[Tool]) -> Parser:
+        """A parser of everything this model writes. Reasoning is read first, and calls in it are thoughts."""
+        outer, inner = self.reasoning, self.calls if tools else None
+        if outer is None:
+            return PlainText() if inner is None else inner.parser(prompt_tail, tools)
+        if inner is None or inner is outer:
+            return outer.parser(prompt_tail, tools)
+        return Stacked(outer.parser(prompt_tail, ()), inner.parser(prompt_tail, tools))
+
+    def before_answer(self, prompt_tail: str, control_tokens: Mapping[str, int]) -> str | None:
+        """See `Dialect.before_answer`."""
+        return self.reasoning.before_answer(prompt_tail, control_tokens) if self.reasoning else None
+
+    def call_grammar(
+        self, tools: Sequence[Tool], choice: ToolChoice, control_tokens: Mapping[str, int]
+    ) -> CallGrammar | None:
+        """See `Dialect.call_grammar`."""
+        return self.calls.call_grammar(tools, choice, control_tokens) if self.calls else None
+
+    def _distinct(self) -> list[Dialect]:
+        found = [dialect for dialect in (self.reasoning, self.calls) if dialect is not None]
+        return found[:1] if self.reasoning is self.calls else found
+
+
+class Stacked:
+    """Two parsers, one behind the other: the answer of `outer` is read by `inner`."""
+
+    def __init__(self, outer: Parser, inner: Parser) -> None:
+        self._outer, self._inner = outer, inner
+
+    @property
+    def reasoning(self) -> bool:
+        return self._outer.reasoning
+
+    @property
+    def n_held(self) -> int:
+        return self._outer.n_held + self._inner.n_held
+
+    def feed(self, text: str) -> list[Piece]:
+        return self._read(self._outer.feed(text))
+
+    def end(self, token: str) -> list[Piece]:
+        return [*self._read(self._outer.end(token)), *self._inner.end(token)]
+
+    def _read(self, pieces: Sequence[Piece]) -> list[Piece]:
+        read: list[Piece] = []
+        for piece in pieces:
+            if isinstance(piece, str):
+                read.extend(self._inner.feed(piece))
+            else:
+                read.append(piece)
+        return read
+
+
+def find_speech(template: str, dialects: Sequence[Dialect]) -> Speech:
+    """The first of `dialects` that recognise the chat template: one that tells reasoning, one that tells calls. One
+    that raises is passed over: it is a plugin's, and must not keep every model from being opened."""
+    found = [dialect for dialect in dialects if _recognises(dialect, template)]
+    return Speech(
+        reasoning=next((dialect for dialect in found if dialect.reasoning), None),
+        calls=next((dialect for dialect in found if dialect.calls), None),
+    )
+
+
+def _recognises(dialect: Dialect, template: str) -> bool:
+    try:
+        return dialect.recognises(template)
+    except Exception:
+        traceback.print_exc()  # to the runner's log
+        return False

@@ -1,0 +1,1 @@
+"""Dialects of tool calls, one file a family."""
