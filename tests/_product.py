@@ -99,6 +99,7 @@ class Product:
             stderr=subprocess.STDOUT,
             text=True,
             env=self.env(**env),
+            process_group=0 if os.name == "posix" else None,  # so that a test can signal it and its runners alone
         )
         assert process.stdout
         output: list[str] = []

@@ -134,6 +134,30 @@ def test_a_server_that_is_killed_leaves_no_runner_behind(product: Any, tmp_path:
         server.eventually(lambda _: not _alive(pid))
 
 
+def test_a_process_group_that_is_terminated_finishes_what_it_can_and_tells_the_rest(
+    product: Any, tmp_path: Path
+) -> None:
+    """systemd sends SIGTERM to every process of a service: the runners' answers go on, for as long as the server
+    waits for them."""
+    with (
+        product.clone(tmp_path / "state").serve() as server,
+        openai.OpenAI(base_url=server.base_url, api_key="x", max_retries=0) as client,
+    ):
+        short, endless = (client.chat.completions.create(**(ENDLESS | {"max_tokens": n})) for n in (40, 4000))
+        next(short)
+        next(endless)
+        pid = int(server.ps()[0]["pid"])
+
+        os.killpg(server.process.pid, signal.SIGTERM)
+
+        assert [chunk.choices[0].finish_reason for chunk in short][-1] == "length"
+        with pytest.raises(openai.APIError, match="shutting down"):
+            for _ in endless:
+                pass
+        assert server.process.wait(20) == 0
+        server.eventually(lambda _: not _alive(pid))
+
+
 def test_a_full_disk_during_a_pull_is_a_clear_error_and_leaves_nothing_half_written(
     product: Any, tmp_path: Path, smollm2_gguf: Path
 ) -> None:

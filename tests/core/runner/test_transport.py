@@ -12,8 +12,9 @@ import pytest
 from aiadmin_core.errors import ModelLoadFailed, RunnerDied
 from aiadmin_core.runner import frames, transport
 from aiadmin_core.runner.client import RemoteEngine, greet
-from aiadmin_core.runner.messages import Cancel, Closed, Events, Hello, Shutdown
+from aiadmin_core.runner.messages import Cancel, Closed, Events, Heartbeat, Hello, Shutdown
 from aiadmin_core.specs.events import TextDelta
+from aiadmin_core.specs.model import EngineStats
 
 either = pytest.mark.parametrize("prefer_unix", [True, False], ids=["unix", "tcp"])
 
@@ -226,3 +227,13 @@ async def test_a_receiver_that_fails_ends_the_connection_and_is_told_once():
         assert "Closed could not be worked off" in str(await ends.get())
         assert await runner.receive() is None
         assert ends.empty()
+
+
+async def test_a_heartbeat_that_came_with_the_hello_waits_until_the_engine_is_made():
+    async with connected() as (server, runner):
+        runner.send(Hello(), Heartbeat(stats=EngineStats(n_steps=3)))
+        hello = await greet(server)
+        beats = asyncio.Queue()
+        engine = RemoteEngine(server, hello, on_heartbeat=beats.put_nowait)
+        assert beats.empty()
+        assert (await beats.get()).n_steps == engine.stats().n_steps == 3

@@ -1,5 +1,7 @@
 """What is kept of a runner's output."""
 
+import pytest
+
 from aiadmin_server.runners import log
 from aiadmin_server.runners.log import RunnerLog
 
@@ -29,9 +31,10 @@ def test_a_full_file_is_set_aside(tmp_path, monkeypatch):
     assert (tmp_path / "runner.log.1").read_bytes() == b"second\n"
 
 
-def test_a_file_that_cannot_be_written_costs_nothing_else(tmp_path):
+@pytest.mark.parametrize("name", ["logs/runner.log", "runner\0.log", "\ud800.log"])
+def test_a_file_that_cannot_be_written_costs_nothing_else(tmp_path, name):
     (tmp_path / "logs").write_text("a file where the folder should be")
-    kept = RunnerLog(tmp_path / "logs" / "runner.log")
+    kept = RunnerLog(tmp_path / name)
     kept.write(b"one\n")
     kept.write(b"two\n")
     assert kept.lines == ["one", "two"]

@@ -8,6 +8,11 @@ import time
 
 import pytest
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 from aiadmin_core.errors import ModelLoadFailed, RunnerDied
 from aiadmin_core.plugins import load_plugins
 from aiadmin_core.specs.events import Failed, TextDelta
@@ -273,3 +278,21 @@ def test_an_engine_of_this_process_that_nobody_waits_for_any_more_is_closed(supe
         assert journal.read_text().splitlines() == ["opening", "closed"]
 
     asyncio.run(main())
+
+
+@pytest.mark.skipif(resource is None, reason="needs limits of open files")
+async def test_a_server_that_can_open_no_more_files_keeps_its_streams(supervisor, model, ask):
+    """`psutil` opens a file to read how much memory there is, at every heartbeat."""
+    async with supervisor()(model()) as running, asyncio.timeout(20):
+        waiting = running.engine.generate(ask("hang about"))
+        await anext(waiting)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            for _ in range(2):  # each answer comes with a heartbeat
+                assert text(await collect(running.engine.generate(ask("still here")))) == "still here "
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert running.is_usable
+        assert running.trouble() is None
+        await waiting.aclose()

@@ -106,7 +106,8 @@ class RemoteEngine:
         self._concluding: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
         """The connection has ended, and every request knows why."""
-        connection.hand_to(self._take, self._on_end)
+        # Not at once: what waits already must not reach callbacks of whoever is just making this engine.
+        asyncio.get_running_loop().call_soon(connection.hand_to, self._take, self._on_end)
 
     @property
     def n_open(self) -> int:

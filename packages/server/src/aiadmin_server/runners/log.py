@@ -38,7 +38,7 @@ class RunnerLog:
         if self.path is not None:
             try:
                 _append(self.path, data)
-            except OSError as error:
+            except (OSError, ValueError) as error:  # ValueError: a path that no file system takes
                 logger.warning("The runner's log %s cannot be written: %s", self.path, error)
                 self.path = None
 

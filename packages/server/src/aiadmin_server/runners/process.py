@@ -182,14 +182,16 @@ class RunnerProcess:
         """Keep what the process writes until it has ended."""
         reading = asyncio.create_task(self._read(process))
         status = await process.wait()
-        await asyncio.wait({reading}, timeout=STDERR_S)
-        reading.cancel()
-        if self._alarm is not None:
-            self._alarm.cancel()
-        if self.state == "ready":
-            logger.error("%s", self._account(exits.describe(status)))
-        self.state = "stopped" if self.state == "stopping" else "failed"
-        self.ended.set_result(status)
+        try:
+            await asyncio.wait({reading}, timeout=STDERR_S)
+            reading.cancel()
+            if self._alarm is not None:
+                self._alarm.cancel()
+            if self.state == "ready":
+                logger.error("%s", self._account(exits.describe(status)))
+        finally:  # whatever cannot be told of it, it has ended
+            self.state = "stopped" if self.state == "stopping" else "failed"
+            self.ended.set_result(status)
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None
@@ -262,7 +264,11 @@ class RunnerProcess:
         self._end_if_lost()
 
     def _weigh(self) -> None:
-        machine = psutil.virtual_memory()
+        try:
+            machine = psutil.virtual_memory()
+        except OSError:  # this process has all the files open that it may: the next heartbeat comes soon
+            return
+        self._memory_when_loaded = self._memory_when_loaded or self._resident_bytes()
         memory = vitals.Memory(
             when_loaded=self._memory_when_loaded,
             now=self._resident_bytes(),
@@ -277,7 +283,7 @@ class RunnerProcess:
     def _resident_bytes(self) -> int:
         try:
             return int(psutil.Process(self.pid).memory_info().rss)
-        except psutil.Error:  # it has just ended
+        except (psutil.Error, OSError):  # it has just ended, or no file can be opened
             return 0
 
     def _on_silence(self) -> None:
