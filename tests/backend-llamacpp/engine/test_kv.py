@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from aiadmin_llamacpp.engine.kv import KvCache
+from aiadmin_llamacpp.engine.kv import KvCache, Slot, Wait
 from aiadmin_llamacpp.engine.tokens import TokenBuffer
 
 N_CELLS, N_SEQUENCES = 48, 5
@@ -19,7 +19,7 @@ def memory(fake_memory):
 def prefill(kv, memory, tokens, *, salt="", room=0):
     """Admit and decode all of `tokens`; gives the slot and how many of them were cached."""
     slot = kv.admit(TokenBuffer(tokens), salt, room=room)
-    assert slot is not None
+    assert isinstance(slot, Slot)
     n_cached = slot.n
     n = len(tokens) - slot.n
     assert kv.make_room(n)
@@ -104,22 +104,33 @@ def test_it_waits_for_a_long_beginning_that_is_being_prefilled(memory):
     kv = KvCache(memory, n_cells=512, n_sequences=4)
     system = list(range(100))
     first = kv.admit(TokenBuffer([*system, 1]), "", room=8)
-    assert kv.admit(TokenBuffer([*system, 2]), "", room=8) is None
+    assert kv.admit(TokenBuffer([*system, 2]), "", room=8) is Wait.PREFIX
 
     memory.decode(first.id, [*system, 1])
     kv.extend(first, 101)
     second = kv.admit(TokenBuffer([*system, 2]), "", room=8)
 
     assert second.n == 100
-    assert kv.admit(TokenBuffer([500, 501]), "", room=8) is not None
+    assert isinstance(kv.admit(TokenBuffer([500, 501]), "", room=8), Slot)
 
 
 def test_cells_promised_to_others_are_not_given_away(memory):
     kv = KvCache(memory, n_cells=100, n_sequences=8)
     prefill(kv, memory, [1, 2], room=60)
 
-    assert kv.admit(TokenBuffer([3, 4]), "", room=60) is None
-    assert kv.admit(TokenBuffer([3, 4]), "", room=30) is not None
+    assert kv.admit(TokenBuffer([3, 4]), "", room=60) is Wait.ROOM
+    assert isinstance(kv.admit(TokenBuffer([3, 4]), "", room=30), Slot)
+
+
+def test_choices_take_over_what_was_reserved_for_them(memory):
+    """Twelve choices of 64 tokens want 12 x 64 cells, before they part and after."""
+    kv = KvCache(memory, n_cells=12 * 64 + 70, n_sequences=16)
+    source, _ = prefill(kv, memory, [1, 2], room=12 * 64)
+    for _ in range(11):
+        kv.fork(source, source.tokens.copy(), room=64)
+
+    assert isinstance(kv.admit(TokenBuffer([3, 4]), "", room=64), Slot)
+    assert kv.admit(TokenBuffer([5, 6]), "", room=64) is Wait.ROOM
 
 
 def test_the_least_recently_used_prefix_goes_first(memory):
@@ -150,7 +161,7 @@ class Cache(RuleBasedStateMachine):
     def admit(self, tokens, room):
         buffer = TokenBuffer(tokens)
         slot = self.kv.admit(buffer, "", room=room)
-        if slot is not None:
+        if isinstance(slot, Slot):
             assert slot.n < len(tokens)
             self.running.append(slot)
         else:

@@ -11,7 +11,15 @@ from aiadmin_core.backend import TokenRequest
 from aiadmin_core.jobs import Job
 from aiadmin_core.specs.sampling import SamplingParams
 from aiadmin_llamacpp.engine.kv import KvCache
-from aiadmin_llamacpp.engine.scheduler import EXACT_STEP, ROOM, Scheduler, plan_step, prefill_limit
+from aiadmin_llamacpp.engine.scheduler import (
+    EXACT_STEP,
+    FIRST_CHUNK,
+    ROOM,
+    Scheduler,
+    plan_step,
+    prefill_limit,
+    share_prefill,
+)
 from aiadmin_llamacpp.engine.sequence import Choice, Sequence
 from aiadmin_llamacpp.engine.tokens import TokenBuffer
 
@@ -54,7 +62,7 @@ class World:
 
     def step(self, *, pick=lambda sequence: 7):
         """Plan, decode and commit one step; every sequence that wants a token gets `pick(sequence)`."""
-        step = self.scheduler.next_step(now=1.0)
+        step = self.scheduler.next_step(now=1.0, prefill_tokens_per_s=1e6)
         self.n_full += len(step.full)
         for piece in step.pieces:
             slot = piece.sequence.slot
@@ -98,12 +106,73 @@ def test_a_lone_prompt_takes_the_whole_batch(world, sequence):
     assert [sizes(world.step()) for _ in range(4)] == [[(1, 32)], [(1, 32)], [(1, 32)], [(1, 4)]]
 
 
-def test_prefilling_beside_running_sequences_is_limited_by_time():
-    """What the machine prefills in a fraction of a second; nothing is held up when nobody waits."""
-    assert prefill_limit(n_batch=512, n_decoding=0, tokens_per_s=300) == 512
-    assert prefill_limit(n_batch=512, n_decoding=2, tokens_per_s=0) == 512
+def test_prefilling_is_limited_by_time():
+    """To what the machine prefills in a fraction of a second; where nobody waits for a token, in a longer one."""
     assert prefill_limit(n_batch=512, n_decoding=2, tokens_per_s=300) == 45
-    assert prefill_limit(n_batch=512, n_decoding=2, tokens_per_s=10) == 32
+    assert prefill_limit(n_batch=512, n_decoding=2, tokens_per_s=10) == 8
+    assert prefill_limit(n_batch=512, n_decoding=0, tokens_per_s=300) == 150
+    assert prefill_limit(n_batch=512, n_decoding=0, tokens_per_s=10) == 8
+    assert prefill_limit(n_batch=512, n_decoding=0, tokens_per_s=50_000) == 512
+    assert prefill_limit(n_batch=512, n_decoding=0, tokens_per_s=0) == FIRST_CHUNK
+
+
+def test_the_shortest_prompt_is_read_first_and_the_oldest_always_goes_on():
+    assert share_prefill([8000, 20], 32) == [12, 20]
+    assert share_prefill([8000, 300, 20], 32) == [8, 4, 20]
+    assert share_prefill([8000, 300, 200], 32) == [8, 0, 24]
+    assert share_prefill([3, 300], 32) == [3, 29]
+    assert share_prefill([], 32) == []
+    assert share_prefill([5], 0) == [0]
+
+
+def test_a_short_prompt_does_not_wait_behind_a_long_one(world, sequence):
+    world = world(n_batch=64, n_cells=10_000)
+    world.scheduler.add(sequence(range(8000), max_tokens=1))
+    world.step()
+    world.scheduler.add(sequence(range(9000, 9020), max_tokens=1))
+
+    world.step()
+
+    assert world.finished == [(2, 0)]
+
+
+def test_a_long_prompt_is_read_while_short_ones_keep_coming(world, sequence):
+    world = world(n_batch=64, n_cells=2000, n_parallel=8)
+    world.scheduler.add(sequence(range(800), max_tokens=1))
+    n_steps = 0
+    while (1, 0) not in world.finished:
+        world.scheduler.add(sequence(range(1000 * (n_steps + 1), 1000 * (n_steps + 1) + 64), max_tokens=1))
+        world.step()
+        n_steps += 1
+
+    assert n_steps <= 4 * 800 / 64 + 2
+
+
+def test_who_waits_for_a_prefix_holds_up_nobody_else(world, sequence):
+    """Two clients with one long system prompt, and a third with another short one."""
+    world = world(n_batch=16, n_cells=4000)
+    system = list(range(600))
+    world.scheduler.add(sequence([*system, 1000], max_tokens=1))
+    world.scheduler.add(sequence([*system, 1001], max_tokens=1))
+    world.scheduler.add(sequence([2000, 2001, 2002], max_tokens=1))
+
+    world.step()
+    assert world.finished == [(3, 0)]
+
+    while world.scheduler.has_work:
+        world.step()
+    assert world.finished == [(3, 0), (1, 0), (2, 0)]
+
+
+def test_a_request_of_many_choices_starves_nobody(world, sequence):
+    world = world(n_cells=16 * (ROOM + 8), n_parallel=16, n_sequences=32)
+    world.scheduler.add(sequence([1, 2, 3], n=12, max_tokens=500))
+    world.step()
+    world.scheduler.add(sequence([4, 5], max_tokens=2))
+    world.step()
+    world.step()
+
+    assert world.finished == [(2, 0)]
 
 
 def test_a_second_turn_prefills_only_what_is_new(world, sequence):

@@ -9,14 +9,15 @@ exactly as llama.cpp shares the real ones, and a cell is free when no slot is le
 without asking. (Sliding-window caches free cells earlier than that; the count is then on the safe side.)
 """
 
-from typing import NamedTuple, Protocol
+from enum import Enum
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from .tokens import TokenBuffer, Tokens, common_prefix
 
 WORTH_WAITING = 32
-"""Tokens of a prefix that another sequence is prefilling just now, from which on it is better to wait for it."""
+"""How long a prefix that another sequence is prefilling just now has to be, to be waited for."""
 
 
 class Memory(Protocol):
@@ -47,8 +48,18 @@ class Slot:
         """Virtual cells; the first `n` are meant."""
         self.running = True
         self.wanted = 0
-        """Cells it was admitted for: what is missing to `n` is spoken for."""
+        """Cells it was admitted for, those of choices not yet forked from it included: what is missing to `n` is
+        spoken for."""
         self.used_at = 0
+
+
+class Wait(Enum):
+    """Why a sequence is not admitted now."""
+
+    ROOM = 1
+    """Cells, or sequence ids, are short."""
+    PREFIX = 2
+    """Somebody is prefilling the same beginning."""
 
 
 class Match(NamedTuple):
@@ -119,24 +130,22 @@ class KvCache:
             return True
         return self._memory.first_position(slot.id) <= max(0, n - self._memory.n_swa)
 
-    def admit(self, tokens: TokenBuffer, salt: str, *, room: int) -> Slot | None:
-        """A running slot for a sequence that will prefill `tokens` and wants `room` cells for its answer.
-
-        It already holds the cached beginning (`n`). None: not now, there is no room, or somebody is prefilling the
-        same beginning.
-        """
+    def admit(self, tokens: TokenBuffer, salt: str, *, room: int) -> Slot | Literal[Wait.ROOM, Wait.PREFIX]:
+        """A running slot for a sequence that will prefill `tokens` and wants `room` cells for its answers. It already
+        holds the cached beginning (`n`)."""
         match = self.match(tokens, salt)
-        if match.pending >= match.n + WORTH_WAITING:
-            return None
+        if match.pending > match.n and match.pending >= WORTH_WAITING:
+            return Wait.PREFIX
         newly_pinned = int(np.count_nonzero(self._pins[match.slot.cells[: match.n]] == 0)) if match.slot else 0
         spoken_for = sum(max(0, slot.wanted - slot.n) for slot in self.slots.values() if slot.running)
         needed = newly_pinned + tokens.n - match.n + room
         alone = not any(slot.running for slot in self.slots.values())
         if needed > self.n_obtainable - spoken_for and not alone:
-            return None
+            return Wait.ROOM
         slot = self._start(match, tokens, salt)
-        if slot is not None:
-            slot.wanted = tokens.n + room
+        if slot is None:
+            return Wait.ROOM
+        slot.wanted = tokens.n + room
         return slot
 
     def _start(self, match: Match, tokens: TokenBuffer, salt: str) -> Slot | None:
@@ -166,12 +175,14 @@ class KvCache:
         self._pin(slot.cells[: slot.n])
         return slot
 
-    def fork(self, source: Slot, tokens: TokenBuffer) -> Slot | None:
-        """Another running slot with everything `source` holds; None if there is no sequence id left."""
+    def fork(self, source: Slot, tokens: TokenBuffer, *, room: int = 0) -> Slot | None:
+        """Another running slot with everything `source` holds, which takes over `room` of the cells that were reserved
+        for it; None if there is no sequence id left."""
         slot = self._new(tokens, source.salt)
         if slot is not None:
             self._share(source, slot, source.n)
-            slot.wanted = source.wanted
+            slot.wanted = slot.n + room
+            source.wanted -= room
         return slot
 
     def _new(self, tokens: TokenBuffer, salt: str) -> Slot | None:

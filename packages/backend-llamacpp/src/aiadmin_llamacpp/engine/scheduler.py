@@ -1,21 +1,32 @@
 """Who gets which tokens this step. Pure but for the KV cache it is given; called by the loop, on its thread."""
 
+import math
 from bisect import insort
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from aiadmin_core.steps import Piece
 
-from .kv import KvCache
+from .kv import KvCache, Wait
 from .sequence import Choice, Sequence
 
 ROOM = 64
 """Cells of answer that a choice must find free to be admitted. More come as it grows."""
 
-TARGET_STEP_S = 0.15
+STALL_S = 0.15
 """How long prefilling may hold up sequences that are being decoded, each step."""
 
-MIN_CHUNK = 32
+LONE_STALL_S = 0.5
+"""How long a step may last that only prefills: who arrives or leaves meanwhile waits this long."""
+
+MIN_CHUNK = 8
+"""Fewest tokens of prompts in a step that has any: below, the fixed cost of a step dominates."""
+
+FIRST_CHUNK = 32
+"""While it is not known how fast this machine prefills this model."""
+
+OLDEST_SHARE = 0.25
+"""Of a step's prompt tokens, what the prompt that waits longest gets, however many shorter ones come by."""
 
 EXACT_STEP = 63
 """Most tokens of a step that a reproducible sequence takes part in, on the CPU. ggml's attention has three paths: for
@@ -35,28 +46,44 @@ class Step(NamedTuple):
 
 
 def plan_step(sequences: Iterable[Sequence], *, n_batch: int, n_prefill: int) -> list[Piece[Sequence]]:
-    """Running sequences first, one token each; then prompts, first come first served, in what is left of `n_batch`
-    and no more than `n_prefill` tokens."""
+    """Running sequences first, one token each; then prompts in what is left of `n_batch`, and no more than `n_prefill`
+    tokens of them."""
     sequences = list(sequences)
     pieces = [Piece(sequence, 1, "decode", (0,)) for sequence in sequences if sequence.n_missing == 1][:n_batch]
-    left = min(n_batch - len(pieces), n_prefill)
-    for sequence in sequences:
-        if left <= 0:
-            break
-        if sequence.n_missing > 1:
-            n = min(sequence.n_missing, left)
-            rows = (n - 1,) if n == sequence.n_missing else ()
-            pieces.append(Piece(sequence, n, "prefill", rows))
-            left -= n
+    prompts = [sequence for sequence in sequences if sequence.n_missing > 1]
+    shares = share_prefill([prompt.n_missing for prompt in prompts], min(n_batch - len(pieces), n_prefill))
+    for prompt, n in zip(prompts, shares, strict=True):
+        if n:
+            pieces.append(Piece(prompt, n, "prefill", (n - 1,) if n == prompt.n_missing else ()))
     return pieces
 
 
+def share_prefill(missing: Iterable[int], n: int) -> list[int]:
+    """How many of the next `n` prompt tokens each prompt gets; `missing` is what each still needs, who waits longest
+    first.
+
+    The shortest remaining goes first, so that a question does not wait behind a book. A share of each step belongs to
+    the one that waits longest, so that the book is read however many questions come by.
+    """
+    missing = list(missing)
+    shares = [0] * len(missing)
+    left = max(0, n)
+    if missing:
+        shares[0] = min(missing[0], math.ceil(left * OLDEST_SHARE))
+        left -= shares[0]
+    for index in sorted(range(len(missing)), key=missing.__getitem__):
+        more = min(missing[index] - shares[index], left)
+        shares[index] += more
+        left -= more
+    return shares
+
+
 def prefill_limit(*, n_batch: int, n_decoding: int, tokens_per_s: float) -> int:
-    """Tokens of prompts to put in one step: all that fit if nobody waits for the next token, otherwise what this
-    machine prefills in `TARGET_STEP_S`."""
-    if n_decoding == 0 or tokens_per_s <= 0:
-        return n_batch
-    return min(n_batch, max(MIN_CHUNK, int(tokens_per_s * TARGET_STEP_S)))
+    """Tokens of prompts to put in one step: what this machine prefills in `STALL_S` where somebody waits for the next
+    token, else in `LONE_STALL_S`."""
+    if tokens_per_s <= 0:
+        return min(n_batch, FIRST_CHUNK)
+    return min(n_batch, max(MIN_CHUNK, int(tokens_per_s * (STALL_S if n_decoding else LONE_STALL_S))))
 
 
 class Scheduler:
@@ -114,19 +141,29 @@ class Scheduler:
         return Step([], full)
 
     def _admit(self, now: float) -> None:
+        """Give a place to who waits, in order. Want of room stops the queue: if others overtook, a long prompt would
+        wait for ever. Who waits for a prefix that is on its way stands aside, and holds up nobody."""
+        aside: list[Sequence] = []
         while self.waiting:
             sequence = self.waiting[0]
-            if self.n_running + len(sequence.choices) > self._n_parallel:
-                return
-            room = min(sequence.n_to_come, ROOM) * len(sequence.choices)
+            n = len(sequence.choices)
+            if self.n_running + n > self._n_parallel:
+                break
             job = sequence.job
+            room = min(sequence.n_to_come, ROOM) * n
             slot = self.kv.admit(sequence.tokens, job.request.cache_salt, room=room)
-            if slot is None:
-                return  # nobody overtakes: a long prompt would wait for ever
+            if slot is Wait.ROOM:
+                break
+            self.waiting.pop(0)
+            if slot is Wait.PREFIX:
+                aside.append(sequence)
+                continue
             sequence.slot = slot
             if not job.admitted_at:
                 job.admitted_at, job.n_cached = now, slot.n
-            self.running.append(self.waiting.pop(0))
+            self.running.append(sequence)
+        for sequence in aside:
+            self.add(sequence)
 
     def _give_way(self, sequence: Sequence) -> None:
         assert sequence.slot is not None
@@ -164,7 +201,8 @@ class Scheduler:
         del sequence.choices[1:]
         for choice in extra:
             tokens = sequence.tokens.copy(spare=min(sequence.job.max_tokens, 256))
-            other = Sequence(sequence.job, tokens, [choice], self.kv.fork(sequence.slot, tokens))
+            slot = self.kv.fork(sequence.slot, tokens, room=min(sequence.n_to_come, ROOM))
+            other = Sequence(sequence.job, tokens, [choice], slot)
             self.running.append(other)
             yield other
 
