@@ -17,44 +17,100 @@ from aiadmin_core.specs.sampling import SamplingParams
 TIMEOUT_S = 60
 
 
+@dataclass
+class Cell:
+    position: int
+    token: int
+    sequences: set[int]
+
+
+HOLDER = -1
+
+
 class FakeMemory:
-    """A unified cache: per sequence its cells in order; a cell is (serial number, token) and may be in several."""
+    """A unified cache that takes cells as llama.cpp does (`llama_kv_cache::find_slot`): the first free ones from where
+    it last stopped, or from the lowest it has freed since."""
 
     def __init__(self, *, can_trim: bool = True, n_swa: int = 0) -> None:
         self.can_trim = can_trim
         self.n_swa = n_swa
+        self.n_compacted = 0
         self.forgotten: dict[int, int] = {}
-        self.cells: dict[int, list[tuple[int, int]]] = {}
-        self._serial = itertools.count()
+        self.cells: list[Cell | None] = []
+        self._head = 0
+
+    def _of(self, sequence: int, start: int = 0) -> list[Cell]:
+        """In the order that attention adds them up in."""
+        return [cell for cell in self.cells if cell and sequence in cell.sequences and cell.position >= start]
 
     def decode(self, sequence: int, tokens: Sequence[int]) -> None:
-        self.cells.setdefault(sequence, []).extend((next(self._serial), int(token)) for token in tokens)
+        position = len(self._of(sequence))
+        n_used = sum(cell is not None for cell in self.cells)
+        if self._head > n_used + 2 * len(tokens):
+            self._head = 0
+        for n, token in enumerate(tokens):
+            while self._head < len(self.cells) and self.cells[self._head] is not None:
+                self._head += 1
+            if self._head == len(self.cells):
+                self.cells.append(None)
+            self.cells[self._head] = Cell(position + n, int(token), {sequence})
 
     def tokens(self, sequence: int) -> list[int]:
-        return [token for _, token in self.cells.get(sequence, [])]
+        cells = self._of(sequence)
+        assert [cell.position for cell in cells] == list(range(len(cells))), "out of order"
+        return [cell.token for cell in cells]
 
     def n_cells(self, sequences: Sequence[int] | None = None) -> int:
-        chosen = self.cells if sequences is None else sequences
-        return len({cell for sequence in chosen for cell in self.cells.get(sequence, [])})
+        """In use, or in use by `sequences`; what is only held does not count."""
+        wanted = None if sequences is None else set(sequences)
+        return sum(
+            bool((cell.sequences & wanted) if wanted is not None else cell.sequences - {HOLDER})
+            for cell in self.cells
+            if cell
+        )
 
     def share(self, source: int, target: int, end: int) -> None:
-        assert not self.cells.get(target), "shared into a sequence that is in use"
-        self.cells[target] = self.cells[source][:end]
+        assert not self._of(target), "shared into a sequence that is in use"
+        for cell in self._of(source):
+            if cell.position < end:
+                cell.sequences.add(target)
+
+    def hold(self, sequence: int, start: int) -> None:
+        for cell in self._of(sequence, start):
+            cell.sequences.add(HOLDER)
+        self._remove(sequence, start)
+
+    def compact(self) -> None:
+        self._remove(HOLDER, 0)
+        self.cells = [cell for cell in self.cells if cell]
+        self._head = 0
+        self.n_compacted += 1
 
     def trim(self, sequence: int, start: int) -> bool:
         if not self.can_trim:
             return False
-        del self.cells.get(sequence, [])[start:]
+        self._remove(sequence, start)
         return True
 
     def remove(self, sequence: int) -> None:
-        self.cells.pop(sequence, None)
+        self._remove(sequence, 0)
+
+    def _remove(self, sequence: int, start: int) -> None:
+        freed = []
+        for index, cell in enumerate(self.cells):
+            if cell and sequence in cell.sequences and cell.position >= start:
+                cell.sequences.discard(sequence)
+                if not cell.sequences:
+                    self.cells[index] = None
+                    freed.append(index)
+        self._head = min([self._head, *freed])
 
     def first_position(self, sequence: int) -> int:
-        return self.forgotten.get(sequence, 0) if self.cells.get(sequence) else -1
+        return self.forgotten.get(sequence, 0) if self._of(sequence) else -1
 
     def clear(self) -> None:
         self.cells.clear()
+        self._head = 0
 
 
 @pytest.fixture(scope="session")

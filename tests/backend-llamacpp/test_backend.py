@@ -120,5 +120,5 @@ def test_closing_ends_the_thread(open_driver):
 
     driver.engine.close()
 
-    assert "closed" in str(running.error)
+    assert "unloaded" in str(running.error)
     assert threading.active_count() == n_threads

@@ -31,6 +31,7 @@ class Countdown:
         self.reached = threading.Event()
         self.thread = threading.current_thread()
         self.closed_by = None
+        self.forsaken = []
 
     @property
     def has_work(self):
@@ -61,6 +62,10 @@ class Countdown:
                 del self.left[job, choice]
                 self.reports.ended(job, choice, "length", n_tokens=job.max_tokens, token=None)
         self.reports.stepped(n_sampled=len(self.left))
+
+    def forsake(self, request_id):
+        self.forsaken.append(request_id)
+        self.go.set()
 
     def start_over(self):
         self.left.clear()
@@ -244,3 +249,16 @@ def test_work_is_done_between_two_steps_and_its_faults_are_its_callers(run):
     with pytest.raises(ZeroDivisionError):
         run.thread.call(lambda: 1 // 0).result(WAIT_S)
     assert isinstance(run.wait(1), Ended)
+
+
+def test_a_step_in_progress_hears_at_once_who_leaves():
+    """So that it can be broken off: the command itself is only taken after it."""
+    run = Run()
+    run.stepper.go.clear()
+    run.submit(1, max_tokens=1000)
+    assert run.stepper.reached.wait(WAIT_S)
+
+    run.thread.cancel(1)
+    run.thread.close()
+
+    assert run.stepper.forsaken == [1, None]

@@ -98,6 +98,8 @@ def test_every_variable_is_read():
         "AIADMIN_MAX_QUEUE": "9",
         "AIADMIN_CONTEXT_LENGTH": "9",
         "AIADMIN_NUM_PARALLEL": "9",
+        "AIADMIN_KV_CACHE_TYPE": "bf16",
+        "AIADMIN_EXACT": "1",
         "AIADMIN_IN_PROCESS": "1",
         "AIADMIN_UNKNOWN_FIELDS": "ignore",
         "AIADMIN_ORIGINS": "https://a.example, https://b.example",

@@ -1,5 +1,7 @@
 """The engine with the real model: what a caller of `TokenEngine` sees."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -7,11 +9,6 @@ from aiadmin_core.backend import Ended, Prefilled, Sampled
 from aiadmin_core.errors import BadRequest, ContextLengthExceeded, EngineStopped, UnsupportedParameter
 
 pytestmark = pytest.mark.real_model
-
-NEAR_TIE = 0.25
-"""Two tokens whose log-probabilities are that close may change places with the batch they are computed in. From 64
-tokens in a step on, ggml's attention takes another path; on this model, with its 4-bit weights and 8-bit activations,
-that moves logits by up to 0.75, and the distance of the two most likely by up to 0.2."""
 
 
 class AllowsOnly:
@@ -67,23 +64,17 @@ def test_max_tokens_ends_with_length(driver):
 
 
 def test_eight_together_say_what_each_says_alone(driver):
-    """Or part at a token that is as likely as its rival."""
     prompts = [driver.chat(f"Tell me a fact about the number {n}.") for n in range(8)]
-    options = {"max_tokens": 24, "logprobs": 5}
-    alone = [driver.run(prompt, cache_salt=f"alone {n}", **options) for n, prompt in enumerate(prompts)]
+    alone = [driver.run(prompt, cache_salt=f"alone {n}", max_tokens=24) for n, prompt in enumerate(prompts)]
     steps = driver.engine.stats().n_steps
 
-    together = [driver.submit(prompt, cache_salt=f"together {n}", **options) for n, prompt in enumerate(prompts)]
+    together = [driver.submit(prompt, cache_salt=f"together {n}", max_tokens=24) for n, prompt in enumerate(prompts)]
     driver.wait(*together)
 
     stats = driver.engine.stats()
     assert stats.max_batch == 8
     assert stats.n_steps - steps < sum(len(one.tokens) for one in together) / 3
-    for one, other in zip(alone, together, strict=True):
-        for mine, theirs in zip(one.choices[0].sampled, other.choices[0].sampled, strict=False):
-            if mine.token != theirs.token:
-                assert mine.logprob - dict(mine.top)[theirs.token] < NEAR_TIE
-                break
+    assert [one.tokens for one in together] == [one.tokens for one in alone]
 
 
 def test_tokens_of_different_requests_come_in_one_step(driver):
@@ -227,6 +218,24 @@ def test_a_long_prompt_is_cancelled_before_it_is_prefilled(open_driver):
         assert driver.engine.stats().n_cancelled == 1
     finally:
         driver.engine.close()
+
+
+def test_a_step_that_works_for_nobody_any_more_is_broken_off(small):
+    """One step of 512 tokens takes a second or two; it is stopped within milliseconds and counts for nothing."""
+    stepper = small.engine._thread.stepper
+    stepper._pace.tokens_per_s = 1e9
+    decoding = threading.Event()
+    decode = stepper._context.decode
+    stepper._context.decode = lambda batch: (decoding.set(), decode(batch))
+    before = small.engine.stats().n_steps
+
+    request = small.submit(list(range(1000, 1510)), max_tokens=10)
+    assert decoding.wait(60)
+    small.engine.cancel(request.id)
+    after = small.run("One, two,", max_tokens=1)
+
+    assert small.engine.stats().n_steps - before == 1
+    assert after.tokens == small.run("One, two,", max_tokens=1, cache_salt="fresh").tokens
 
 
 def test_running_sequences_go_on_while_a_long_prompt_is_prefilled(driver):

@@ -146,6 +146,65 @@ def test_the_least_recently_used_prefix_goes_first(memory):
     assert kv.match(TokenBuffer([2, 2, 2, 2, 0]), "").n == 4
 
 
+def test_new_tokens_never_lie_before_older_ones_of_their_sequence(memory):
+    """A hole that another request leaves is not filled, so that attention sums in the order of the positions."""
+    kv = KvCache(memory, n_cells=64, n_sequences=8)
+    first, _ = prefill(kv, memory, [1, 1, 1])
+    second, _ = prefill(kv, memory, [2, 2, 2])
+    kv.release(first)
+    kv.evict_all()
+    for _ in range(5):
+        second.tokens.append(3)
+        assert kv.make_room(1)
+        memory.decode(second.id, [3])
+        kv.extend(second, 1)
+
+    assert memory.tokens(second.id) == [2, 2, 2, 3, 3, 3, 3, 3]
+    assert (kv.n_used, kv.top) == (8, 11)
+
+
+def test_holes_are_closed_when_the_top_is_reached(memory):
+    kv = KvCache(memory, n_cells=12, n_sequences=8)
+    first, _ = prefill(kv, memory, [1] * 6)
+    second, _ = prefill(kv, memory, [2] * 4)
+    kv.release(first)
+
+    third, _ = prefill(kv, memory, [3] * 8)
+
+    assert memory.n_compacted == 1
+    assert memory.tokens(second.id) == [2] * 4
+    assert memory.tokens(third.id) == [3] * 8
+    assert kv.top == 12
+
+
+def test_holes_are_closed_when_they_have_cost_as_much_as_closing_them(memory):
+    kv = KvCache(memory, n_cells=1000, n_sequences=8)
+    first, _ = prefill(kv, memory, [1] * 400)
+    second, _ = prefill(kv, memory, [2] * 4)
+    kv.release(first)
+    kv.evict_all()
+    n_steps = 0
+    while not memory.n_compacted:
+        assert kv.make_room(1)
+        kv.stepped()
+        n_steps += 1
+
+    assert 20 < n_steps < 25  # 400 holes a step, against 8 * 1000 + 32 * 4
+    assert memory.tokens(second.id) == [2] * 4
+    assert kv.top == 4
+
+
+def test_what_lies_on_top_is_free_again_at_once(memory):
+    kv = KvCache(memory, n_cells=64, n_sequences=8)
+    first, _ = prefill(kv, memory, [1, 2, 3])
+    second, _ = prefill(kv, memory, [1, 2, 3, 4, 5])
+    kv.release(second)
+    kv.evict_all()
+
+    assert kv.top == 3
+    assert memory.tokens(first.id) == [1, 2, 3]
+
+
 class Cache(RuleBasedStateMachine):
     """Admit, decode, fork, release and evict in any order; the books must agree with the memory."""
 
@@ -204,7 +263,7 @@ class Cache(RuleBasedStateMachine):
 
     @invariant()
     def the_budget_is_kept(self):
-        assert 0 <= self.kv.n_free <= N_CELLS
+        assert 0 <= self.kv.n_used <= self.kv.top <= N_CELLS
         assert self.kv.n_used == self.memory.n_cells()
         assert self.kv.n_pinned == self.memory.n_cells([slot.id for slot in self.running])
 
@@ -217,7 +276,7 @@ class Cache(RuleBasedStateMachine):
         for slot in self.running:
             self.kv.release(slot)
         self.kv.evict_all()
-        assert self.kv.n_free == N_CELLS
+        assert (self.kv.n_used, self.kv.top) == (0, 0)
         assert not self.kv.slots
         assert self.memory.n_cells() == 0
 

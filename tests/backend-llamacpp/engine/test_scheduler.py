@@ -12,7 +12,6 @@ from aiadmin_core.jobs import Job
 from aiadmin_core.specs.sampling import SamplingParams
 from aiadmin_llamacpp.engine.kv import KvCache
 from aiadmin_llamacpp.engine.scheduler import (
-    EXACT_STEP,
     FIRST_CHUNK,
     ROOM,
     Scheduler,
@@ -53,10 +52,10 @@ def sequence():
 class World:
     """A scheduler over a fake cache, and what the loop does around it."""
 
-    def __init__(self, memory, *, n_cells=256, n_batch=32, n_parallel=4, n_sequences=16, exact=False) -> None:
+    def __init__(self, memory, *, n_cells=256, n_batch=32, n_parallel=4, n_sequences=16, **exactness) -> None:
         self.memory = memory
         self.kv = KvCache(memory, n_cells=n_cells, n_sequences=n_sequences)
-        self.scheduler = Scheduler(self.kv, n_batch=n_batch, n_parallel=n_parallel, exact=exact)
+        self.scheduler = Scheduler(self.kv, n_batch=n_batch, n_parallel=n_parallel, **exactness)
         self.finished: list[tuple[int, int]] = []
         self.n_full = 0
 
@@ -199,35 +198,40 @@ def test_a_prompt_that_shares_a_long_beginning_waits_until_it_is_prefilled(world
     assert sizes(world.step()) == [(1, 1), (2, 1)]
 
 
-def test_a_seeded_request_takes_part_in_small_steps_only_and_never_alone(world, sequence):
-    """So that its attention is always computed on the same path, see `EXACT_STEP`."""
-    world = world(n_batch=512, n_cells=1024, exact=True)
-    world.scheduler.add(sequence(range(100), seed=1, max_tokens=2))
+def test_steps_of_a_seeded_request_are_filled_up_where_the_model_needs_it(world, sequence):
+    """Rows, and rows with logits, to a multiple of four; the rows it fills up with fit into the batch as well."""
+    world = world(n_batch=32, n_cells=1024, fills_steps=True)
+    world.scheduler.add(sequence(range(60), seed=1, max_tokens=2))
 
-    steps = [world.step() for _ in range(3)]
+    steps = [world.step() for _ in range(4)]
 
-    assert [sizes(step) for step in steps] == [[(1, EXACT_STEP)], [(1, 100 - EXACT_STEP)], [(1, 1)]]
-    assert [step.needs_companion for step in steps] == [False, False, True]
-
-
-def test_a_seeded_request_needs_no_companion_beside_others(world, sequence):
-    world = world(n_batch=512, n_cells=1024, exact=True)
-    world.scheduler.add(sequence(range(5), seed=1, max_tokens=3))
-    world.scheduler.add(sequence(range(50, 55), max_tokens=3))
-    world.step()
-
-    step = world.step()
-
-    assert sizes(step) == [(1, 1), (2, 1)]
-    assert not step.needs_companion
+    assert [sizes(step) for step in steps] == [[(1, 26)], [(1, 26)], [(1, 8)], [(1, 1)]]
+    assert [step.filler for step in steps] == [(2, 0), (2, 0), (4, 3), (3, 3)]
 
 
-def test_requests_without_a_seed_are_decoded_as_fast_as_they_can_be(world, sequence):
-    world = world(n_batch=512, n_cells=1024, exact=True)
-    world.scheduler.add(sequence(range(300), max_tokens=2))
+def test_steps_without_a_seeded_request_are_as_short_as_they_can_be(world, sequence):
+    world = world(n_batch=32, n_cells=1024, fills_steps=True)
+    world.scheduler.add(sequence(range(33), max_tokens=2))
 
-    assert sizes(world.step()) == [(1, 300)]
-    assert not world.step().needs_companion
+    assert [world.step().filler.n for _ in range(3)] == [0, 0, 0]
+
+
+def test_prefixes_of_filled_steps_and_of_others_are_not_mixed(world, sequence):
+    """Their last bits differ."""
+    world = world(n_batch=64, n_cells=1024, fills_steps=True)
+    first, second, third = (sequence(range(33), seed=seed, max_tokens=1) for seed in (1, None, 2))
+    for one in (first, second, third):
+        world.scheduler.add(one)
+        world.step()
+
+    assert (second.job.n_cached, third.job.n_cached) == (0, 32)
+
+
+def test_every_request_is_one_to_reproduce_where_the_model_is_opened_as_exact(world, sequence):
+    world = world(n_batch=64, n_cells=1024, fills_steps=True, always_exact=True)
+    world.scheduler.add(sequence(range(33), max_tokens=2))
+
+    assert world.step().filler == (3, 3)
 
 
 def test_higher_priority_is_admitted_first_then_who_came_first(world, sequence):
@@ -336,4 +340,4 @@ def test_everybody_finishes_in_any_traffic(fake_memory, seed):
     assert set(world.finished) == expected
     assert world.n_full == 0
     world.kv.evict_all()
-    assert world.kv.n_free == 96
+    assert world.kv.n_used == 0

@@ -50,6 +50,10 @@ class Stepper(Protocol):
     def step(self) -> None:
         """Decode once, and report it. May report nothing (a prompt is still being read)."""
 
+    def forsake(self, request_id: int | None) -> None:
+        """Called on any thread, at once: `cancel` of this request will follow, or of None `close`. A step that works
+        for nobody else may be broken off."""
+
     def start_over(self) -> None:
         """A step failed half-way, and every open request has been told: forget them, and whatever is in doubt."""
 
@@ -127,6 +131,8 @@ class EngineThread(Generic[S]):
     def cancel(self, request_id: int, choice: int | None = None) -> None:
         """Free the place of a request, or of one of its choices, before the next step."""
         self._commands.put(_Cancel(request_id, choice))
+        if choice is None:
+            self.stepper.forsake(request_id)
 
     def call(self, work: Callable[[], Result]) -> "Future[Result]":
         """Run `work` on the engine thread between two steps. What it raises is the future's, and harms no request.
@@ -165,6 +171,7 @@ class EngineThread(Generic[S]):
         if not self._sink.done():
             self._sink.set_result(None)
         self._commands.put(_Close())
+        self.stepper.forsake(None)
         self._thread.join()
 
     def _put(self, command: _Command) -> None:

@@ -36,6 +36,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Requests waiting per model before new ones are refused with 503."""
     n_ctx: int | None = None
     n_parallel: int | None = None
+    kv_cache_type: str | None = None
+    exact: bool = False
+    """Refuse models whose answers cannot be reproduced to the last bit."""
     in_process: bool = False
     """Open engines in the server's own process: for debugging, and for backends with nothing native."""
     ignore_unknown_fields: bool = False
@@ -68,6 +71,10 @@ FIELDS: dict[str, str] = {
     "AIADMIN_CONTEXT_LENGTH": "Tokens of context a model is opened with. Default: what the model was trained for, as "
     "far as the backend finds sensible.",
     "AIADMIN_NUM_PARALLEL": "Most sequences decoded together by one model. Default: the backend's.",
+    "AIADMIN_KV_CACHE_TYPE": "How keys and values are stored, for llama.cpp: `q8_0`, `bf16`, `f16` or `f32`. Default: "
+    "`q8_0` on processors (half the memory of `f16`, and answers that can be reproduced), `f16` on GPUs.",
+    "AIADMIN_EXACT": "`1` serves only models whose answers can be reproduced to the last bit, and always does so. "
+    "Default: where it costs nothing, else for requests with a `seed`.",
     "AIADMIN_IN_PROCESS": "`1` opens models in the server's own process instead of one each. For debugging.",
     "AIADMIN_UNKNOWN_FIELDS": "`refuse` (default) answers 400 to request fields nobody knows; `ignore` drops them and "
     "names them in the header `x-ignored-params`.",
@@ -105,6 +112,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         max_queue=_count("AIADMIN_MAX_QUEUE", get("AIADMIN_MAX_QUEUE")) or 512,
         n_ctx=_count("AIADMIN_CONTEXT_LENGTH", get("AIADMIN_CONTEXT_LENGTH")) or None,
         n_parallel=_count("AIADMIN_NUM_PARALLEL", get("AIADMIN_NUM_PARALLEL")) or None,
+        kv_cache_type=get("AIADMIN_KV_CACHE_TYPE").lower() or None,
+        exact=_switch(get("AIADMIN_EXACT")),
         in_process=_switch(get("AIADMIN_IN_PROCESS")),
         ignore_unknown_fields=_choice("AIADMIN_UNKNOWN_FIELDS", get("AIADMIN_UNKNOWN_FIELDS"), ("refuse", "ignore"))
         == "ignore",

@@ -2,7 +2,7 @@
 
 from aiadmin_core.backend import Tokenizer, TokenRequest
 from aiadmin_core.engine_thread import EngineThread
-from aiadmin_core.reports import Reports, Sink
+from aiadmin_core.reports import Sink
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import EngineStats, ModelFacts
 
@@ -37,7 +37,19 @@ SAMPLING = frozenset(
 class LlamaEngine:
     """One model, one context, one thread that decodes. Owns all three until `close`."""
 
-    def __init__(self, model: Model, context: Context, facts: ModelFacts, *, n_parallel: int, n_sequences: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        context: Context,
+        facts: ModelFacts,
+        *,
+        n_parallel: int,
+        n_sequences: int,
+        fills_steps: bool = False,
+        always_exact: bool = False,
+    ) -> None:
+        """`fills_steps`: reproducible answers need steps of a multiple of four rows, see `exactness`; they are filled
+        for requests with a seed, or all (`always_exact`)."""
         self.capabilities = Capabilities(
             inputs=frozenset({"text", "tokens"}),
             sampling=SAMPLING,
@@ -48,17 +60,18 @@ class LlamaEngine:
         self.facts = facts
         self.tokenizer: Tokenizer = LlamaTokenizer(model)
         self._model = model
-        self._thread = EngineThread(
-            "llama-engine",
-            lambda reports: self._stepper(context, reports, n_parallel=n_parallel, n_sequences=n_sequences),
-        )
-
-    def _stepper(self, context: Context, reports: Reports, *, n_parallel: int, n_sequences: int) -> LlamaStepper:
         kv = KvCache(context, n_cells=context.n_ctx, n_sequences=n_sequences)
-        exact = self.facts.device == "cpu"
-        scheduler = Scheduler(kv, n_batch=context.n_batch, n_parallel=n_parallel, exact=exact)
+        scheduler = Scheduler(
+            kv,
+            n_batch=context.n_batch,
+            n_parallel=n_parallel,
+            fills_steps=fills_steps,
+            always_exact=always_exact,
+        )
         governor = ThreadGovernor(context.n_threads)
-        return LlamaStepper(context, scheduler, governor, reports, n_parallel=n_parallel)
+        self._thread = EngineThread(
+            "llama-engine", lambda reports: LlamaStepper(context, scheduler, governor, reports, n_parallel=n_parallel)
+        )
 
     def start(self, sink: Sink) -> None:
         """Begin to decode. `sink` is called on the engine thread, once a step; it must return at once."""

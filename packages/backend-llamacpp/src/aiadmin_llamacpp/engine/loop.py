@@ -1,9 +1,8 @@
 """What llama.cpp's engine thread does between two commands: decodes a step, samples, reports. The only code that
 touches the context once it is open."""
 
+import threading
 import time
-
-import numpy as np
 
 from aiadmin_core.engine_thread import Gauges
 from aiadmin_core.jobs import Job, Limits
@@ -11,7 +10,7 @@ from aiadmin_core.reports import Reports
 from aiadmin_core.steps import PrefillPace
 
 from ..native.batch import Batch
-from ..native.context import Context, OutOfCells
+from ..native.context import Context, Interrupted, OutOfCells
 from ..native.samplers import SamplerChain, native_seed
 from .sampling import sample
 from .scheduler import Scheduler, Step
@@ -33,7 +32,12 @@ class LlamaStepper:
         self._reports = reports
         self._pace = PrefillPace()
         self._batch = Batch(context.n_batch)
-        self._companion = np.zeros(1, np.int32)
+        self._lock = threading.Lock()
+        self._decoding: set[int] = set()
+        """Requests that the step in progress works for. Under `_lock`, like the next two."""
+        self._forsaken: set[int] = set()
+        """Requests that are going to be cancelled."""
+        self._closing = False
 
     @property
     def has_work(self) -> bool:
@@ -66,7 +70,22 @@ class LlamaStepper:
         ]
         self._scheduler.add(Sequence(job, TokenBuffer(job.tokens, spare=min(job.max_tokens, 1024)), choices))
 
+    def forsake(self, request_id: int | None) -> None:
+        with self._lock:
+            if request_id is None:
+                self._closing = True
+            else:
+                self._forsaken.add(request_id)
+            if self._decoding and self._is_in_vain():
+                self._context.interrupt(True)
+
+    def _is_in_vain(self) -> bool:
+        return self._closing or self._decoding <= self._forsaken
+
     def cancel(self, request_id: int, choice: int | None = None) -> int:
+        if choice is None:
+            with self._lock:
+                self._forsaken.discard(request_id)
         ended = self._scheduler.cancel(request_id, choice)
         for one in ended:
             one.sampler.close()
@@ -89,6 +108,8 @@ class LlamaStepper:
         started = time.perf_counter()
         try:
             self._decode(step)
+        except Interrupted:
+            return
         except OutOfCells:
             if not self._scheduler.relieve():
                 raise
@@ -102,14 +123,17 @@ class LlamaStepper:
                 self._advance(sequence, rows[index], now)
 
     def _decode(self, step: Step) -> None:
-        if not step.needs_companion:
-            self._context.decode(self._batch)
-            return
-        self._batch.add(self._context.companion, self._companion, 0)
+        """Raises `Interrupted` where everybody it works for has left meanwhile."""
+        with self._lock:
+            self._decoding = {piece.sequence.job.request.id for piece in step.pieces}
+            self._context.interrupt(self._is_in_vain())
         try:
             self._context.decode(self._batch)
         finally:
-            self._context.remove(self._context.companion)
+            if step.filler.n:
+                self._context.remove(self._context.companion)
+            with self._lock:
+                self._decoding = set()
 
     def _fill(self, step: Step) -> list[int]:
         """Put the step's tokens into the batch. Gives the place of each piece's last one."""
@@ -120,6 +144,7 @@ class LlamaStepper:
             assert slot is not None
             tokens = piece.sequence.tokens.view(slot.n, slot.n + piece.n)
             rows.append(self._batch.add(slot.id, tokens, slot.n, rows=piece.rows) + piece.n - 1)
+        self._context.fill(self._batch, *step.filler)
         return rows
 
     def _advance(self, sequence: Sequence, row: int, now: float) -> None:
@@ -154,7 +179,7 @@ class LlamaStepper:
 
     def _measure(self, step: Step, seconds: float) -> None:
         n_tokens = self._batch.n_tokens
-        if n_tokens == len(step.pieces) + step.needs_companion:
+        if n_tokens == len(step.pieces) + step.filler.n:
             n_threads = self._governor.observe(n_tokens=n_tokens, seconds=seconds, now=time.monotonic())
             if n_threads != self._context.n_threads:
                 self._context.set_threads(n_threads)

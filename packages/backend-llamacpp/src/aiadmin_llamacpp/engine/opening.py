@@ -1,16 +1,19 @@
 """From a model's files to an engine that has proved that it decodes. Called by `backend.open_engine`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from aiadmin_core.errors import AiAdminError, ModelLoadFailed
 from aiadmin_core.specs.model import EngineOptions, ModelFacts, ModelSpec
 
 from .. import gguf
 from ..native.batch import Batch
-from ..native.context import MAX_SEQUENCES, Context, ContextSettings
+from ..native.context import CACHE_TYPES, MAX_SEQUENCES, Context, ContextSettings
 from ..native.model import Model, supports_gpu
+from . import exactness
 from .engine import LlamaEngine
 from .threads import default_threads, usable_cores
 
@@ -42,12 +45,22 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine:
                 "The model does not generate text: it is an embedding model or an encoder-decoder.",
                 hint="Only decoder models can be served so far.",
             )
-        context = Context(native, settings)
+        device = "gpu" if n_gpu_layers else "cpu"
+        context = _make_context(native, settings, _cache_types(options, device=device))
         try:
             _warm_up(context)
-            facts = _facts(native, context, options, device="gpu" if n_gpu_layers else "cpu")
+            needs = _needs(context, options, device=device)
+            facts = _facts(native, context, options, needs, device=device)
             n_parallel = _n_parallel(options)
-            return LlamaEngine(native, context, facts, n_parallel=n_parallel, n_sequences=settings.n_sequences)
+            return LlamaEngine(
+                native,
+                context,
+                facts,
+                n_parallel=n_parallel,
+                n_sequences=settings.n_sequences,
+                fills_steps=needs == "fours",
+                always_exact=options.exact,
+            )
         except BaseException:
             context.close()
             raise
@@ -85,13 +98,77 @@ def context_settings(options: EngineOptions, *, n_ctx_train: int, can_trim: bool
     return ContextSettings(
         n_ctx=options.n_ctx or min(n_ctx_train or DEFAULT_N_CTX, DEFAULT_N_CTX),
         n_batch=max(options.n_batch or DEFAULT_N_BATCH, n_parallel),
-        n_sequences=min(MAX_SEQUENCES - 1, n_sequences),
+        n_sequences=min(MAX_SEQUENCES, n_sequences),
         n_threads=options.n_threads or default_threads(usable_cores()),
     )
 
 
+def _cache_types(options: EngineOptions, *, device: str) -> list[str]:
+    """Which types of cache to try, in order: the one asked for, else what `exactness` prefers. Devices have kernels of
+    their own for F16."""
+    if options.kv_cache_type is None:
+        return ["f16"] if device == "gpu" else [*exactness.ONE_PATH, "f16"]
+    if options.kv_cache_type not in CACHE_TYPES:
+        raise ModelLoadFailed(
+            f"No KV cache type {options.kv_cache_type!r}.",
+            hint=f"One of {', '.join(CACHE_TYPES)}; keys and values have the same.",
+        )
+    return [options.kv_cache_type]
+
+
+def _make_context(native: Model, settings: ContextSettings, cache_types: list[str]) -> Context:
+    """With the first type of cache that this model can have: blocks of 32 values do not fit every head. Raises what the
+    last one raised."""
+    for cache_type in cache_types[:-1]:
+        try:
+            return Context(native, settings._replace(cache_type=cache_type))
+        except ModelLoadFailed:
+            continue
+    return Context(native, settings._replace(cache_type=cache_types[-1]))
+
+
+def _needs(context: Context, options: EngineOptions, *, device: str) -> exactness.Needs:
+    """Raises `ModelLoadFailed` where `exact` is asked and cannot be had."""
+    if device == "gpu" or not context.can_trim or context.n_batch < exactness.N_PROBE + 2 * exactness.BLOCK:
+        needs: exactness.Needs = "unmeasured"
+    elif context.cache_type not in exactness.ONE_PATH:
+        needs = "impossible"
+    else:
+        needs = exactness.find_needs(_Probe(context))
+    if options.exact and needs in ("unmeasured", "impossible"):
+        raise ModelLoadFailed(
+            f"This model cannot be served with 'exact': {exactness.note(needs, context.cache_type, always=True)}.",
+            hint="Leave 'exact' out, or choose another quantisation, or the cache type q8_0 or bf16.",
+        )
+    return needs
+
+
+class _Probe:
+    """`exactness.Read` over an empty context, which it leaves empty."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._tokens = np.arange(exactness.N_PROBE, dtype=np.int32) * 7 % context.n_vocab
+        self._batch = Batch(exactness.N_PROBE + 2 * exactness.BLOCK)
+
+    def __call__(self, chunks: Sequence[int], filled: bool) -> npt.NDArray[np.float32]:
+        context, batch, start = self._context, self._batch, 0
+        for n in chunks:
+            batch.clear()
+            last = start + n == len(self._tokens)
+            batch.add(0, self._tokens[start : start + n], start, rows=[n - 1] if last else [])
+            if filled:
+                context.fill(batch, *exactness.filler(n, int(last)))
+            context.decode(batch)
+            context.remove(context.companion)
+            start += n
+        logits = context.logits(chunks[-1] - 1).copy()
+        context.clear()
+        return logits
+
+
 def _n_parallel(options: EngineOptions) -> int:
-    return min(options.n_parallel or DEFAULT_N_PARALLEL, MAX_SEQUENCES - 1)
+    return min(options.n_parallel or DEFAULT_N_PARALLEL, MAX_SEQUENCES)
 
 
 def _warm_up(context: Context) -> None:
@@ -105,8 +182,10 @@ def _warm_up(context: Context) -> None:
     context.clear()
 
 
-def _facts(model: Model, context: Context, options: EngineOptions, *, device: str) -> ModelFacts:
-    notes = []
+def _facts(
+    model: Model, context: Context, options: EngineOptions, needs: exactness.Needs, *, device: str
+) -> ModelFacts:
+    notes = [exactness.note(needs, context.cache_type, always=options.exact)]
     if options.safe_mode:
         notes.append("safe mode: weights are not repacked for this processor (no AMX)")
     if model.chat_template is None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from aiadmin_core.steps import Piece
 
+from .exactness import Filler, filler, most_rows
 from .kv import KvCache, Wait
 from .sequence import Choice, Sequence
 
@@ -28,21 +29,14 @@ FIRST_CHUNK = 32
 OLDEST_SHARE = 0.25
 """Of a step's prompt tokens, what the prompt that waits longest gets, however many shorter ones come by."""
 
-EXACT_STEP = 63
-"""Most tokens of a step that a reproducible sequence takes part in, on the CPU. ggml's attention has three paths: for
-one token (split among threads by cells), for 64 and more (tiled), and for what lies between. They round differently,
-the logits by some tenths. Kept to the middle one (a lone token is given a companion), a sequence gets the same bits
-however its prompt is cut and whatever of it is cached: measured on Q4_1. What is left is the order its cells lie in,
-which they are summed in: other requests that come and go meanwhile may change that."""
-
 
 class Step(NamedTuple):
     """What to decode together, and who cannot go on because the context holds nothing but it."""
 
     pieces: list[Piece[Sequence]]
     full: list[Sequence]
-    needs_companion: bool = False
-    """A lone token of a reproducible sequence: decode another one beside it, see `EXACT_STEP`."""
+    filler: Filler = Filler()
+    """Rows to decode beside them, for reproducible sequences."""
 
 
 def plan_step(sequences: Iterable[Sequence], *, n_batch: int, n_prefill: int) -> list[Piece[Sequence]]:
@@ -94,14 +88,18 @@ class Scheduler:
     its samplers, and is prefilled again later.
     """
 
-    def __init__(self, kv: KvCache, *, n_batch: int, n_parallel: int, exact: bool = False) -> None:
-        """`exact`: keep the steps of reproducible sequences to `EXACT_STEP`."""
+    def __init__(
+        self, kv: KvCache, *, n_batch: int, n_parallel: int, fills_steps: bool = False, always_exact: bool = False
+    ) -> None:
+        """`fills_steps`: fill up the steps that a reproducible sequence takes part in, see `exactness`; every sequence
+        is one with `always_exact`, else those with a seed."""
         self.kv = kv
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self._n_batch = n_batch
         self._n_parallel = n_parallel
-        self._exact = exact
+        self._fills_steps = fills_steps
+        self._always_exact = always_exact
 
     @property
     def has_work(self) -> bool:
@@ -122,17 +120,17 @@ class Scheduler:
         full: list[Sequence] = []
         while self.running:
             n_decoding = sum(sequence.n_missing == 1 for sequence in self.running)
-            exact = self._exact and any(sequence.job.reproducible for sequence in self.running)
-            n_batch = min(self._n_batch, max(EXACT_STEP, n_decoding)) if exact else self._n_batch
+            filled = any(map(self._is_filled, self.running))
+            n_batch = most_rows(self._n_batch) if filled else self._n_batch
             n_prefill = min(
                 prefill_limit(n_batch=n_batch, n_decoding=n_decoding, tokens_per_s=prefill_tokens_per_s),
-                self.kv.n_obtainable - n_decoding,
+                self.kv.n_obtainable - n_decoding - (self._n_batch - n_batch),
             )
             pieces = plan_step(self.running, n_batch=n_batch, n_prefill=n_prefill)
             n_tokens = sum(piece.n for piece in pieces)
-            if pieces and self.kv.make_room(n_tokens):
-                # A context that is full to the last cell has no room for a companion, and the answer ends there.
-                return Step(pieces, full, needs_companion=exact and n_tokens == 1 and self.kv.make_room(2))
+            rows = filler(n_tokens, sum(len(piece.rows) for piece in pieces)) if filled else Filler()
+            if pieces and self.kv.make_room(n_tokens + rows.n):
+                return Step(pieces, full, rows)
             if len(self.running) > 1:
                 self._give_way(max(self.running, key=lambda sequence: sequence.order))
             else:
@@ -151,7 +149,7 @@ class Scheduler:
                 break
             job = sequence.job
             room = min(sequence.n_to_come, ROOM) * n
-            slot = self.kv.admit(sequence.tokens, job.request.cache_salt, room=room)
+            slot = self.kv.admit(sequence.tokens, self._state_key(sequence), room=room)
             if slot is Wait.ROOM:
                 break
             self.waiting.pop(0)
@@ -164,6 +162,13 @@ class Scheduler:
             self.running.append(sequence)
         for sequence in aside:
             self.add(sequence)
+
+    def _state_key(self, sequence: Sequence) -> str:
+        """What has to be the same for a prefix to be shared: the salt, and how the steps were shaped."""
+        return f"{'exact' if self._is_filled(sequence) else ''}:{sequence.job.request.cache_salt}"
+
+    def _is_filled(self, sequence: Sequence) -> bool:
+        return self._fills_steps and (self._always_exact or sequence.job.reproducible)
 
     def _give_way(self, sequence: Sequence) -> None:
         assert sequence.slot is not None
@@ -186,6 +191,7 @@ class Scheduler:
         """The step was decoded. Gives (index of its piece, sequence) for every sequence that now wants a token; a
         prompt shared by several choices has become one sequence each."""
         ready: list[tuple[int, Sequence]] = []
+        self.kv.stepped()
         for index, piece in enumerate(step.pieces):
             sequence = piece.sequence
             assert sequence.slot is not None

@@ -1,5 +1,7 @@
 """Owner of a context's handle: the KV cache and the scratch memory of decoding. Only the engine thread calls it."""
 
+import ctypes
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,11 +14,21 @@ from . import log
 from .batch import Batch
 from .model import Model
 
-MAX_SEQUENCES = 256  # LLAMA_MAX_SEQ of the vendored sources
+OWN_SEQUENCES = 2
+"""Sequence ids that a context keeps for itself."""
+
+MAX_SEQUENCES = 256 - OWN_SEQUENCES  # LLAMA_MAX_SEQ of the vendored sources
+
+CACHE_TYPES = {"f32": 0, "f16": 1, "bf16": 30, "q8_0": 8}  # ggml_type in ggml.h
+"""Types of keys and values: both have the same, since this build of ggml aborts where they differ."""
 
 
 class OutOfCells(Exception):
     """No room in the KV cache for the batch. Nothing was decoded."""
+
+
+class Interrupted(Exception):
+    """`interrupt` stopped the step. Nothing of it is in the cache."""
 
 
 class DecodeFailed(AiAdminError):
@@ -32,6 +44,8 @@ class ContextSettings(NamedTuple):
     n_batch: int
     n_sequences: int
     n_threads: int
+    cache_type: str = "f16"
+    """One of `CACHE_TYPES`."""
 
 
 class Context:
@@ -46,7 +60,8 @@ class Context:
         params.n_ctx = settings.n_ctx
         params.n_batch = settings.n_batch
         params.n_ubatch = min(settings.n_batch, 512)
-        params.n_seq_max = settings.n_sequences + 1
+        params.n_seq_max = settings.n_sequences + OWN_SEQUENCES
+        params.type_k = params.type_v = CACHE_TYPES[settings.cache_type]
         params.n_threads = params.n_threads_batch = settings.n_threads
         params.kv_unified = True  # without it sharing part of a sequence is an assertion that kills the process
         params.no_perf = True
@@ -60,29 +75,49 @@ class Context:
             )
         self.handle: Any = handle
         self._memory: Any = lib.llama_get_memory(handle)
+        self._flag = ctypes.create_string_buffer(2)
+        lib.llama_set_abort_callback(handle, _ask_flag(), ctypes.addressof(self._flag))
         self.n_ctx: int = lib.llama_n_ctx(handle)
         self.n_batch: int = lib.llama_n_batch(handle)
         self.companion = settings.n_sequences
         """A sequence id that holds nothing between steps."""
+        self._holder = settings.n_sequences + 1  # has the cells that nobody is to fill
         self.n_vocab = model.n_vocab
         self.n_threads = settings.n_threads
+        self.cache_type = settings.cache_type
+        self._nothing = np.zeros(64, np.int32)
         self.can_trim = model.can_trim
         self.n_swa = model.n_swa
 
     def decode(self, batch: Batch) -> None:
-        """Compute `batch`. Releases the GIL while it does.
+        """Compute `batch`, to the end also where a device computes by itself. Releases the GIL meanwhile.
 
-        Raises `OutOfCells`, leaving the cache as it was, or `DecodeFailed`, leaving it undefined.
+        Raises `OutOfCells` or `Interrupted`, leaving the cache as it was, or `DecodeFailed`, leaving it undefined.
         """
         status = lib.llama_decode(self.handle, batch.native)
         if status == 0:
+            lib.llama_synchronize(self.handle)
             return
         if status == 1:
             raise OutOfCells
+        if status == 2:
+            raise Interrupted
         raise DecodeFailed(
             f"llama.cpp failed to decode (status {status}): {log.take_errors() or 'it gave no reason'}.",
             hint="The log of the runner may say more.",
         )
+
+    def interrupt(self, wanted: bool) -> None:
+        """Stop the step that is being decoded, or about to be, within milliseconds, until called with False. Any
+        thread. Where a device computes by itself, the step goes on to its end."""
+        log.silence(wanted)
+        self._flag.raw = b"\1\0" if wanted else b"\0\0"
+
+    def fill(self, batch: Batch, n: int, n_outputs: int) -> None:
+        """Add `n` rows to the end of `batch` that mean nothing, the first `n_outputs` with logits. `remove` the
+        `companion` once they are decoded."""
+        if n:
+            batch.add(self.companion, self._nothing[:n], 0, rows=range(n_outputs))
 
     def logits(self, row: int) -> npt.NDArray[np.float32]:
         """float32[n_vocab], llama.cpp's own memory: valid, and what samplers read, until the next `decode`."""
@@ -101,6 +136,24 @@ class Context:
         """Take positions from `start` on out of `sequence`; False where the model cannot."""
         return bool(lib.llama_memory_seq_rm(self._memory, sequence, start, -1))
 
+    def hold(self, sequence: int, start: int) -> None:
+        """Take positions from `start` on out of `sequence`, and keep their cells from being filled again until the
+        next `compact`."""
+        lib.llama_memory_seq_cp(self._memory, sequence, self._holder, start, -1)
+        lib.llama_memory_seq_rm(self._memory, sequence, start, -1)
+
+    def compact(self) -> None:
+        """Let what is held go, and close all holes. Cells in use keep their order.
+
+        Raises `DecodeFailed`, leaving the cache undefined.
+        """
+        self.remove(self._holder)
+        buffer = np.empty(lib.llama_state_get_size(self.handle), np.uint8)
+        pointer = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        size = lib.llama_state_get_data(self.handle, pointer, len(buffer))
+        if not size or lib.llama_state_set_data(self.handle, pointer, size) != size:
+            raise DecodeFailed(f"llama.cpp cannot rearrange its cache: {log.take_errors() or 'it gave no reason'}.")
+
     def remove(self, sequence: int) -> None:
         lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
@@ -116,3 +169,10 @@ class Context:
         if self.handle:
             lib.llama_free(self.handle)
             self.handle = self._memory = None
+
+
+def _ask_flag() -> Any:
+    """A callback that llama.cpp asks some 500 times a step whether to stop: C's `strlen`, of a text that is empty as
+    long as it is to go on. Native, because one in Python waits for the GIL each time (16 ms became 1,260)."""
+    libc = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
+    return lib.ggml_abort_callback(ctypes.cast(libc.strlen, ctypes.c_void_p).value)

@@ -71,6 +71,9 @@ class MlxStepper:
         self._reports.flush()  # nobody waits for a chunk of somebody else's prompt
         self._prefill()
 
+    def forsake(self, request_id: int | None) -> None:
+        """MLX cannot stop what it computes; a chunk of a prompt is short."""
+
     def rest(self) -> None:
         """Give back what the batch took."""
         self._in_flight = None

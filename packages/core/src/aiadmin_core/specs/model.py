@@ -56,6 +56,10 @@ class EngineOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     n_gpu_layers: int | None = None
     safe_mode: bool = False
     """Avoid every optional fast path that is known to crash on some machines."""
+    kv_cache_type: str | None = None
+    """How keys and values are stored, in the backend's own words (llama.cpp: `f16`, `bf16`, `q8_0`)."""
+    exact: bool = False
+    """The same request gives the same answer, to the last bit and beside any others; refused where it cannot be had."""
     extra: dict[str, Any] = {}
     """Settings only one backend knows."""
 

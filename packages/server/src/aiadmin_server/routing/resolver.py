@@ -221,6 +221,8 @@ def engine_options(aliases: Sequence[Alias], parameters: Mapping[str, Any], sett
         n_batch=own("num_batch", least=1),
         n_threads=own("num_thread", least=1),
         n_gpu_layers=own("num_gpu", least=0),
+        kv_cache_type=settings.kv_cache_type,
+        exact=settings.exact,
     )
 
 

@@ -1,0 +1,57 @@
+"""The owner of a context's handle, with a tiny model."""
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.real_model
+
+
+@pytest.fixture(scope="module")
+def context(tiny_gguf):
+    from aiadmin_llamacpp.native.context import Context, ContextSettings
+    from aiadmin_llamacpp.native.model import Model
+
+    model = Model([str(tiny_gguf)], n_gpu_layers=0, use_extra_bufts=False)
+    context = Context(model, ContextSettings(n_ctx=1024, n_batch=512, n_sequences=8, n_threads=1))
+    yield context
+    context.close()
+    model.close()
+
+
+def batch_of(tokens, *, sequence=0, position=0):
+    from aiadmin_llamacpp.native.batch import Batch
+
+    batch = Batch(512)
+    batch.add(sequence, np.array(tokens, np.int32), position, rows=[len(tokens) - 1])
+    return batch
+
+
+def test_a_step_is_over_when_its_results_are_there(context, monkeypatch):
+    """A device computes by itself after `llama_decode` has returned: who times a step would time nothing."""
+    from aiadmin_llamacpp.native import context as module
+
+    waited = []
+    synchronize = module.lib.llama_synchronize
+    monkeypatch.setattr(module.lib, "llama_synchronize", lambda handle: (waited.append(handle), synchronize(handle)))
+    context.clear()
+
+    context.decode(batch_of([1, 2, 3]))
+
+    assert waited == [context.handle]
+
+
+def test_an_interrupted_step_leaves_nothing_behind(context):
+    from aiadmin_llamacpp.native.context import Interrupted
+
+    context.clear()
+    context.decode(batch_of([1, 2, 3]))
+    expected = context.logits(2).copy()
+    context.clear()
+
+    context.interrupt(True)
+    with pytest.raises(Interrupted):
+        context.decode(batch_of(range(5, 300)))
+    context.interrupt(False)
+    context.decode(batch_of([1, 2, 3]))
+
+    assert np.array_equal(context.logits(2), expected)
