@@ -6,7 +6,6 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -16,7 +15,6 @@ from aiadmin_core.backend import ModelInfo
 from aiadmin_core.errors import InvalidName, ModelExists, ModelNotFound, PullFailed, StoreError
 from aiadmin_core.sources import FetchedFile, FetchedModel, Progress
 from aiadmin_server.store.aliases import Alias, Aliases
-from aiadmin_server.store.disk import hash_file
 from aiadmin_server.store.manifest import digest_of
 from aiadmin_server.store.store import ModelStore
 
@@ -176,11 +174,11 @@ def test_a_model_from_elsewhere_is_replaced_only_when_told_to(store: ModelStore,
     assert store.find("m").weights_digest == digest_of(b"2")
 
 
-def test_a_users_file_is_linked_not_moved_and_can_be_deleted_afterwards(store: ModelStore, fetched: Fetch):
+def test_a_users_file_is_copied_not_moved_and_can_be_deleted_afterwards(store: ModelStore, fetched: Fetch):
     delivered = fetched(b"1")
     source = delivered.files[0].path
     model = store.add("m", delivered)
-    assert source.samefile(model.files[0].path)
+    assert not source.samefile(model.files[0].path)
     source.unlink()
     assert store.intact(model)
 
@@ -272,7 +270,6 @@ def test_replacing_a_model_in_place_by_one_in_the_store_leaves_one(store: ModelS
 def test_a_blob_that_was_cut_off_is_a_problem_and_is_repaired_by_adding_it_again(store: ModelStore, fetched: Fetch):
     model = store.add("m", fetched(b"12345"))
     blob = Path(model.files[0].path)
-    blob.unlink()  # not truncated: it shares its bytes with the user's file
     blob.write_bytes(b"123")
     assert [problem.message for problem in store.problems()] == [
         f"its blob {digest_of(b'12345')[:19]} has 3 bytes instead of 5"
@@ -397,26 +394,6 @@ def test_a_file_where_the_folder_should_be_is_a_store_error(root: Path, fetched:
     assert store.models() == []
     with pytest.raises(StoreError):
         store.add("m", fetched(b"1"))
-
-
-def test_a_file_that_was_touched_is_read_once_for_all_who_ask(store: ModelStore, fetched: Fetch, monkeypatch):
-    """Also where nothing can be written down: in a store of somebody else's, a request must not cost a second a GB."""
-    model = store.add("m", fetched(in_place=True))
-    os.utime(model.files[0].path, (1, 1))
-    read: list[Path] = []
-
-    def counted(path: Path) -> str:
-        read.append(path)
-        return hash_file(path)
-
-    def refused(name: object, record: object) -> None:
-        raise PermissionError("read-only")
-
-    monkeypatch.setattr("aiadmin_server.store.store.hash_file", counted)
-    monkeypatch.setattr(store._records, "put", refused)
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: store.spec(model), range(8)))
-    assert len(read) == 1
 
 
 def test_what_is_not_here_is_no_source_of_a_copy(store: ModelStore):

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiadmin_core.backend import Backend, Health
 from aiadmin_core.hookspecs import hookimpl
@@ -23,6 +24,9 @@ from .runners import machine
 from .runners.log import LOGS
 from .runners.machine import Crash
 from .settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from .store.store import Problem, StoredModel
 
 COMPILERS = ("c++", "g++", "clang++", "cl")
 OLDEST_NODE = 18
@@ -202,6 +206,40 @@ def store_finding(root: Path, *, n_models: int, writable: bool, problems: Sequen
 def _examined(plugins: Plugins) -> list[Plugin]:
     plugins.examine()
     return plugins.installed
+
+
+def verify_check() -> DoctorCheck:
+    """`aiadmin doctor --verify`: every byte of every model. Too slow to be done unasked."""
+    return DoctorCheck(name="files", run=lambda: _verify(load_settings()))
+
+
+def verified_finding(n_models: int, damage: "Sequence[Problem]") -> Finding:
+    """Which models are not what was pulled, and what repairs each."""
+    if not damage:
+        checked = "the 1 model has" if n_models == 1 else f"all {n_models} models have"
+        return Finding(status="ok", summary=f"{checked} the files that were pulled")
+    summary = "; ".join(f"{problem.path}: {problem.message}" for problem in damage)
+    hints = dict.fromkeys(problem.hint for problem in damage)
+    return Finding(status="problem", summary=summary, hint="; ".join(hints))
+
+
+def _verify(settings: Settings) -> Finding:
+    from .catalogue import catalogue
+    from .cli._progress import shown_progress
+    from .plugins import load_server_plugins
+    from .store.store import ModelStore, repair_command
+
+    entries = catalogue(load_server_plugins())
+
+    def repair(model: "StoredModel") -> str:
+        digests = {file.digest for file in model.files}
+        entry = next((entry for entry in entries if entry.digest in digests), None)
+        return repair_command(model, entry.name if entry else model.origin)
+
+    store = ModelStore(settings.models)
+    with shown_progress() as report:
+        damage = store.verify(report, repair=repair)
+    return verified_finding(len(store.models()), damage)
 
 
 def _crashes(settings: Settings, backends: Mapping[str, Backend]) -> list[Crash]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace as replace_fields
 
-from aiadmin_core.errors import BadRequest, ModelNotFound, PullFailed
+from aiadmin_core.errors import BadRequest, ModelNotFound, PullFailed, StoreError
 from aiadmin_core.plugins import Plugins
-from aiadmin_core.sources import CatalogueEntry, Progress, Source, TellsOrigin
+from aiadmin_core.sources import CatalogueEntry, FetchedModel, Progress, Source, TellsOrigin
 
 from .catalogue import catalogue, find_entry
 from .sources.inspecting import inspect
@@ -60,14 +60,14 @@ def pull(
     order = plan(reference, catalogue(plugins), installed_sources(plugins))
     entry = order.entry
     name = name or (entry.name if entry else None)
-    here = _already_here(order, name, store, replace=replace)
+    here = _already_here(order, name, store, progress, replace=replace)
     if here is None:
 
         def waiting() -> None:
             progress(Progress(status="waiting for another pull of the same model"))
 
         with store.pull_lock(order.key, waiting=waiting):
-            here = _already_here(order, name, store, replace=replace)
+            here = _already_here(order, name, store, progress, replace=replace)
             if here is None:
                 return _fetch(order, name, store, plugins, progress, replace=replace)
     progress(Progress(status="already here and complete"))
@@ -105,8 +105,11 @@ def plan(reference: str, entries: Sequence[CatalogueEntry], sources: Sequence[So
     return Order(source=source, reference=rest, origin=origin, entry=entry)
 
 
-def _already_here(order: Order, name: str | None, store: ModelStore, *, replace: bool) -> StoredModel | None:
-    """The model, where a pull would only fetch the same again. Raises `ModelExists` where it must not be replaced."""
+def _already_here(
+    order: Order, name: str | None, store: ModelStore, progress: Callable[[Progress], None], *, replace: bool
+) -> StoredModel | None:
+    """The model, where a pull would only fetch the same again: its files are what they should be (with `replace`, every
+    byte of them). Raises `ModelExists` where it must not be replaced."""
     existing = store.find(name) if name else None
     if existing is None:
         return None
@@ -115,7 +118,7 @@ def _already_here(order: Order, name: str | None, store: ModelStore, *, replace:
     if order.entry is None or existing.origin not in (order.origin, order.key):
         return None  # only the catalogue says beforehand what would come
     same = order.entry.digest in (file.digest for file in existing.files)
-    return existing if same and store.intact(existing) else None
+    return existing if same and store.intact(existing, thorough=replace, progress=progress) else None
 
 
 def _fetch(
@@ -130,9 +133,10 @@ def _fetch(
     """Fetch, look at what came, store it. Holding the pull's lock."""
     workdir = store.workdir(order.key)
     entry = order.entry
-    sweep(workdir.parent, older_than_s=ABANDONED_AFTER_S)
     with disk_errors("fetching the model", workdir):
         workdir.mkdir(parents=True, exist_ok=True)
+        workdir.touch()  # going on with an old pull makes it a new one: nobody may take it for abandoned meanwhile
+        sweep(workdir.parent, older_than_s=ABANDONED_AFTER_S)
         if entry is not None:
             need_room(workdir, entry.size + entry.download_size - _size(workdir))
         fetched = order.source.fetch(
@@ -141,6 +145,7 @@ def _fetch(
             progress=_with_total(progress, entry.download_size if entry else 0),
             expected_digest=entry.digest if entry else "",
         )
+        _need_room_for_copies(fetched, workdir)
         fetched = replace_fields(
             fetched,
             origin=fetched.origin or order.key,
@@ -162,6 +167,15 @@ def _fetch(
     shutil.rmtree(workdir, ignore_errors=True)
     progress(Progress(status="success"))
     return model
+
+
+def _need_room_for_copies(fetched: FetchedModel, workdir: Path) -> None:
+    """Raise `StoreError` where the user's files are too large to be copied into the store."""
+    copied = [file.path for file in fetched.files if not file.keep_in_place and workdir not in file.path.parents]
+    try:
+        need_room(workdir, sum(path.stat().st_size for path in copied if path.is_file()))
+    except StoreError as error:
+        raise StoreError(error.message, hint="Free some space, or leave the file where it is: `--in-place`.") from None
 
 
 def _with_total(progress: Callable[[Progress], None], total: int) -> Callable[[Progress], None]:

@@ -15,13 +15,15 @@ COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
 @verb
+@click.option("--verify", is_flag=True, help="Also read every file of every model, a second a gigabyte.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
+def command(ctx: click.Context, verify: bool, as_json: bool) -> None:
     """Check this machine and say what to do.
 
     Exits with 1 if there is a problem; a warning is none.
     """
+    from ..doctor import verify_check
     from ._output import print_json
     from ._plugins import installed_plugins, quietly
 
@@ -29,6 +31,8 @@ def command(ctx: click.Context, as_json: bool) -> None:
     with quietly():  # what is wrong with plugins is found below
         checks: list[DoctorCheck] = plugins.collect("aiadmin_doctor_checks")
         checks += [missing_checks(plugin.name, plugin.faults) for plugin in plugins.broken if not plugin.error]
+    if verify:
+        checks.append(verify_check())
     findings: list[Finding] = []
     for check in checks:
         findings.append(run_check(check))

@@ -66,7 +66,8 @@ class Resolver:
         for a model whose files are not what they should be.
         """
         search, found = self._find(name)
-        spec = self.store.spec(found) if isinstance(found, StoredModel) else found
+        spec = self.store.unchecked_spec(found) if isinstance(found, StoredModel) else found
+        doubts = self.store.doubts(spec) if isinstance(found, StoredModel) else ()
         for alias in reversed(search.aliases):
             spec = replace(spec, parameters=spec.parameters | alias.parameters)
         keep_alive = next((alias.keep_alive for alias in search.aliases if alias.keep_alive is not None), None)
@@ -77,6 +78,7 @@ class Resolver:
             backend=search.backend,
             options=engine_options(search.aliases, spec.parameters, self.settings),
             keep_alive_s=None if keep_alive is None else parse_duration(keep_alive),
+            doubts=doubts,
         )
 
     def explain(self, name: str) -> Explanation:

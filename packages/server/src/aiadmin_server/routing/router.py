@@ -74,6 +74,7 @@ class Router:
         Raises what `resolve` raises, `NoBackend`, `Overloaded`, and what loading the model raises.
         """
         target = await asyncio.to_thread(self._resolve, name)
+        await target.checked()
         entry, replica = await self._acquire(target, keep_alive_s)
         try:
             yield Lease(

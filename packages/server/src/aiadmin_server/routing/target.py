@@ -1,8 +1,12 @@
 """What a name was resolved to: made by the resolver, served by the router."""
 
+import asyncio
+
 from msgspec import Struct
 
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
+
+from ..store.checking import Doubt
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -18,3 +22,11 @@ class Target(Struct, frozen=True, kw_only=True):
     options: EngineOptions = EngineOptions()
     keep_alive_s: float | None = None
     """How long it stays loaded when idle; None leaves that to the request and the settings."""
+    doubts: tuple[Doubt, ...] = ()
+    """Files that were touched and are being hashed: to be waited for before the model is used."""
+
+    async def checked(self) -> None:
+        """Wait until every doubt is settled; holds no thread meanwhile. Raises `StoreError` where a file is not what it
+        should be."""
+        for doubt in self.doubts:
+            doubt.judge(await asyncio.shield(asyncio.wrap_future(doubt.digest)))

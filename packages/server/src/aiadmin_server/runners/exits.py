@@ -60,7 +60,7 @@ def after_exit(status: int, *, loading: bool, safe_mode: bool, windows: bool = s
     elif not loading:
         hint = SEND_AGAIN
     elif crashed:
-        hint = "It crashes in safe mode too: run `aiadmin doctor`, and pull the model again if its file may be damaged."
+        hint = "It crashes in safe mode too: `aiadmin doctor --verify` checks the backend, and the model's files."
     else:
         hint = "`aiadmin doctor` checks the backend."
     return Next("fail" if loading else "start on demand", hint)

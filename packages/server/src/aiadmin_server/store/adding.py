@@ -1,6 +1,7 @@
 """How a fetched model becomes files by digest and a manifest. Used by `ModelStore.add`, outside its lock where it takes
 time (hashing, copying), inside where it is only values."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,8 @@ class Staged:
     """It stays where it is."""
     temporary: bool
     """`path` is a scratch file of ours."""
-    mtime_ns: int
+    status: os.stat_result
+    """Of `path`, from before it was hashed."""
 
     def discard(self) -> None:
         """Clean up; after the file was moved to its place there is nothing left to do."""
@@ -61,12 +63,14 @@ def stage(
     fetched: FetchedModel,
     *,
     scratch: Path,
-    own: Path,
-    owner: int,
+    fetched_into: Path,
+    root: Path,
     expected: str,
     progress: Callable[[Progress], None],
 ) -> list[Staged]:
-    """Hash every file, and bring those that are neither in `own` nor to stay in place into `scratch`.
+    """Hash every file. What a source fetched into `fetched_into` may be moved on; of what lies elsewhere a copy is
+    brought into `scratch`, unless it is to stay in place. (A file inside the store, `root`, is copied in any case: the
+    model it belongs to may be removed.)
 
     `expected` is the digest of the first model file, "" where unknown. Raises `PullFailed`, `OSError`.
     """
@@ -76,7 +80,7 @@ def stage(
     staged: list[Staged] = []
     try:
         for file in fetched.files:
-            staged.append(_stage(file, scratch, own, owner, progress))
+            staged.append(_stage(file, scratch, fetched_into, root, progress))
             promised = (file.digest, expected if file is first else "")
             _verify(staged[-1], [digest for digest in promised if digest])
     except BaseException:
@@ -117,34 +121,44 @@ def refuse_replacing(existing: StoredModel, origin: str) -> None:
         came = f"came from {existing.origin}" if existing.origin else "was put there by another program"
         raise ModelExists(
             f"There is a model '{existing.name}' already; it {came}, and this is {origin or 'another one'}.",
-            hint="Choose another name with `--name`, or replace it with `--replace`.",
+            hint="Choose another name with `--as`, or replace it with `--replace`.",
         )
 
 
-def _stage(file: FetchedFile, scratch: Path, own: Path, owner: int, progress: Callable[[Progress], None]) -> Staged:
+def _stage(
+    file: FetchedFile, scratch: Path, fetched_into: Path, root: Path, progress: Callable[[Progress], None]
+) -> Staged:
     def report(completed: int, total: int) -> None:
         progress(Progress(status="verifying sha256 digest", completed=completed, total=total))
 
     path = file.path.resolve()
     if not path.is_file():
         raise PullFailed(f"'{file.path}' is no file.", hint="Check the path.")
-    temporary = not file.keep_in_place and not path.is_relative_to(own.resolve())
+    external = file.keep_in_place and not path.is_relative_to(root.resolve())
+    temporary = not external and not path.is_relative_to(fetched_into.resolve())
     before = path.stat()
     if temporary:
-        staged, digest = bring(path, scratch, owner=owner, report=report)
+        staged, digest = bring(path, scratch, report=report)
+        status = staged.stat()
     else:
-        if not file.keep_in_place:
+        if not external:
             sync_file(path)
-        staged, digest = path, hash_file(path, report)
+        staged, status = path, before
+        digest = hash_file(path, report)
+    after = path.stat()
+    if (after.st_mtime_ns, after.st_size) != (before.st_mtime_ns, before.st_size):
+        if temporary:
+            staged.unlink()
+        raise PullFailed(f"'{path}' was written while it was read.", hint="Pull it again when it is complete.")
     return Staged(
         path=staged,
         role=file.role,
         name=file.name or file.path.name,
         digest=digest,
-        size=staged.stat().st_size,
-        external=file.keep_in_place,
+        size=status.st_size,
+        external=external,
         temporary=temporary,
-        mtime_ns=before.st_mtime_ns,
+        status=status,
     )
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from aiadmin_core.errors import StoreError
 
 CHUNK_BYTES = 1 << 20
+FICLONE = 0x40049409
+"""`_IOW(0x94, 9, int)` of linux/fs.h."""
 Report = Callable[[int, int], None]
 """Called with (bytes done, bytes in all), once a chunk."""
 
@@ -66,9 +68,9 @@ def need_room(path: Path, n_bytes: int) -> None:
 
 def write_file(path: Path, data: bytes, *, scratch: Path) -> None:
     """Put `data` at `path`, whole or not at all. `scratch` is a folder of ours on the same file system."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(scratch)
+    make_folder(path.parent)
+    make_folder(scratch)
+    temporary = temporary_path(scratch)
     try:
         with temporary.open("xb") as file:  # the umask decides who may read it: the folder may have another owner
             file.write(data)
@@ -94,26 +96,50 @@ def move(source: Path, destination: Path) -> None:
         finally:
             partial.unlink(missing_ok=True)
         source.unlink()
-    _sync_folder(destination.parent)
+    sync_folder(destination.parent)
 
 
-def bring(source: Path, scratch: Path, *, owner: int, report: Report = ignore) -> tuple[Path, str]:
-    """A private second name for the user's file `source` in `scratch`, and its digest.
+def bring(source: Path, scratch: Path, *, report: Report = ignore) -> tuple[Path, str]:
+    """A copy of the user's file `source` in `scratch`, synced, and its digest.
 
-    A hard link where that is possible and the store's owner (`owner`, a uid) can read it, else a copy.
+    Never a hard link: whoever edits the file in place would edit the copy with it. Where the file system shares blocks
+    between files (btrfs, XFS, bcachefs), the copy takes no room and no time.
     """
-    scratch.mkdir(parents=True, exist_ok=True)
-    real = source.resolve(strict=True)  # os.link would link the link
-    temporary = _temporary(scratch)
+    make_folder(scratch)
+    temporary = temporary_path(scratch)
     try:
-        if real.stat().st_uid == owner:
-            with contextlib.suppress(OSError):
-                os.link(real, temporary)
-                return temporary, hash_file(temporary, report)
-        return temporary, copy_hashing(real, temporary, report)
+        if clone(source, temporary):
+            sync_file(temporary)
+            return temporary, hash_file(temporary, report)
+        return temporary, copy_hashing(source, temporary, report)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def clone(source: Path, destination: Path) -> bool:
+    """Make `destination` a file that shares `source`'s blocks until one of them is written; False where that cannot be
+    done (and nothing is left of it). Linux: `ioctl_ficlone(2)`."""
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    with source.open("rb") as reader:
+        try:
+            with destination.open("xb") as writer:
+                fcntl.ioctl(writer.fileno(), FICLONE, reader.fileno())
+        except OSError:
+            destination.unlink(missing_ok=True)
+            return False
+    return True
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, each of them durable: a synced file is lost with a folder that is not."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_folder(folder.parent)
 
 
 def sync_file(path: Path) -> None:
@@ -124,26 +150,27 @@ def sync_file(path: Path) -> None:
 
 def hash_file(path: Path, report: Report = ignore) -> str:
     """`sha256:<hex>` of a file."""
-    digest, done, total = hashlib.sha256(), 0, path.stat().st_size
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-            done += len(chunk)
-            report(done, total)
-    return "sha256:" + digest.hexdigest()
+    return _read_hashing(path, lambda _: None, report)
 
 
 def copy_hashing(source: Path, destination: Path, report: Report = ignore) -> str:
     """Copy a file, synced, and give the digest of what was copied."""
-    digest, done, total = hashlib.sha256(), 0, source.stat().st_size
-    with source.open("rb") as reader, destination.open("wb") as writer:
-        while chunk := reader.read(CHUNK_BYTES):
-            digest.update(chunk)
-            writer.write(chunk)
-            done += len(chunk)
-            report(done, total)
+    with destination.open("wb") as writer:
+        digest = _read_hashing(source, writer.write, report)
         writer.flush()
         os.fsync(writer.fileno())
+    return digest
+
+
+def _read_hashing(path: Path, take: Callable[[bytes], object], report: Report) -> str:
+    """Read as much as the file has now: one that grows while it is read would never end."""
+    digest, done, total = hashlib.sha256(), 0, path.stat().st_size
+    with path.open("rb") as file:
+        while chunk := file.read(min(CHUNK_BYTES, total - done)):
+            digest.update(chunk)
+            take(chunk)
+            done += len(chunk)
+            report(done, total)
     return "sha256:" + digest.hexdigest()
 
 
@@ -168,11 +195,12 @@ def remove_empty_parents(path: Path, *, below: Path) -> None:
             return
 
 
-def _temporary(scratch: Path) -> Path:
+def temporary_path(scratch: Path) -> Path:
+    """A name in `scratch` that nobody else has."""
     return scratch / f"{os.getpid()}-{os.urandom(6).hex()}"
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename durable. Windows has no such call; some file systems refuse it, and lose only the last rename."""
     if sys.platform != "win32":
         with contextlib.suppress(OSError):

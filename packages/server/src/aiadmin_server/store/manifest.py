@@ -63,9 +63,14 @@ class Manifest(Struct, frozen=True, kw_only=True, rename="camel"):
         return next((layer for layer in self.layers if layer.media_type == LAYER_TYPE + kind), None)
 
     @property
+    def all_layers(self) -> tuple[Layer, ...]:
+        """Its config, where it has one, and its layers."""
+        return (*([self.config] if self.config.digest else []), *self.layers)
+
+    @property
     def digests(self) -> frozenset[str]:
         """Of every blob this manifest needs."""
-        return frozenset(layer.digest for layer in (self.config, *self.layers) if layer.digest and not layer.path)
+        return frozenset(layer.digest for layer in self.all_layers if not layer.path)
 
 
 class Config(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -82,8 +82,8 @@ def read_model(
 def faults(tree: Tree, manifest: Manifest) -> list[str]:
     """What is wrong with the blobs of a manifest, one sentence each."""
     found = []
-    for layer in (manifest.config, *manifest.layers):
-        if not layer.digest or layer.path:
+    for layer in manifest.all_layers:
+        if layer.path:
             continue
         path = tree.blob_path(layer.digest)
         try:
@@ -112,7 +112,7 @@ def _file(tree: Tree, layer: Layer) -> ModelFile | None:
     role = layer.role
     if role is None:
         return None
-    path = layer.path or str(tree.blob_path(layer.digest).absolute())
+    path = str(tree.layer_path(layer))
     return ModelFile(role=role, path=path, name=layer.name, size=layer.size, digest=layer.digest)
 
 

@@ -25,7 +25,8 @@ class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
     template: str | None = None
     """A Jinja chat template that replaces the one in the files. (The layout's template layer is another language.)"""
     mtimes: dict[str, int] = {}
-    """Of files outside the store: path -> modification time (ns) at which its digest was last found right."""
+    """Written by earlier versions, which had no `Stamps`, of files outside the store: path -> modification time (ns) at
+    which its digest was last found right."""
 
 
 _decoder = msgspec.json.Decoder(Record)

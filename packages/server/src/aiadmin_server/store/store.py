@@ -6,6 +6,7 @@
       manifests/  blobs/                          models that other programs of this layout could not read
       records/                                    where each model came from, what its header said
       written/                                    a mark for each blob above that we wrote: only those are ever pruned
+      verified/                                   digests that were computed, and what the file looked like then
       aliases.json  pulls/  scratch/  locks/
 
 Used by the server, the command line and `pull`, in several processes at once: whatever changes holds one lock, readers
@@ -14,7 +15,7 @@ need none. Everything raises `StoreError` for what the disk does not allow.
 
 import contextlib
 import os
-import threading
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,12 +29,14 @@ from aiadmin_core.specs.model import ModelFile, ModelSpec
 
 from .adding import Staged, compose, refuse_replacing, stage
 from .aliases import Aliases
-from .disk import disk_errors, hash_file, move, remove_empty_parents, sweep, write_file
+from .checking import Checks, Doubt
+from .disk import disk_errors, ignore, make_folder, move, remove_empty_parents, sweep, write_file
 from .locking import locked
 from .manifest import digest_of, encode, stored_info
 from .model import StoredModel, faults, read_model
 from .names import ModelName, parse_name
 from .records import Record, Records
+from .stamps import Stamps
 from .tree import Tree
 
 STALE_AFTER_S = 24 * 3600.0
@@ -45,6 +48,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
     path: str
     message: str
+    hint: str = ""
 
 
 class ModelStore:
@@ -59,11 +63,10 @@ class ModelStore:
         """Where `Aliases` of this store are kept."""
         self._records = Records(own / "records", self.scratch)
         self._written = own / "written"
+        self._pulls = own / "pulls"
         self._locks = own / "locks"
-        self._hashing = threading.Lock()
-        """Requests at once for a file that was touched read it once."""
-        self._hashed: dict[tuple[str, int], str] = {}
-        """Digests by path and modification time, for stores where the record cannot be written."""
+        self._stamps = Stamps(own / "verified", root=self.root, scratch=self.scratch)
+        self._checks = Checks(self._stamps)
 
     # Reading.
 
@@ -93,10 +96,26 @@ class ModelStore:
         return self._find(parse_name(name))
 
     def spec(self, model: StoredModel) -> ModelSpec:
-        """`model` as a backend opens it, its files checked: they exist and have their size, and one that lies outside
-        the store and was touched since still has its digest (which takes a second a gigabyte)."""
-        for file in model.files:
-            self._check(model, file)
+        """`model` as a backend opens it, its files checked; waits while one of them is hashed (a second a gigabyte).
+
+        Raises `StoreError` for a file that is not what it should be.
+        """
+        spec = self.unchecked_spec(model)
+        for doubt in self.doubts(spec):
+            doubt.judge(doubt.digest.result())
+        return spec
+
+    def doubts(self, spec: ModelSpec) -> tuple[Doubt, ...]:
+        """The files of `spec` that were touched since they were last hashed. Each is being hashed from now on, which
+        nobody waits for here. (A blob that was never hashed here, because another program put it there, is believed.)
+
+        Raises `StoreError` for a file that is missing, has another size, or is known to hold something else.
+        """
+        found = (self._doubt(spec, file) for file in spec.files)
+        return tuple(doubt for doubt in found if doubt is not None)
+
+    def unchecked_spec(self, model: StoredModel) -> ModelSpec:
+        """`model` as a backend opens it, its files not looked at."""
         return ModelSpec(
             name=model.name,
             digest=model.weights_digest,
@@ -159,15 +178,16 @@ class ModelStore:
     ) -> StoredModel:
         """Make what a source fetched a model: its files verified and named by digest, then its manifest, in one step.
 
-        `expected_digest` is the first model file's. Files inside our own folder are moved, the user's are linked or
-        copied, or stay where they are. A model of that name is replaced if it came from the same origin, or with
+        `expected_digest` is the first model file's. Files that were fetched into our own folder are moved, the user's
+        are copied, or stay where they are. A model of that name is replaced if it came from the same origin, or with
         `replace`. Raises `PullFailed` for a wrong digest, `ModelExists`.
         """
         wanted = parse_name(name)
         with disk_errors("storing the model's files", self.root):
+            make_folder(self.shared.blobs)  # what cannot be written is said before gigabytes are copied
             sweep(self.scratch, older_than_s=STALE_AFTER_S)
             staged = stage(
-                fetched, scratch=self.scratch, own=self.private.root, owner=self._owner(), expected=expected_digest,
+                fetched, scratch=self.scratch, fetched_into=self._pulls, root=self.root, expected=expected_digest,
                 progress=progress,
             )  # fmt: skip
             try:
@@ -178,17 +198,30 @@ class ModelStore:
                 for one in staged:
                     one.discard()
 
-    def intact(self, model: StoredModel) -> bool:
-        """Whether all files of `model` are where and what they should be."""
-        try:
-            self.spec(model)
-        except StoreError:
-            return False
-        return True
+    def intact(
+        self, model: StoredModel, *, thorough: bool = False, progress: Callable[[Progress], None] = lambda _: None
+    ) -> bool:
+        """Whether all files and texts of `model` are what they should be: those that were touched, or never hashed
+        here, are hashed, and all of them where `thorough`. Blocking."""
+        return not self._damage(parse_name(model.name), thorough=thorough, progress=progress)
+
+    def verify(
+        self,
+        progress: Callable[[Progress], None] = lambda _: None,
+        *,
+        repair: Callable[[StoredModel], str] = lambda model: repair_command(model, model.origin),
+    ) -> list[Problem]:
+        """Hash every file of every model, and say which are not what they should be, with what `repair` says of each.
+        Blocking, a second a gigabyte."""
+        found: list[Problem] = []
+        for model in self.models():
+            damage = self._damage(parse_name(model.name), thorough=True, progress=progress)
+            found.extend(Problem(path=model.name, message=message, hint=repair(model)) for message in damage)
+        return found
 
     def workdir(self, reference: str) -> Path:
         """Where a pull of `reference` keeps what it has so far; the same folder each time. Not made here."""
-        return self.private.root / "pulls" / digest_of(reference.encode())[7:23]
+        return self._pulls / digest_of(reference.encode())[7:23]
 
     def pull_lock(self, reference: str, *, waiting: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
         """Held by the one who pulls `reference`; `waiting` is called if that is somebody else."""
@@ -206,15 +239,17 @@ class ModelStore:
         tree = self.shared if composed.shared else self.private
         for one in staged:
             if not one.external:
-                self._place(tree, one)
+                self._place(tree, one, again=replace)
         for digest, data in composed.texts.items():
             self._place_text(tree, digest, data)
         record = Record(
             origin=fetched.origin,
             info=stored_info(info),
             template=fetched.template,
-            mtimes={str(one.path): one.mtime_ns for one in staged if one.external},
         )
+        for one in staged:
+            if one.external:
+                self._stamps.put(one.path, one.status, one.digest)
         self._publish(tree, name, encode(composed.manifest), record)
         added = self._find(name)
         assert added is not None
@@ -233,22 +268,27 @@ class ModelStore:
             remove_empty_parents(former, below=other.manifests)
         self._prune()
 
-    def _place(self, tree: Tree, staged: Staged) -> None:
-        """Give a verified file its name in `tree`, unless the blob is there already."""
+    def _place(self, tree: Tree, staged: Staged, *, again: bool) -> None:
+        """Give a verified file its name in `tree`. A blob that is there already is kept where it is known to be right,
+        unless it is to be written `again`; where nobody knows, the verified file takes its place."""
         path = tree.blob_path(staged.digest)
         try:
-            if path.stat().st_size == staged.size:
+            if self._stamps.digest(path) == staged.digest and not again:
                 return
         except FileNotFoundError:
             self._mark(tree, staged.digest)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         move(staged.path, path)
+        self._stamps.put(path, path.stat(), staged.digest)
 
     def _place_text(self, tree: Tree, digest: str, data: bytes) -> None:
         path = tree.blob_path(digest)
-        if not path.exists():
+        try:
+            if path.read_bytes() == data:
+                return
+        except FileNotFoundError:
             self._mark(tree, digest)
-            write_file(path, data, scratch=self.scratch)
+        write_file(path, data, scratch=self.scratch)
 
     def _mark(self, tree: Tree, digest: str) -> None:
         """Remember, before it is there, that a blob is of our making."""
@@ -260,6 +300,8 @@ class ModelStore:
         """Delete the blobs we wrote that no manifest needs; the bytes that freed. A blob that cannot be deleted (it is
         open, on Windows) is tried again next time. Nothing is deleted while a manifest cannot be read."""
         freed = 0
+        with contextlib.suppress(StoreError):
+            self._stamps.keep_only({path for tree in (self.shared, self.private) for path in tree.files()})
         for tree, ours in ((self.shared, self._written), (self.private, self.private.blobs)):
             try:
                 needed = {tree.blob_path(digest).name for digest in tree.referenced()}
@@ -307,47 +349,70 @@ class ModelStore:
         with locked(self._locks / "store.lock", doing=doing), disk_errors(doing, self.root):
             yield
 
-    def _owner(self) -> int:
-        """Uid of whoever owns the folder: what we write must be readable to them."""
-        self.shared.blobs.mkdir(parents=True, exist_ok=True)
-        return self.shared.blobs.stat().st_uid
-
-    def _check(self, model: StoredModel, file: ModelFile) -> None:
+    def _doubt(self, spec: ModelSpec, file: ModelFile) -> Doubt | None:
         path = Path(file.path)
         external = not path.is_relative_to(self.root)
-        again = f"Run `aiadmin pull` for '{model.name}' again" + (", or put the file back." if external else ".")
-        try:
-            stat = path.stat()
-        except OSError as error:
-            raise StoreError(
-                f"The model '{model.name}' cannot be used: its file '{path}' cannot be read ({error.strerror}).",
-                hint=again,
-            ) from error
-        if stat.st_size != file.size:
-            raise StoreError(
-                f"The model '{model.name}' cannot be used: its file '{path}' has {stat.st_size} bytes instead of "
-                f"{file.size}.",
-                hint=again,
-            )
-        if external:
-            self._check_touched(model, file, stat.st_mtime_ns, again)
+        again = "`aiadmin doctor --verify` checks the store and says how to repair it" + (
+            "; or put the file back." if external else "."
+        )
 
-    def _check_touched(self, model: StoredModel, file: ModelFile, mtime_ns: int, again: str) -> None:
-        name = self._spelled(parse_name(model.name))
-        record = self._records.get(name, model.digest)
-        if record.mtimes.get(file.path) == mtime_ns:
-            return
-        with self._hashing:
-            if self._hashed.get((file.path, mtime_ns)) != file.digest:
-                with disk_errors("reading the model", Path(file.path)):
-                    self._hashed[file.path, mtime_ns] = hash_file(Path(file.path))
-            digest = self._hashed[file.path, mtime_ns]
-        if digest != file.digest:
-            raise StoreError(
-                f"The model '{model.name}' cannot be used: its file '{file.path}' has changed since it was pulled.",
-                hint=again,
-            )
-        if record.manifest:
-            mtimes = record.mtimes | {file.path: mtime_ns}
-            with contextlib.suppress(OSError):  # only saves the next check
-                self._records.put(name, replace_fields(record, mtimes=mtimes))
+        def wrong(what: str) -> StoreError:
+            return StoreError(f"The model '{spec.name}' cannot be used: its file '{path}' {what}.", hint=again)
+
+        try:
+            status = path.stat()
+            known = self._stamps.digest(path)
+        except OSError as error:
+            raise wrong(f"cannot be read ({error.strerror})") from error
+        if status.st_size != file.size:
+            raise wrong(f"has {status.st_size} bytes instead of {file.size}")
+        changed = wrong("has changed since it was pulled")
+        if known == file.digest:
+            return None
+        if known is not None:
+            raise changed
+        if not self._stamps.is_known(path):
+            if not external:
+                return None
+            if self._found_right_by_earlier_version(spec, file, status):
+                self._stamps.put(path, status, file.digest)
+                return None
+        return Doubt(file=file, digest=self._checks.digest_later(path), error=changed)
+
+    def _found_right_by_earlier_version(self, spec: ModelSpec, file: ModelFile, status: os.stat_result) -> bool:
+        model = self.find(spec.name)
+        if model is None:
+            return False
+        record = self._records.get(self._spelled(parse_name(spec.name)), model.digest)
+        return record.mtimes.get(file.path) == status.st_mtime_ns
+
+    def _damage(self, name: ModelName, *, thorough: bool, progress: Callable[[Progress], None]) -> list[str]:
+        """What is wrong with the files and texts of a model, one sentence each."""
+        spelled = self._spelled(name)
+        tree = self._tree_of(spelled)
+        try:
+            manifest, _ = tree.read_manifest(tree.manifest_path(spelled))
+        except (OSError, ValueError) as error:
+            return [f"its manifest cannot be read: {error}"]
+
+        def report(completed: int, total: int) -> None:
+            progress(Progress(status=f"verifying {name.display}", completed=completed, total=total))
+
+        found = []
+        for layer in manifest.all_layers:
+            path = tree.layer_path(layer)
+            try:
+                digest = self._checks.digest(path, thorough=thorough, report=report if layer.role else ignore)
+            except OSError as error:
+                found.append(f"its file '{path}' cannot be read ({error.strerror})")
+            else:
+                if digest != layer.digest:
+                    found.append(f"its file '{path}' is damaged, or was changed")
+        return found
+
+
+def repair_command(model: StoredModel, reference: str) -> str:
+    """What to do about a damaged model that came from `reference`; "" where nobody knows where it came from."""
+    if not reference:
+        return f"Fetch '{model.name}' again with the program that did, or `aiadmin rm {model.name}`."
+    return f"`aiadmin pull {shlex.quote(reference)} --as {model.name} --replace`"

@@ -12,7 +12,7 @@ from pathlib import Path
 from aiadmin_core.errors import InvalidName, StoreError
 
 from .disk import disk_errors
-from .manifest import Manifest, decode_manifest
+from .manifest import Layer, Manifest, decode_manifest
 from .names import ModelName, parse_name
 
 MAX_MANIFEST_BYTES = 4 << 20
@@ -50,6 +50,15 @@ class Tree:
     def blob_path(self, digest: str) -> Path:
         return self.blobs / digest.replace(":", "-")
 
+    def layer_path(self, layer: Layer) -> Path:
+        """Where the bytes of a layer are: in the store, or where the user has them."""
+        return Path(layer.path) if layer.path else self.blob_path(layer.digest).absolute()
+
+    def files(self) -> Iterator[Path]:
+        """Every file that a manifest names. Raises `StoreError` if one cannot be read."""
+        for manifest in self._manifests():
+            yield from map(self.layer_path, manifest.all_layers)
+
     def names(self) -> Iterator[tuple[ModelName, Path]]:
         """Every manifest with its name. Hidden files, and those no name leads to, are passed over."""
         for path in sorted(self.manifests.glob("*/*/*/*")):
@@ -72,14 +81,15 @@ class Tree:
 
     def referenced(self) -> frozenset[str]:
         """Every digest a manifest needs. Raises `StoreError` if one cannot be read: nobody knows what it needs."""
-        found: set[str] = set()
+        return frozenset(digest for manifest in self._manifests() for digest in manifest.digests)
+
+    def _manifests(self) -> Iterator[Manifest]:
         for _, path in self.names():
             try:
                 with disk_errors("reading the manifest", path):
-                    found |= self.read_manifest(path)[0].digests
+                    yield self.read_manifest(path)[0]
             except ValueError as error:
                 raise StoreError(f"The manifest '{path}' cannot be read: {error}.") from error
-        return frozenset(found)
 
 
 def _entries(folder: Path) -> set[str]:
