@@ -19,6 +19,7 @@ from aiadmin_core.testing.conformance import BEHAVIOURS, Behaviour, check
 from aiadmin_core.testing.fake import FakeTokenEngine
 from aiadmin_core.testing.opening import open_for_test
 from aiadmin_openai.remote import RemoteModel, write
+from aiadmin_server.apis import builtin
 from aiadmin_server.app import Server, bind, create_app, uvicorn_config
 from aiadmin_server.settings import Settings
 
@@ -60,7 +61,8 @@ class ScriptedPlugin:
 async def upstream(state: Path) -> AsyncIterator[str]:
     """The base URL of an aiadmin that serves the scripted model."""
     settings = Settings(port=0, models=state / "models", state=state)
-    app = create_app(settings, plugins=load_plugins(builtin=[("scripted", ScriptedPlugin())], only=[]))
+    plugins = load_plugins(builtin=[("apis", builtin), ("scripted", ScriptedPlugin())], only=[])
+    app = create_app(settings, plugins=plugins)
     listener = bind(settings)
     ready = asyncio.Event()
     server = Server(uvicorn_config(app, settings), lambda host, port: ready.set())

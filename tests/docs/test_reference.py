@@ -9,7 +9,9 @@ import pytest
 
 from aiadmin_core import hookspecs
 from aiadmin_core.plugins import load_plugins
-from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest, CompletionRequest
+from aiadmin_server.apis import builtin as builtin_apis
+from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest
+from aiadmin_server.apis.openai.completions.wire import CompletionRequest
 from aiadmin_server.app import create_app
 from aiadmin_server.settings import FIELDS, Settings, load_settings
 
@@ -84,7 +86,9 @@ def test_the_example_of_a_dialect_reads_calls_however_they_are_cut() -> None:
 async def test_the_example_of_keys_leaves_nothing_open_but_what_it_names(tmp_path: Path) -> None:
     plugin = ModuleType("example")
     exec(compile(hook_examples()["aiadmin_authenticate"], "example", "exec"), vars(plugin))
-    app = create_app(Settings(state=tmp_path), plugins=load_plugins(builtin=[("keys", plugin)], only=[]))
+    app = create_app(
+        Settings(state=tmp_path), plugins=load_plugins(builtin=[("apis", builtin_apis), ("keys", plugin)], only=[])
+    )
     paths = {re.sub(r"\{.+?\}", "x", route.path) for route in app.routes}
     assert {"/api/ps", "/api/stop", "/metrics", "/v1/models"} <= paths
 

@@ -19,8 +19,8 @@ from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.events import Event, Finished, Started, TextDelta, Usage
 from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
 from aiadmin_core.specs.request import GenerateRequest
-from aiadmin_server.app import Server, bind, create_app, uvicorn_config
-from aiadmin_server.http.protocol import Bounds
+from aiadmin_server.apis import builtin as builtin_apis
+from aiadmin_server.app import LIMITS, Limits, Server, bind, create_app, uvicorn_config
 from aiadmin_server.settings import Settings
 
 ABLE = Capabilities(
@@ -179,7 +179,7 @@ Serve = Callable[..., contextlib.AbstractAsyncContextManager[Served]]
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Serve:
-    """`async with serve(script=..., capabilities=..., plugins=[(name, object)], settings=...) as server`."""
+    """`async with serve(script=..., capabilities=..., plugins=[(name, object)], limits=..., **settings) as server`."""
 
     @contextlib.asynccontextmanager
     async def serving(
@@ -187,16 +187,18 @@ def serve(tmp_path: Path) -> Serve:
         script: Script = three_words,
         capabilities: Capabilities = ABLE,
         plugins: list[tuple[str, Any]] | None = None,
-        bounds: Bounds = Bounds(),
+        limits: Limits = LIMITS,
         **settings: Any,
     ) -> AsyncIterator[Served]:
         engine = FakeEngine(script=script, capabilities=capabilities)
         router = FakeRouter(engine)
         chosen = Settings(**{"port": 0, "models": tmp_path / "models", "state": tmp_path} | settings)
-        app = create_app(chosen, plugins=only(plugins or []), router=router)
+        app = create_app(chosen, plugins=only(plugins or []), router=router, limits=limits)
         listener = bind(chosen)
         ready = asyncio.Event()
-        server = Server(uvicorn_config(app, chosen, bounds), lambda host, port: ready.set())
+        server = Server(
+            uvicorn_config(app, chosen, limits), lambda host, port: ready.set(), shutdown_s=limits.shutdown_s
+        )
         running = asyncio.create_task(server.serve(sockets=[listener]))
         waiting = asyncio.create_task(ready.wait())
         await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -219,5 +221,5 @@ def serve(tmp_path: Path) -> Serve:
 
 
 def only(builtin: list[tuple[str, Any]]) -> Plugins:
-    """These plugins and no installed ones."""
-    return load_plugins(builtin=builtin, only=[])
+    """These plugins and our own APIs, and no installed ones."""
+    return load_plugins(builtin=[("apis", builtin_apis), *builtin], only=[])

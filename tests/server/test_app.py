@@ -11,7 +11,7 @@ import pytest
 
 from aiadmin_core.errors import AiAdminError
 from aiadmin_core.specs.events import Started, TextDelta
-from aiadmin_server.app import PortInUse, bind
+from aiadmin_server.app import Limits, PortInUse, bind
 from aiadmin_server.settings import Settings
 
 
@@ -63,8 +63,8 @@ def test_the_router_is_closed_with_the_app(serve):
     asyncio.run(main())
 
 
-def test_a_stream_that_will_not_end_does_not_hold_the_server_up(serve, monkeypatch):
-    monkeypatch.setattr("aiadmin_server.app.SHUTDOWN_S", 0.2)
+def test_a_stream_that_will_not_end_does_not_hold_the_server_up(serve):
+    limits = Limits(shutdown_s=0.2)
 
     async def endless(request):
         yield Started(request.id, 1)
@@ -74,7 +74,7 @@ def test_a_stream_that_will_not_end_does_not_hold_the_server_up(serve, monkeypat
 
     async def main() -> None:
         async with asyncio.timeout(10):
-            async with serve(script=endless) as server:
+            async with serve(script=endless, limits=limits) as server:
                 asking = asyncio.create_task(server.chat())
                 await server.engine.begun.wait()
             assert server.engine.closed.is_set()
@@ -84,9 +84,9 @@ def test_a_stream_that_will_not_end_does_not_hold_the_server_up(serve, monkeypat
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_request_that_outlasts_the_server_is_told_so(serve, monkeypatch, caplog, stream):
+def test_a_request_that_outlasts_the_server_is_told_so(serve, caplog, stream):
     """A stream ends with an error, and what had not begun is 503; nothing is logged with a traceback."""
-    monkeypatch.setattr("aiadmin_server.app.SHUTDOWN_S", 0.2)
+    limits = Limits(shutdown_s=0.2)
 
     async def endless(request):
         yield Started(request.id, 1)
@@ -95,7 +95,7 @@ def test_a_request_that_outlasts_the_server_is_told_so(serve, monkeypatch, caplo
             await asyncio.sleep(0.01)
 
     async def main() -> str:
-        async with asyncio.timeout(10), serve(script=endless) as server:
+        async with asyncio.timeout(10), serve(script=endless, limits=limits) as server:
             asking = asyncio.create_task(server.chat(stream=stream))
             await server.engine.begun.wait()
             server.stop()

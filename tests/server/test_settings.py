@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from aiadmin_core.errors import BadRequest
-from aiadmin_server.settings import FIELDS, FOREVER, Settings, load_settings, parse_duration
+from aiadmin_server.durations import FOREVER, parse_duration
+from aiadmin_server.settings import FIELDS, Settings, load_settings
 
 
 def test_the_defaults_are_those_the_reference_names():

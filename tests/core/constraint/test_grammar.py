@@ -30,7 +30,7 @@ def reads(constraint, text):
 def refusal(constraint):
     with pytest.raises(BadRequest) as caught:
         COMPILER.matchers(AnswerShape(format=constraint), 1)
-    assert caught.value.param == "response_format"
+    assert caught.value.param == "constraint"
     return caught.value.message
 
 

@@ -404,7 +404,7 @@ def test_what_cannot_be_enforced_is_refused_by_name(refusal, request_, param):
         (ask(mode="required", names=("time",)), "tool_choice"),
         (ask(mode="auto", names=("time",)), "tool_choice"),
         (ask(tools=(TOOLS[0], Tool(name="f", strict=True))), "tools[1].function.strict"),
-        (ask(constraint=JsonObject()), "response_format"),
+        (ask(constraint=JsonObject()), "constraint"),
     ],
 )
 def test_a_dialect_without_grammars_cannot_bind_calls(hermes, refusal, request_, param):

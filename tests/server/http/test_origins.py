@@ -1,6 +1,5 @@
 """Which web pages and which host names may reach the server."""
 
-import asyncio
 import json
 import socket
 
@@ -107,38 +106,29 @@ def test_which_addresses_are_of_this_machine_only():
     assert not is_loopback("192.168.1.4")
 
 
-def test_a_foreign_host_or_page_gets_403_before_anything_is_done(serve):
-    async def main() -> None:
-        async with serve() as server:
-            body = json.dumps({"model": "echo"}).encode()
-            for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"}):
-                response = await server.http.post("/api/stop", content=body, headers=headers)
-                assert response.status_code == 403
-            assert server.router.stopped == []
-            assert (await server.http.get("/v1/models", headers={"host": "evil.example"})).json()["error"]["message"]
-
-    asyncio.run(main())
+async def test_a_foreign_host_or_page_gets_403_before_anything_is_done(serve):
+    async with serve() as server:
+        body = json.dumps({"model": "echo"}).encode()
+        for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"}):
+            response = await server.http.post("/api/stop", content=body, headers=headers)
+            assert response.status_code == 403
+        assert server.router.stopped == []
+        assert (await server.http.get("/v1/models", headers={"host": "evil.example"})).json()["error"]["message"]
 
 
-def test_an_allowed_page_gets_cors_headers(serve):
-    async def main() -> None:
-        async with serve(origins=("https://app.example",)) as server:
-            for origin in ("http://localhost:3000", "https://app.example"):
-                asked = {"origin": origin, "access-control-request-method": "POST"}
-                asked["access-control-request-headers"] = "authorization,content-type,x-stainless-os"
-                preflight = await server.http.options("/v1/chat/completions", headers=asked)
-                assert preflight.status_code == 204
-                assert preflight.headers["access-control-allow-origin"] == origin
-                response = await server.http.post("/v1/chat/completions", content=b"", headers={"origin": origin})
-                assert response.headers["access-control-allow-origin"] == origin
-                assert "x-request-id" in response.headers["access-control-expose-headers"]
-
-    asyncio.run(main())
+async def test_an_allowed_page_gets_cors_headers(serve):
+    async with serve(origins=("https://app.example",)) as server:
+        for origin in ("http://localhost:3000", "https://app.example"):
+            asked = {"origin": origin, "access-control-request-method": "POST"}
+            asked["access-control-request-headers"] = "authorization,content-type,x-stainless-os"
+            preflight = await server.http.options("/v1/chat/completions", headers=asked)
+            assert preflight.status_code == 204
+            assert preflight.headers["access-control-allow-origin"] == origin
+            response = await server.http.post("/v1/chat/completions", content=b"", headers={"origin": origin})
+            assert response.headers["access-control-allow-origin"] == origin
+            assert "x-request-id" in response.headers["access-control-expose-headers"]
 
 
-def test_a_server_for_the_network_takes_any_host(serve):
-    async def main() -> None:
-        async with serve(host="0.0.0.0") as server:
-            assert (await server.http.get("/", headers={"host": "server.example"})).status_code == 200
-
-    asyncio.run(main())
+async def test_a_server_for_the_network_takes_any_host(serve):
+    async with serve(host="0.0.0.0") as server:
+        assert (await server.http.get("/", headers={"host": "server.example"})).status_code == 200

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from aiadmin_core.specs.events import Finished, Started
+from aiadmin_server.app import Limits
 from aiadmin_server.http.protocol import Bounds
 
 BODY = json.dumps({"model": "echo", "messages": [{"role": "user", "content": "hi"}]}).encode()
@@ -147,7 +148,7 @@ async def test_what_is_no_http_is_a_400_in_json(serve, nonsense):
 )
 async def test_a_request_that_pauses_too_long_is_a_408(serve, head):
     async with (
-        serve(bounds=Bounds(head_s=0.1, body_pause_s=0.1)) as server,
+        serve(limits=Limits(bounds=Bounds(head_s=0.1, body_pause_s=0.1))) as server,
         connected(server) as (reader, writer),
         asyncio.timeout(10),
     ):
@@ -159,7 +160,7 @@ async def test_a_request_that_pauses_too_long_is_a_408(serve, head):
 
 async def test_a_connection_that_says_nothing_is_closed(serve):
     async with (
-        serve(bounds=Bounds(head_s=0.1)) as server,
+        serve(limits=Limits(bounds=Bounds(head_s=0.1))) as server,
         connected(server) as (reader, _),
         asyncio.timeout(10),
     ):
@@ -175,7 +176,7 @@ async def test_who_waits_for_an_answer_is_not_timed_out(serve):
         yield Finished(request.id, "stop")
 
     async with (
-        serve(script=slow, bounds=Bounds(head_s=0.05, body_pause_s=0.05)) as server,
+        serve(script=slow, limits=Limits(bounds=Bounds(head_s=0.05, body_pause_s=0.05))) as server,
         connected(server) as (reader, writer),
         asyncio.timeout(10),
     ):
@@ -189,7 +190,7 @@ async def test_with_all_connections_taken_the_one_that_has_rested_longest_makes_
     asking = b"GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n"
     async with (
         asyncio.timeout(10),
-        serve(bounds=Bounds(n_connections=2)) as server,
+        serve(limits=Limits(bounds=Bounds(n_connections=2))) as server,
         connected(server) as (first, to_first),
         connected(server) as (second, to_second),
     ):
@@ -209,7 +210,7 @@ async def test_with_all_connections_busy_a_new_one_is_told_so(serve):
 
     async with (
         asyncio.timeout(10),
-        serve(script=endless, bounds=Bounds(n_connections=1)) as server,
+        serve(script=endless, limits=Limits(bounds=Bounds(n_connections=1))) as server,
         connected(server) as (_, writer),
     ):
         writer.write(post(COUNTED))

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from aiadmin_core.errors import BadRequest
-from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest, CompletionRequest
+from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest
+from aiadmin_server.apis.openai.completions.wire import CompletionRequest
 from aiadmin_server.http.reading import MalformedBody, decode
 
 

@@ -39,39 +39,33 @@ async def connect(server, path, stream) -> asyncio.StreamWriter:
 
 
 @pytest.mark.parametrize(("path", "stream"), EVERYWHERE)
-def test_leaving_while_the_model_loads_gives_the_lease_back(serve, path, stream):
-    async def main() -> None:
-        async with serve() as server, asyncio.timeout(LIMIT_S):
-            server.router.loading.clear()
-            client = await connect(server, path, stream)
-            await server.router.asked.wait()
-            client.close()
-            await server.router.released.wait()
-            assert server.router.n_leases == 0
-            assert server.engine.requests == []
-
-    asyncio.run(main())
+async def test_leaving_while_the_model_loads_gives_the_lease_back(serve, path, stream):
+    async with serve() as server, asyncio.timeout(LIMIT_S):
+        server.router.loading.clear()
+        client = await connect(server, path, stream)
+        await server.router.asked.wait()
+        client.close()
+        await server.router.released.wait()
+        assert server.router.n_leases == 0
+        assert server.engine.requests == []
 
 
 @pytest.mark.parametrize("script", [silent, endless])
 @pytest.mark.parametrize(("path", "stream"), EVERYWHERE)
-def test_leaving_closes_the_engine_s_iterator(serve, path, stream, script):
+async def test_leaving_closes_the_engine_s_iterator(serve, path, stream, script):
     """Before the first event and after it, whether the answer is streamed or collected."""
 
-    async def main() -> None:
-        async with serve(script=script) as server, asyncio.timeout(LIMIT_S):
-            client = await connect(server, path, stream)
-            await server.engine.begun.wait()
-            client.close()
-            await server.engine.closed.wait()
-            await server.router.released.wait()
-            page = (await server.http.get("/metrics")).text
-            assert f'aiadmin_client_disconnects_total{{endpoint="{path}"}} 1.0' in page
-
-    asyncio.run(main())
+    async with serve(script=script) as server, asyncio.timeout(LIMIT_S):
+        client = await connect(server, path, stream)
+        await server.engine.begun.wait()
+        client.close()
+        await server.engine.closed.wait()
+        await server.router.released.wait()
+        page = (await server.http.get("/metrics")).text
+        assert f'aiadmin_client_disconnects_total{{endpoint="{path}"}} 1.0' in page
 
 
-def test_leaving_closes_every_prompt_s_iterator(serve):
+async def test_leaving_closes_every_prompt_s_iterator(serve):
     n_closed = 0
 
     async def counted(request):
@@ -82,20 +76,17 @@ def test_leaving_closes_every_prompt_s_iterator(serve):
         finally:
             n_closed += 1
 
-    async def main() -> None:
-        async with serve(script=counted) as server, asyncio.timeout(LIMIT_S):
-            asking = asyncio.create_task(server.complete(prompt=["a", "b", "c"]))
-            while len(server.engine.requests) < 3:
-                await server.engine.begun.wait()
-                await asyncio.sleep(0)
-            asking.cancel()
-            await server.router.released.wait()
-            assert n_closed == 3
-
-    asyncio.run(main())
+    async with serve(script=counted) as server, asyncio.timeout(LIMIT_S):
+        asking = asyncio.create_task(server.complete(prompt=["a", "b", "c"]))
+        while len(server.engine.requests) < 3:
+            await server.engine.begun.wait()
+            await asyncio.sleep(0)
+        asking.cancel()
+        await server.router.released.wait()
+        assert n_closed == 3
 
 
-def test_a_client_that_stops_reading_stops_the_engine_and_can_leave(serve):
+async def test_a_client_that_stops_reading_stops_the_engine_and_can_leave(serve):
     """The engine's stream waits for the client; leaving while the server waits to write closes it."""
     n_given = 0
 
@@ -107,38 +98,32 @@ def test_a_client_that_stops_reading_stops_the_engine_and_can_leave(serve):
             await asyncio.sleep(0)
         yield Finished(request.id, "stop")
 
-    async def main() -> None:
-        async with serve(script=torrent) as server, asyncio.timeout(LIMIT_S):
-            client = await connect(server, "/v1/chat/completions", True)
-            before = -1
-            while n_given != before:  # nothing tells of a stream that has stopped but that it does not go on
-                before = n_given
-                await asyncio.sleep(0.2)
-            assert 0 < n_given < 2000
-            client.transport.abort()
-            await server.engine.closed.wait()
-
-    asyncio.run(main())
+    async with serve(script=torrent) as server, asyncio.timeout(LIMIT_S):
+        client = await connect(server, "/v1/chat/completions", True)
+        before = -1
+        while n_given != before:  # nothing tells of a stream that has stopped but that it does not go on
+            before = n_given
+            await asyncio.sleep(0.2)
+        assert 0 < n_given < 2000
+        client.transport.abort()
+        await server.engine.closed.wait()
 
 
-def test_a_slow_reader_gets_everything(serve):
+async def test_a_slow_reader_gets_everything(serve):
     async def long(request):
         for number in range(3000):
             yield TextDelta(request.id, f"{number} ")
             await asyncio.sleep(0)
         yield Finished(request.id, "stop")
 
-    async def main() -> None:
-        async with serve(script=long) as server:
-            messages = [{"role": "user", "content": "hi"}]
-            stream = await server.openai.chat.completions.create(model="echo", messages=messages, stream=True)
-            text = ""
-            async for chunk in stream:
-                text += chunk.choices[0].delta.content or ""
-                await asyncio.sleep(0.001)
-            assert text.split() == [str(number) for number in range(3000)]
-
-    asyncio.run(main())
+    async with serve(script=long) as server:
+        messages = [{"role": "user", "content": "hi"}]
+        stream = await server.openai.chat.completions.create(model="echo", messages=messages, stream=True)
+        text = ""
+        async for chunk in stream:
+            text += chunk.choices[0].delta.content or ""
+            await asyncio.sleep(0.001)
+        assert text.split() == [str(number) for number in range(3000)]
 
 
 def test_the_next_request_is_served(serve):

@@ -1,6 +1,5 @@
 """What `/metrics` counts."""
 
-import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -30,69 +29,57 @@ async def page(server) -> dict[tuple, float]:
 MODEL = ("model", "echo:latest")
 
 
-def test_requests_are_counted_by_endpoint_model_and_status(serve):
-    async def main() -> None:
-        async with serve() as server:
-            await server.chat()
-            await server.chat(model="gpt-4o", stream=True)
-            await server.chat(model="missing")
-            await server.http.get("/a/path/that/somebody/made/up")
-            await server.http.get("/v1/models/any")
-            found = await page(server)
-            chat = ("endpoint", "/v1/chat/completions")
-            assert found["aiadmin_requests_total", chat, MODEL, ("status", "200")] == 2
-            assert found["aiadmin_requests_total", chat, ("model", ""), ("status", "404")] == 1
-            assert found["aiadmin_requests_total", ("endpoint", "other"), ("model", ""), ("status", "404")] == 1
-            one = ("endpoint", "/v1/models/{name}")
-            assert found["aiadmin_requests_total", one, ("model", ""), ("status", "404")] == 1
-
-    asyncio.run(main())
+async def test_requests_are_counted_by_endpoint_model_and_status(serve):
+    async with serve() as server:
+        await server.chat()
+        await server.chat(model="gpt-4o", stream=True)
+        await server.chat(model="missing")
+        await server.http.get("/a/path/that/somebody/made/up")
+        await server.http.get("/v1/models/any")
+        found = await page(server)
+        chat = ("endpoint", "/v1/chat/completions")
+        assert found["aiadmin_requests_total", chat, MODEL, ("status", "200")] == 2
+        assert found["aiadmin_requests_total", chat, ("model", ""), ("status", "404")] == 1
+        assert found["aiadmin_requests_total", ("endpoint", "other"), ("model", ""), ("status", "404")] == 1
+        one = ("endpoint", "/v1/models/{name}")
+        assert found["aiadmin_requests_total", one, ("model", ""), ("status", "404")] == 1
 
 
-def test_tokens_and_times_are_counted_by_the_model_s_own_name(serve):
-    async def main() -> None:
-        async with serve() as server:
-            await server.chat()
-            await server.chat(model="gpt-4o", n=2)
-            found = await page(server)
-            assert found["aiadmin_prompt_tokens_total", MODEL] == 10
-            assert found["aiadmin_completion_tokens_total", MODEL] == 9
-            assert found["aiadmin_time_to_first_token_seconds_count", MODEL] == 2
-            assert found["aiadmin_inter_token_latency_seconds_count", MODEL] == 6
-
-    asyncio.run(main())
+async def test_tokens_and_times_are_counted_by_the_model_s_own_name(serve):
+    async with serve() as server:
+        await server.chat()
+        await server.chat(model="gpt-4o", n=2)
+        found = await page(server)
+        assert found["aiadmin_prompt_tokens_total", MODEL] == 10
+        assert found["aiadmin_completion_tokens_total", MODEL] == 9
+        assert found["aiadmin_time_to_first_token_seconds_count", MODEL] == 2
+        assert found["aiadmin_inter_token_latency_seconds_count", MODEL] == 6
 
 
-def test_cached_tokens_are_counted(serve):
+async def test_cached_tokens_are_counted(serve):
     async def cached(request):
         yield Started(request.id, 10, 7)
         yield TextDelta(request.id, "a")
         yield Finished(request.id, "stop", Usage(prompt_tokens=10, completion_tokens=1, cached_tokens=7))
 
-    async def main() -> None:
-        async with serve(script=cached) as server:
-            await server.chat()
-            assert (await page(server))["aiadmin_cached_prompt_tokens_total", MODEL] == 7
-
-    asyncio.run(main())
+    async with serve(script=cached) as server:
+        await server.chat()
+        assert (await page(server))["aiadmin_cached_prompt_tokens_total", MODEL] == 7
 
 
-def test_errors_are_counted_by_code_those_within_streams_too(serve):
+async def test_errors_are_counted_by_code_those_within_streams_too(serve):
     async def failing(request):
         yield Started(request.id, 1)
         raise ZeroDivisionError
 
-    async def main() -> None:
-        async with serve(script=failing) as server:
-            await server.chat(stream=True)
-            await server.chat()
-            await server.chat(model="missing")
-            found = await page(server)
-            chat = ("endpoint", "/v1/chat/completions")
-            assert found["aiadmin_errors_total", ("code", "internal_error"), chat] == 2
-            assert found["aiadmin_errors_total", ("code", "model_not_found"), chat] == 1
-
-    asyncio.run(main())
+    async with serve(script=failing) as server:
+        await server.chat(stream=True)
+        await server.chat()
+        await server.chat(model="missing")
+        found = await page(server)
+        chat = ("endpoint", "/v1/chat/completions")
+        assert found["aiadmin_errors_total", ("code", "internal_error"), chat] == 2
+        assert found["aiadmin_errors_total", ("code", "model_not_found"), chat] == 1
 
 
 @pytest.mark.parametrize("n_engines", [1, 2])

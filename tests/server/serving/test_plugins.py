@@ -65,25 +65,19 @@ def content(response) -> str:
     return response.json()["choices"][0]["message"]["content"]
 
 
-def test_observers_nest_the_last_one_outermost(serve):
-    async def main() -> None:
-        first, last = Observer(shouting), Observer(bracketing)
-        async with serve(plugins=[("first", first), ("last", last)]) as server:
-            assert content(await server.chat(model="gpt-4o")) == "[ONE][ TWO][ THREE]"
-            (exchange,) = first.exchanges
-            assert (exchange.model, exchange.resolved, exchange.backend) == ("gpt-4o", "echo:latest", "echo")
-            assert exchange.endpoint == "/v1/chat/completions"
-            assert exchange.request == server.engine.request
-
-    asyncio.run(main())
+async def test_observers_nest_the_last_one_outermost(serve):
+    first, last = Observer(shouting), Observer(bracketing)
+    async with serve(plugins=[("first", first), ("last", last)]) as server:
+        assert content(await server.chat(model="gpt-4o")) == "[ONE][ TWO][ THREE]"
+        (exchange,) = first.exchanges
+        assert (exchange.model, exchange.resolved, exchange.backend) == ("gpt-4o", "echo:latest", "echo")
+        assert exchange.endpoint == "/v1/chat/completions"
+        assert exchange.request == server.engine.request
 
 
-def test_an_observer_may_leave_a_request_alone(serve):
-    async def main() -> None:
-        async with serve(plugins=[("none", Observer(lambda events: None))]) as server:
-            assert content(await server.chat()) == "one two three"
-
-    asyncio.run(main())
+async def test_an_observer_may_leave_a_request_alone(serve):
+    async with serve(plugins=[("none", Observer(lambda events: None))]) as server:
+        assert content(await server.chat()) == "one two three"
 
 
 @pytest.mark.parametrize("observe", [broken_at_once, broken_after_taking_one, not_even_a_generator])
@@ -100,33 +94,27 @@ def test_an_observer_that_breaks_before_it_gives_anything_is_named_and_skipped(s
     assert "plugin 'broken'" in caplog.text
 
 
-def test_an_observer_that_breaks_later_ends_the_request(serve):
+async def test_an_observer_that_breaks_later_ends_the_request(serve):
     """It may have hidden something: what follows is not sent."""
 
-    async def main() -> None:
-        async with serve(plugins=[("broken", Observer(broken_later))]) as server:
-            response = await server.chat(stream=True)
-            assert "The plugin 'broken' failed" in response.text
-            assert "[DONE]" not in response.text
-            await server.engine.closed.wait()
-
-    asyncio.run(main())
+    async with serve(plugins=[("broken", Observer(broken_later))]) as server:
+        response = await server.chat(stream=True)
+        assert "The plugin 'broken' failed" in response.text
+        assert "[DONE]" not in response.text
+        await server.engine.closed.wait()
 
 
-def test_what_the_engine_raises_passes_through_observers(serve):
+async def test_what_the_engine_raises_passes_through_observers(serve):
     async def dying(request):
         raise RunnerDied("Gone.")
         yield
 
-    async def main() -> None:
-        async with serve(script=dying, plugins=[("loud", Observer(shouting))]) as server:
-            assert (await server.chat()).status_code == 502
-            assert len(server.engine.requests) == 1
-
-    asyncio.run(main())
+    async with serve(script=dying, plugins=[("loud", Observer(shouting))]) as server:
+        assert (await server.chat()).status_code == 502
+        assert len(server.engine.requests) == 1
 
 
-def test_an_observer_that_never_ends_is_closed_with_the_client(serve):
+async def test_an_observer_that_never_ends_is_closed_with_the_client(serve):
     closed = asyncio.Event()
 
     async def watching(events):
@@ -141,15 +129,12 @@ def test_an_observer_that_never_ends_is_closed_with_the_client(serve):
             yield TextDelta(request.id, "word ")
             await asyncio.sleep(0)
 
-    async def main() -> None:
-        async with serve(script=endless, plugins=[("watching", Observer(watching))]) as server, asyncio.timeout(10):
-            asking = asyncio.create_task(server.chat())
-            await server.engine.begun.wait()
-            asking.cancel()
-            await closed.wait()
-            await server.engine.closed.wait()
-
-    asyncio.run(main())
+    async with serve(script=endless, plugins=[("watching", Observer(watching))]) as server, asyncio.timeout(10):
+        asking = asyncio.create_task(server.chat())
+        await server.engine.begun.wait()
+        asking.cancel()
+        await closed.wait()
+        await server.engine.closed.wait()
 
 
 def test_plugins_add_routes_and_a_bad_one_is_left_out(serve, caplog):
@@ -175,7 +160,7 @@ def test_plugins_add_routes_and_a_bad_one_is_left_out(serve, caplog):
     assert "cannot be added" in caplog.text
 
 
-def test_plugin_middleware_surrounds_everything_the_first_outermost(serve):
+async def test_plugin_middleware_surrounds_everything_the_first_outermost(serve):
     order = []
 
     class Middleware:
@@ -193,15 +178,12 @@ def test_plugin_middleware_surrounds_everything_the_first_outermost(serve):
 
             return factory
 
-    async def main() -> None:
-        async with serve(plugins=[("middleware", Middleware())]) as server:
-            assert (await server.http.get("/nothing")).status_code == 404
-            assert order == ["outer", "inner"]
-
-    asyncio.run(main())
+    async with serve(plugins=[("middleware", Middleware())]) as server:
+        assert (await server.http.get("/nothing")).status_code == 404
+        assert order == ["outer", "inner"]
 
 
-def test_middleware_that_raises_is_a_500_in_the_envelope(serve):
+async def test_middleware_that_raises_is_a_500_in_the_envelope(serve):
     class Middleware:
         @hookimpl
         def aiadmin_http_middleware(self):
@@ -213,16 +195,13 @@ def test_middleware_that_raises_is_a_500_in_the_envelope(serve):
 
             return [factory]
 
-    async def main() -> None:
-        async with serve(plugins=[("middleware", Middleware())]) as server:
-            response = await server.http.get("/v1/models")
-            assert response.status_code == 500
-            assert response.json()["error"]["code"] == "internal_error"
-
-    asyncio.run(main())
+    async with serve(plugins=[("middleware", Middleware())]) as server:
+        response = await server.http.get("/v1/models")
+        assert response.status_code == 500
+        assert response.json()["error"]["code"] == "internal_error"
 
 
-def test_a_plugin_says_who_is_calling(serve):
+async def test_a_plugin_says_who_is_calling(serve):
     class Keys:
         @hookimpl
         def aiadmin_authenticate(self, headers, path):
@@ -232,22 +211,19 @@ def test_a_plugin_says_who_is_calling(serve):
                 raise NotAuthenticated("Incorrect API key provided.", hint="Ask for one.")
             return "alice"
 
-    async def main() -> None:
-        watcher = Observer(lambda events: None)
-        async with serve(plugins=[("keys", Keys()), ("watcher", watcher)]) as server:
-            assert (await server.http.get("/health")).status_code == 200
-            refused = await server.chat()
-            assert refused.status_code == 401
-            assert refused.json()["error"]["code"] == "invalid_api_key"
-            server.http.headers["authorization"] = "Bearer secret"
-            assert (await server.chat()).status_code == 200
-            assert watcher.exchanges[0].identity == "alice"
-
-    asyncio.run(main())
+    watcher = Observer(lambda events: None)
+    async with serve(plugins=[("keys", Keys()), ("watcher", watcher)]) as server:
+        assert (await server.http.get("/health")).status_code == 200
+        refused = await server.chat()
+        assert refused.status_code == 401
+        assert refused.json()["error"]["code"] == "invalid_api_key"
+        server.http.headers["authorization"] = "Bearer secret"
+        assert (await server.chat()).status_code == 200
+        assert watcher.exchanges[0].identity == "alice"
 
 
 @pytest.mark.parametrize("path", ["//v1/models", "/v1//models/", "/%2Fv1/models"])
-def test_who_may_enter_is_judged_by_the_path_that_is_served(serve, path):
+async def test_who_may_enter_is_judged_by_the_path_that_is_served(serve, path):
     """A key asked for below `/v1/` is asked for however the path is spelled."""
 
     class Keys:
@@ -256,30 +232,24 @@ def test_who_may_enter_is_judged_by_the_path_that_is_served(serve, path):
             if path.startswith("/v1/"):
                 raise NotAuthenticated("No key.")
 
-    async def main() -> None:
-        async with serve(plugins=[("keys", Keys())]) as server:
-            response = await server.http.get(server.url + path)
-            assert response.status_code == 401
-            assert response.json()["error"]["code"] == "invalid_api_key"
-
-    asyncio.run(main())
+    async with serve(plugins=[("keys", Keys())]) as server:
+        response = await server.http.get(server.url + path)
+        assert response.status_code == 401
+        assert response.json()["error"]["code"] == "invalid_api_key"
 
 
-def test_a_broken_authenticator_lets_nobody_in(serve):
+async def test_a_broken_authenticator_lets_nobody_in(serve):
     class Keys:
         @hookimpl
         def aiadmin_authenticate(self, headers, path):
             raise ZeroDivisionError
 
-    async def main() -> None:
-        async with serve(plugins=[("keys", Keys())]) as server:
-            assert (await server.chat()).status_code == 500
-            assert server.engine.requests == []
-
-    asyncio.run(main())
+    async with serve(plugins=[("keys", Keys())]) as server:
+        assert (await server.chat()).status_code == 500
+        assert server.engine.requests == []
 
 
-def test_an_engine_closed_by_its_observer_still_finishes(serve):
+async def test_an_engine_closed_by_its_observer_still_finishes(serve):
     """An observer may stop early and say so itself."""
 
     async def cutting(events):
@@ -290,13 +260,10 @@ def test_an_engine_closed_by_its_observer_still_finishes(serve):
                     yield Finished(event.request_id, "content_filter")
                     return
 
-    async def main() -> None:
-        async with serve(plugins=[("cutting", Observer(cutting))]) as server, asyncio.timeout(10):
-            body = (await server.chat()).json()
-            assert body["choices"][0]["finish_reason"] == "content_filter"
-            await server.engine.closed.wait()
-
-    asyncio.run(main())
+    async with serve(plugins=[("cutting", Observer(cutting))]) as server, asyncio.timeout(10):
+        body = (await server.chat()).json()
+        assert body["choices"][0]["finish_reason"] == "content_filter"
+        await server.engine.closed.wait()
 
 
 @pytest.mark.parametrize("identity", ["", 5, {"name": "alice"}])

@@ -6,7 +6,7 @@ from aiadmin_core.errors import BadRequest, UnsupportedParameter
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.request import GenerateRequest, TextInput
 from aiadmin_core.specs.sampling import SamplingParams
-from aiadmin_server.apis.openai.chat.to_core import Call
+from aiadmin_server.serving.call import Call, Unplaced
 from aiadmin_server.serving.settle import own_sampling, settle
 
 ABLE = Capabilities(inputs=frozenset({"text"}), sampling=frozenset({"temperature", "top_k"}))
@@ -54,14 +54,14 @@ def test_a_number_that_the_runner_cannot_be_sent_is_named():
 
 def test_known_fields_without_a_place_are_refused_even_where_unknown_ones_are_dropped():
     with pytest.raises(UnsupportedParameter) as caught:
-        settled(call(unplaced={"store": True}), ignore_unknown=True)
+        settled(call(unplaced=(Unplaced(name="store", value=True, why="not here."),)), ignore_unknown=True)
     assert caught.value.param == "store"
 
 
 def test_fields_without_effect_here_are_passed_on_to_an_engine_that_forwards():
     """An upstream keeps its books by `user` and caches by `prompt_cache_key`; here they ask for nothing."""
     fields = {"user": "me", "metadata": {"a": "b"}, "prompt_cache_key": "k", "safety_identifier": "s", "store": False}
-    one = call(unplaced=fields)
+    one = call(unplaced=tuple(Unplaced(name=name, value=value) for name, value in fields.items()))
     (request,), ignored = settled(one)
     assert (request.extra, ignored) == ({}, ())
     (request,), ignored = settled(one, Capabilities(inputs=frozenset({"text"}), forwards_unknown=True))

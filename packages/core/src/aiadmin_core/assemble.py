@@ -234,7 +234,7 @@ class AssembledEngine:
             self._compiler = ConstraintCompiler(self._tokenizer)
         compiler: ConstraintCompiler = self._compiler
         before = speech.before_answer(rendered.tail, self._tokenizer.control_tokens)
-        param = "tools" if shape.calls else "response_format"
+        param = "tools" if shape.calls else "constraint"
         return compiler.matchers(shape, request.n, before, param=param)
 
     def _pipelines(self, request: GenerateRequest, tail: str) -> list[TextPipeline]:

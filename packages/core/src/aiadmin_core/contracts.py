@@ -62,13 +62,18 @@ def _middleware(value: Any) -> str:
     return "" if callable(value) else f"{_named(value)}, which cannot be called with an ASGI app"
 
 
-def _verb(value: tuple[Any, Any]) -> str:
-    verb, target = value
-    if not isinstance(verb, str) or not verb or verb.startswith("-") or len(verb.split()) != 1:
-        return f"{verb!r}, which is no verb"
-    if not isinstance(target, str) or not TARGET.fullmatch(target):
-        return f"{target!r} for the verb '{verb}', which is not written \"package.module:attribute\""
-    return ""
+def _reference(kind: str) -> Callable[[Any], str]:
+    """Pairs of a word and where what it stands for can be imported from."""
+
+    def check(value: tuple[Any, Any]) -> str:
+        word, target = value
+        if not isinstance(word, str) or not word or word.startswith("-") or len(word.split()) != 1:
+            return f"{word!r}, which is no {kind}"
+        if not isinstance(target, str) or not TARGET.fullmatch(target):
+            return f"{target!r} for the {kind} '{word}', which is not written \"package.module:attribute\""
+        return ""
+
+    return check
 
 
 _CHECKS: dict[str, Callable[[Any], str]] = {
@@ -76,8 +81,9 @@ _CHECKS: dict[str, Callable[[Any], str]] = {
     "aiadmin_sources": _protocol(Source),
     "aiadmin_catalogue": _struct(CatalogueEntry),
     "aiadmin_dialects": _protocol(Dialect),
+    "aiadmin_apis": _reference("API"),
     "aiadmin_http_middleware": _middleware,
-    "aiadmin_cli_commands": _verb,
+    "aiadmin_cli_commands": _reference("verb"),
     "aiadmin_doctor_checks": _struct(DoctorCheck),
     "finding": _struct(Finding),
 }

@@ -58,8 +58,20 @@ def aiadmin_dialects() -> Sequence[Dialect]:
 
 
 @hookspec
+def aiadmin_apis() -> Mapping[str, str]:
+    """Speak another API: its name -> "package.module:attribute" of an `aiadmin_server.apis.Api`.
+
+    Called by the server and by commands that list plugins; only a server that starts imports what is named, so that
+    the plugin's module needs no web framework. An API that cannot be imported, or claims another's name or paths, is
+    named in the log and left out.
+    """
+    raise AssertionError
+
+
+@hookspec
 def aiadmin_http_routes() -> Sequence[Any]:
-    """Add Litestar route handlers (or routers, or controllers) to the server. Called once at start.
+    """Add Litestar route handlers (or routers, or controllers) to the server: pages that belong to no API. Called once
+    at start.
 
     Handlers may ask for the server's own dependencies by name: `router` (who serves which model), `settings`.
     """

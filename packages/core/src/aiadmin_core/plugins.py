@@ -36,6 +36,7 @@ OFFERS = {
     "aiadmin_sources": list,
     "aiadmin_catalogue": list,
     "aiadmin_dialects": list,
+    "aiadmin_apis": dict,
     "aiadmin_http_routes": list,
     "aiadmin_http_middleware": list,
     "aiadmin_cli_commands": dict,

@@ -1,4 +1,4 @@
-"""What a request needs that an engine does not have, by the name OpenAI gives the field.
+"""What a request needs that an engine does not have, by the field's name in core's specs: an API tells it by its own.
 
 Called by the server before a request is sent to a runner, and again by `assemble`. Pure.
 """
@@ -98,7 +98,7 @@ def _logprobs(wanted: int | None, most: int | None) -> Iterator[UnsupportedParam
     if most is None:
         yield UnsupportedParameter("logprobs")
     elif wanted > most:
-        yield UnsupportedParameter("top_logprobs", why=f"this model reports at most {most}.")
+        yield UnsupportedParameter("logprobs", why=f"this model reports at most {most}.")
 
 
 def _constraint(constraint: Constraint, able: Capabilities) -> Iterator[UnsupportedParameter]:
@@ -114,4 +114,4 @@ def _constraint(constraint: Constraint, able: Capabilities) -> Iterator[Unsuppor
         case _:
             kind = "lark"
     if kind not in able.constraints:
-        yield UnsupportedParameter("response_format", why=f"this model cannot keep to a {kind} format.")
+        yield UnsupportedParameter("constraint", why=f"this model cannot keep to a {kind} format.")

@@ -7,62 +7,63 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
+from typing import Any
 
 import uvicorn
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ASGIApp
+from msgspec import Struct
 
 from aiadmin_core.errors import AiAdminError
 from aiadmin_core.plugins import HARM, Plugins, describe
 
-from .apis import health
-from .apis.ollama import native
-from .apis.openai import models
-from .apis.openai.chat import route as chat
-from .apis.openai.completions import route as completions
+from .apis import Apis
+from .apis.loading import load_apis
 from .http.errors import answer_with_error, body_of
 from .http.middleware import authenticated, guarded, identified
 from .http.origins import DEFAULT_ORIGINS, is_loopback
 from .http.protocol import Bounds, HttpConnection
 from .plugins import load_server_plugins
 from .routing.resolver import Resolver
-from .routing.router import Router as ModelRouter
-from .serving.exchange import Service
+from .routing.router import Router
+from .serving.exchange import Exchanges
 from .serving.metrics import Metrics
 from .serving.observers import Observers, plugin_observers
-from .serving.ports import Router
+from .serving.ports import RouterPort
+from .serving.work import Service
 from .settings import Settings
 from .store.aliases import Aliases
 from .store.store import ModelStore
 
 LOG = logging.getLogger("aiadmin.server")
 
-MAX_BODY_BYTES = 100 * 1024 * 1024
-"""Room for images and long conversations; more is 413."""
-SHUTDOWN_S = 10
-"""How long running requests may take to end after a signal."""
-IDLE_CONNECTION_S = 600
-"""How long a connection may rest between two requests: longer than clients' pools keep theirs (mostly 90 s, some 300),
-so that they close first and no request is lost to a connection that has just been closed. `Bounds` limits how many."""
-LAST_WORDS_S = 5
-"""How long those that did not may take to tell their clients so."""
-HANDLERS = (
-    chat.create_chat_completion,
-    completions.create_completion,
-    health.health,
-    health.metrics,
-    health.root,
-    models.get_model,
-    models.list_models,
-    native.ps,
-    native.stop,
-    native.version,
-)
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What a server waits for and takes, at most."""
+
+    max_body_bytes: int = 100 * 1024 * 1024
+    """Room for images and long conversations; more is 413."""
+    ping_s: float = 15.0
+    """Silence after which a stream says that it is still there, before proxies give up."""
+    shutdown_s: float = 10.0
+    """How long running requests may take to end after a signal."""
+    last_words_s: float = 5.0
+    """How long those that did not may take to tell their clients so."""
+    idle_connection_s: int = 600
+    """How long a connection may rest between two requests: longer than clients' pools keep theirs (mostly 90 s, some
+    300), so that they close first and no request is lost to a connection that has just been closed."""
+    bounds: Bounds = Bounds()
+    """Of one connection, and how many there may be."""
+
+
+LIMITS = Limits()
 
 
 class PortInUse(AiAdminError):
@@ -71,7 +72,9 @@ class PortInUse(AiAdminError):
     code = "port_in_use"
 
 
-def create_app(settings: Settings, *, plugins: Plugins | None = None, router: Router | None = None) -> Litestar:
+def create_app(
+    settings: Settings, *, plugins: Plugins | None = None, router: RouterPort | None = None, limits: Limits = LIMITS
+) -> Litestar:
     """The application. `router` replaces the one made of `settings`; the app closes either.
 
     Raises `PluginError` where a plugin that may guard the door cannot be used.
@@ -80,25 +83,27 @@ def create_app(settings: Settings, *, plugins: Plugins | None = None, router: Ro
     plugins.require_guards()
     store = ModelStore(settings.models)
     resolver = Resolver(store, Aliases(store.aliases_path), plugins, settings)
-    router = router or ModelRouter(resolve=resolver.resolve, plugins=plugins, settings=settings)
+    router = router or Router(resolve=resolver.resolve, plugins=plugins, settings=settings)
     metrics = Metrics(router)
-    service = Service(
+    exchanges = Exchanges(
         router=router,
         observers=Observers([("metrics", metrics.observe), *plugin_observers(plugins)]),
-        on_disconnect=metrics.disconnected,
         ignore_unknown_fields=settings.ignore_unknown_fields,
     )
+    service = Service(exchanges, on_disconnect=metrics.disconnected, ping_s=limits.ping_s)
+    offered = [one for one in load_apis(plugins) if one.api]
+    apis = Apis(one.api for one in offered if one.api)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         try:
             yield
         finally:
+            await service.close()
             await router.close()
 
     shared = {"metrics": metrics, "resolver": resolver, "router": router, "service": service, "settings": settings}
     app = Litestar(
-        HANDLERS,
         cors_config=CORSConfig(
             allow_origins=list(settings.origins),
             allow_origin_regex=DEFAULT_ORIGINS,
@@ -108,11 +113,14 @@ def create_app(settings: Settings, *, plugins: Plugins | None = None, router: Ro
         exception_handlers={Exception: answer_with_error},
         lifespan=[lifespan],
         logging_config=None,
-        openapi_config=None,  # the requests are read by `openai.decode`, so a generated schema would be wrong
-        request_max_body_size=MAX_BODY_BYTES,
+        openapi_config=None,
+        state=State({"apis": apis}),
+        request_max_body_size=limits.max_body_bytes,
     )
-    _add_routes(app, plugins)
-    app.asgi_handler = _surround(app.asgi_handler, settings, plugins, metrics)
+    routes = [(one.plugin, "aiadmin_apis", handler) for one in offered if one.api for handler in one.api.routes]
+    routes += [(name, "aiadmin_http_routes", handler) for name, handler in plugins.contributions("aiadmin_http_routes")]
+    _add_routes(app, plugins, routes)
+    app.asgi_handler = _surround(app.asgi_handler, settings, plugins, metrics, apis)
     return app
 
 
@@ -120,16 +128,16 @@ def _given(value: object) -> Provide:
     return Provide(lambda: value, sync_to_thread=False, use_cache=True)
 
 
-def _add_routes(app: Litestar, plugins: Plugins) -> None:
-    """The plugins' routes. One that cannot be added is left out and named."""
-    for plugin, handler in plugins.contributions("aiadmin_http_routes"):
+def _add_routes(app: Litestar, plugins: Plugins, routes: Iterable[tuple[str, str, Any]]) -> None:
+    """Add what a plugin gave by a hook. A route that cannot be added is left out and named."""
+    for plugin, hook, handler in routes:
         try:
             app.register(handler)
         except Exception as error:
-            plugins.note(plugin, "aiadmin_http_routes", f"gave {handler!r}, which cannot be added: {describe(error)}")
+            plugins.note(plugin, hook, f"gave {handler!r}, which cannot be added: {describe(error)}")
 
 
-def _surround(app: ASGIApp, settings: Settings, plugins: Plugins, metrics: Metrics) -> ASGIApp:
+def _surround(app: ASGIApp, settings: Settings, plugins: Plugins, metrics: Metrics, apis: Apis) -> ASGIApp:
     """Our middleware and the plugins', around everything, so that it also sees what has no route. Theirs may guard the
     door: the server does not start without any of it."""
     app = authenticated(app, plugins)
@@ -142,30 +150,37 @@ def _surround(app: ASGIApp, settings: Settings, plugins: Plugins, metrics: Metri
         except HARM as error:
             plugins.note(plugin, "aiadmin_http_middleware", f"gave {factory!r}, which raised {describe(error)}")
     plugins.require("aiadmin_http_middleware")
-    return identified(app, metrics)
+    return identified(app, metrics, apis)
 
 
-def uvicorn_config(app: ASGIApp, settings: Settings, bounds: Bounds = Bounds()) -> uvicorn.Config:
+def uvicorn_config(app: Litestar, settings: Settings, limits: Limits = LIMITS) -> uvicorn.Config:
     """How uvicorn runs the app: our own connections, no access log, a bounded shutdown, uvloop where there is one."""
     return uvicorn.Config(
         app,
-        http=partial(HttpConnection, bounds=bounds, envelope=body_of),  # type: ignore[arg-type] # is called like a class
+        http=partial(HttpConnection, bounds=limits.bounds, envelope=partial(body_of, apis=app.state.apis)),  # type: ignore[arg-type] # is called like a class
         host=settings.host,
         port=settings.port,
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=SHUTDOWN_S + LAST_WORDS_S,
-        timeout_keep_alive=IDLE_CONNECTION_S,
+        timeout_graceful_shutdown=math.ceil(limits.shutdown_s + limits.last_words_s),
+        timeout_keep_alive=limits.idle_connection_s,
     )
 
 
 class Server(uvicorn.Server):
     """uvicorn, telling where it listens before it takes its first request, and ending requests with an answer."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str, int], None] | None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_ready: Callable[[str, int], None] | None,
+        *,
+        shutdown_s: float = LIMITS.shutdown_s,
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._shutdown_s = shutdown_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -174,7 +189,7 @@ class Server(uvicorn.Server):
             self._on_ready(host, port)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Give running requests `SHUTDOWN_S`. Those left are cancelled, which `identified` tells their clients."""
+        """Give running requests `shutdown_s`. Those left are cancelled, which their clients are told."""
         ending = asyncio.create_task(self._cancel_requests())
         try:
             await super().shutdown(sockets)
@@ -182,7 +197,7 @@ class Server(uvicorn.Server):
             ending.cancel()
 
     async def _cancel_requests(self) -> None:
-        await asyncio.sleep(SHUTDOWN_S)
+        await asyncio.sleep(self._shutdown_s)
         for request in list(self.server_state.tasks):
             request.cancel()
 

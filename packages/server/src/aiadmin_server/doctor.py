@@ -204,7 +204,10 @@ def store_finding(root: Path, *, n_models: int, writable: bool, problems: Sequen
 
 
 def _examined(plugins: Plugins) -> list[Plugin]:
+    from .apis.loading import load_apis
+
     plugins.examine()
+    load_apis(plugins)
     return plugins.installed
 
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from aiadmin_core.plugins import Plugins, load_plugins
 
 BUILTIN: tuple[tuple[str, str], ...] = (
+    ("apis", "aiadmin_server.apis.builtin"),
     ("doctor", "aiadmin_server.doctor"),
     ("catalogue", "aiadmin_server.catalogue"),
     ("sources", "aiadmin_server.sources.installed"),

@@ -5,7 +5,6 @@ quotes, names are matched without regard to case (so `AiAdmin_HOST` works).
 """
 
 import os
-import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +13,9 @@ from msgspec import Struct
 
 from aiadmin_core.errors import BadRequest
 
+from .durations import parse_duration
+
 DEFAULT_PORT = 11434
-FOREVER = float("inf")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     state: Path = Path()
     """Logs, chat history, what was learnt about this machine. Nothing in it is needed to start."""
     keep_alive_s: float = 300.0
-    """How long an idle model stays loaded; `FOREVER` never unloads."""
+    """How long an idle model stays loaded; `durations.FOREVER` never unloads."""
     load_timeout_s: float = 300.0
     """How long a model may take to load without a sign of life."""
     max_loaded: int = 3
@@ -122,28 +122,6 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         origins=tuple(origin.strip() for origin in get("AIADMIN_ORIGINS").split(",") if origin.strip()),
         debug=_switch(get("AIADMIN_DEBUG")),
     )
-
-
-def parse_duration(value: str | float) -> float:
-    """Seconds of a `keep_alive`: a number of seconds, or text such as `300`, `10m`, `1h30m`, `-1`.
-
-    Negative is `FOREVER`. Raises `ValueError`.
-    """
-    if isinstance(value, bool):
-        raise ValueError("a duration is a number or a text such as '10m'")
-    if isinstance(value, int | float) or re.fullmatch(r"[+-]?\d+(\.\d+)?", value):
-        seconds = float(value)
-    else:
-        match = re.fullmatch(r"([+-]?)((?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+)", value)
-        if not match:
-            raise ValueError(f"'{value}' is no duration: write seconds, or a text such as '10m' or '1h30m'")
-        units = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-        parts = re.findall(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)", match[2])
-        seconds = sum(float(number) * units[unit] for number, unit in parts)
-        seconds = -seconds if match[1] == "-" else seconds
-    if seconds != seconds:  # NaN
-        raise ValueError("a duration is a number")
-    return FOREVER if seconds < 0 else seconds
 
 
 def _duration(name: str, text: str) -> float:

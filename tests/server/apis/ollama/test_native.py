@@ -1,6 +1,5 @@
 """What the command line asks: `/api/*`, and the pages for people and machines beside it."""
 
-import asyncio
 import math
 from types import SimpleNamespace
 
@@ -27,65 +26,50 @@ def loaded(**fields):
     return SimpleNamespace(**given | fields)
 
 
-def test_the_root_and_the_version(serve):
-    async def main() -> None:
-        async with serve() as server:
-            root = await server.http.get("/")
-            assert (root.status_code, root.text) == (200, "AiAdmin is running")
-            assert (await server.http.head("/")).status_code == 200
-            assert (await server.http.get("/api/version")).json() == {"version": aiadmin_server.__version__}
-
-    asyncio.run(main())
+async def test_the_root_and_the_version(serve):
+    async with serve() as server:
+        root = await server.http.get("/")
+        assert (root.status_code, root.text) == (200, "AiAdmin is running")
+        assert (await server.http.head("/")).status_code == 200
+        assert (await server.http.get("/api/version")).json() == {"version": aiadmin_server.__version__}
 
 
-def test_ps_tells_what_is_loaded(serve):
-    async def main() -> None:
-        async with serve() as server:
-            assert (await server.http.get("/api/ps")).json() == {"models": []}
-            server.router.models = [loaded()]
-            (model,) = (await server.http.get("/api/ps")).json()["models"]
-            assert model["expires_at"] == "2027-01-15T08:00:00Z"
-            assert (model["pid"], model["state"], model["n_active"]) == (42, "ready", 1)
-            assert (model["size"], model["size_vram"], model["context_length"]) == (100, 0, 2048)
-            assert model["notes"] == ["safe mode: a crash"]
-            assert model["stats"]["n_steps"] == 7
-
-    asyncio.run(main())
+async def test_ps_tells_what_is_loaded(serve):
+    async with serve() as server:
+        assert (await server.http.get("/api/ps")).json() == {"models": []}
+        server.router.models = [loaded()]
+        (model,) = (await server.http.get("/api/ps")).json()["models"]
+        assert model["expires_at"] == "2027-01-15T08:00:00Z"
+        assert (model["pid"], model["state"], model["n_active"]) == (42, "ready", 1)
+        assert (model["size"], model["size_vram"], model["context_length"]) == (100, 0, 2048)
+        assert model["notes"] == ["safe mode: a crash"]
+        assert model["stats"]["n_steps"] == 7
 
 
 @pytest.mark.parametrize("expires_at", [None, math.inf, 1e30])
-def test_a_model_that_stays_has_a_date_far_away(serve, expires_at):
-    async def main() -> None:
-        async with serve() as server:
-            server.router.models = [loaded(expires_at=expires_at, facts=ModelFacts(device="cuda:0"))]
-            (model,) = (await server.http.get("/api/ps")).json()["models"]
-            assert model["expires_at"].startswith("9999-")
-            assert model["size_vram"] == 100
-
-    asyncio.run(main())
+async def test_a_model_that_stays_has_a_date_far_away(serve, expires_at):
+    async with serve() as server:
+        server.router.models = [loaded(expires_at=expires_at, facts=ModelFacts(device="cuda:0"))]
+        (model,) = (await server.http.get("/api/ps")).json()["models"]
+        assert model["expires_at"].startswith("9999-")
+        assert model["size_vram"] == 100
 
 
-def test_stop_unloads(serve):
-    async def main() -> None:
-        async with serve() as server:
-            assert (await server.http.post("/api/stop", json={"model": "echo"})).json() == {"stopped": True}
-            assert (await server.http.post("/api/stop", json={"model": "other"})).json() == {"stopped": False}
-            assert server.router.stopped == ["echo", "other"]
-            missing = await server.http.post("/api/stop", json={})
-            assert missing.status_code == 400
-            assert missing.json() == {"error": "Missing required parameter: 'model'."}
-
-    asyncio.run(main())
+async def test_stop_unloads(serve):
+    async with serve() as server:
+        assert (await server.http.post("/api/stop", json={"model": "echo"})).json() == {"stopped": True}
+        assert (await server.http.post("/api/stop", json={"model": "other"})).json() == {"stopped": False}
+        assert server.router.stopped == ["echo", "other"]
+        missing = await server.http.post("/api/stop", json={})
+        assert missing.status_code == 400
+        assert missing.json() == {"error": "Missing required parameter: 'model'."}
 
 
-def test_health_tells_what_is_wrong(serve):
-    async def main() -> None:
-        async with serve() as server:
-            well = await server.http.get("/health")
-            assert (well.status_code, well.json()["status"]) == (200, "ok")
-            server.router.problems = ("echo: no heartbeat for 20 s",)
-            ill = await server.http.get("/health")
-            assert ill.status_code == 503
-            assert ill.json()["problems"] == ["echo: no heartbeat for 20 s"]
-
-    asyncio.run(main())
+async def test_health_tells_what_is_wrong(serve):
+    async with serve() as server:
+        well = await server.http.get("/health")
+        assert (well.status_code, well.json()["status"]) == (200, "ok")
+        server.router.problems = ("echo: no heartbeat for 20 s",)
+        ill = await server.http.get("/health")
+        assert ill.status_code == 503
+        assert ill.json()["problems"] == ["echo: no heartbeat for 20 s"]

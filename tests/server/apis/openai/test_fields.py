@@ -1,13 +1,13 @@
 """Every property of OpenAI's request schemas is honoured, has no effect, or is refused by name. None is a 500."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest, CompletionRequest
+from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest
+from aiadmin_server.apis.openai.completions.wire import CompletionRequest
 
 SPEC = Path(__file__).parents[5] / "shared" / "data" / "openai" / "openapi.yaml"
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
@@ -125,72 +125,60 @@ def test_the_tables_name_every_property(schemas, name, table, struct):
 
 
 @pytest.mark.parametrize("endpoint", ["chat", "complete"])
-def test_every_property_is_honoured_without_effect_or_refused_by_name(serve, endpoint):
+async def test_every_property_is_honoured_without_effect_or_refused_by_name(serve, endpoint):
     table = CHAT if endpoint == "chat" else COMPLETION
 
-    async def main() -> None:
-        async with serve() as server:
-            ask = getattr(server, endpoint)
-            await ask()
-            plain = msgspec.structs.replace(server.engine.request, id=0)
-            for name, (value, expected) in table.items():
-                server.engine.requests.clear()
-                response = await ask(**NEEDS.get(name, {}), **{name: value})
-                if expected == "refused":
-                    assert response.status_code == 400, (name, response.text)
-                    assert response.json()["error"]["code"] == "unsupported_parameter"
-                    assert response.json()["error"]["param"].startswith(name)
-                    continue
-                assert response.status_code == 200, (name, response.text)
-                if expected == "none":
-                    assert msgspec.structs.replace(server.engine.request, id=0) == plain
-                else:
-                    assert expected(server.engine.request), name
-
-    asyncio.run(main())
+    async with serve() as server:
+        ask = getattr(server, endpoint)
+        await ask()
+        plain = msgspec.structs.replace(server.engine.request, id=0)
+        for name, (value, expected) in table.items():
+            server.engine.requests.clear()
+            response = await ask(**NEEDS.get(name, {}), **{name: value})
+            if expected == "refused":
+                assert response.status_code == 400, (name, response.text)
+                assert response.json()["error"]["code"] == "unsupported_parameter"
+                assert response.json()["error"]["param"].startswith(name)
+                continue
+            assert response.status_code == 200, (name, response.text)
+            if expected == "none":
+                assert msgspec.structs.replace(server.engine.request, id=0) == plain
+            else:
+                assert expected(server.engine.request), name
 
 
 @pytest.mark.parametrize("endpoint", ["chat", "complete"])
-def test_null_is_absent(serve, endpoint):
+async def test_null_is_absent(serve, endpoint):
     table = CHAT if endpoint == "chat" else COMPLETION
     required = {"model", "messages", "prompt"}
 
-    async def main() -> None:
-        async with serve() as server:
-            response = await getattr(server, endpoint)(**dict.fromkeys(set(table) - required), new_field=None)
-            assert response.status_code == 200, response.text
-            for name in required & set(table):
-                error = (await getattr(server, endpoint)(**{name: None})).json()["error"]
-                assert error["param"] == name
-
-    asyncio.run(main())
+    async with serve() as server:
+        response = await getattr(server, endpoint)(**dict.fromkeys(set(table) - required), new_field=None)
+        assert response.status_code == 200, response.text
+        for name in required & set(table):
+            error = (await getattr(server, endpoint)(**{name: None})).json()["error"]
+            assert error["param"] == name
 
 
-def test_values_that_ask_for_what_is_done_anyway_are_taken(serve):
-    async def main() -> None:
-        async with serve() as server:
-            for name, value in HARMLESS.items():
-                ask = server.complete if name == "best_of" else server.chat
-                response = await ask(**{name: value})
-                assert response.status_code == 200, (name, response.text)
-
-    asyncio.run(main())
+async def test_values_that_ask_for_what_is_done_anyway_are_taken(serve):
+    async with serve() as server:
+        for name, value in HARMLESS.items():
+            ask = server.complete if name == "best_of" else server.chat
+            response = await ask(**{name: value})
+            assert response.status_code == 200, (name, response.text)
 
 
 @pytest.mark.parametrize("endpoint", ["chat", "complete"])
-def test_no_value_of_any_property_costs_a_500(serve, endpoint):
+async def test_no_value_of_any_property_costs_a_500(serve, endpoint):
     """What is refused is a 400 that names the property."""
     table = CHAT if endpoint == "chat" else COMPLETION
     extensions = ("top_k", "min_p", "keep_alive", "chat_template_kwargs", "priority", "cache_salt", "new_field")
 
-    async def main() -> None:
-        async with serve() as server:
-            for name in (*table, *extensions):
-                for value in WRONG:
-                    response = await getattr(server, endpoint)(**NEEDS.get(name, {}) | {name: value})
-                    assert response.status_code in (200, 400, 404), (name, value, response.text)
-                    if response.status_code == 400:
-                        error = response.json()["error"]
-                        assert error["param"].startswith(name), (name, value, error)
-
-    asyncio.run(main())
+    async with serve() as server:
+        for name in (*table, *extensions):
+            for value in WRONG:
+                response = await getattr(server, endpoint)(**NEEDS.get(name, {}) | {name: value})
+                assert response.status_code in (200, 400, 404), (name, value, response.text)
+                if response.status_code == 400:
+                    error = response.json()["error"]
+                    assert error["param"].startswith(name), (name, value, error)

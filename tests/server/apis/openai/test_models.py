@@ -1,6 +1,5 @@
 """`/v1/models` over a real store."""
 
-import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -48,53 +47,44 @@ def loaded(**fields):
     return SimpleNamespace(**given | fields)
 
 
-def test_models_and_aliases_are_listed_with_what_is_known(serve, store):
-    async def main() -> None:
-        async with serve() as server:
-            digest = store.find("smollm2").weights_digest
-            server.router.models = [loaded(digest=digest)]
-            listed = (await server.http.get("/v1/models")).json()
-            assert listed["object"] == "list"
-            models = {model["id"]: model for model in listed["data"]}
-            assert set(models) == {"smollm2:latest", "me/other:v1", "small", "gpt-4o"}
-            one = models["smollm2:latest"]
-            assert one["object"] == "model"
-            assert one["owned_by"] == "library"
-            assert isinstance(one["created"], int)
-            assert one["format"] == "gguf"
-            assert (one["loaded"], one["backend"], one["context_length"]) == (True, "llamacpp", 2048)
-            assert one["capabilities"] == ["chat", "tools", "logprobs"]
-            assert models["gpt-4o"]["alias_of"] == "small"
-            assert models["gpt-4o"]["loaded"] is True
-            assert models["me/other:v1"]["owned_by"] == "me"
-            assert {model.id async for model in server.openai.models.list()} == set(models)
-
-    asyncio.run(main())
+async def test_models_and_aliases_are_listed_with_what_is_known(serve, store):
+    async with serve() as server:
+        digest = store.find("smollm2").weights_digest
+        server.router.models = [loaded(digest=digest)]
+        listed = (await server.http.get("/v1/models")).json()
+        assert listed["object"] == "list"
+        models = {model["id"]: model for model in listed["data"]}
+        assert set(models) == {"smollm2:latest", "me/other:v1", "small", "gpt-4o"}
+        one = models["smollm2:latest"]
+        assert one["object"] == "model"
+        assert one["owned_by"] == "library"
+        assert isinstance(one["created"], int)
+        assert one["format"] == "gguf"
+        assert (one["loaded"], one["backend"], one["context_length"]) == (True, "llamacpp", 2048)
+        assert one["capabilities"] == ["chat", "tools", "logprobs"]
+        assert models["gpt-4o"]["alias_of"] == "small"
+        assert models["gpt-4o"]["loaded"] is True
+        assert models["me/other:v1"]["owned_by"] == "me"
+        assert {model.id async for model in server.openai.models.list()} == set(models)
 
 
 @pytest.mark.parametrize("name", ["smollm2", "SmolLM2:latest", "me/other:v1", "me%2Fother:v1", "gpt-4o"])
-def test_one_model_is_found_by_any_spelling(serve, store, name):
-    async def main() -> None:
-        async with serve() as server:
-            response = await server.http.get(f"/v1/models/{name}")
-            assert response.status_code == 200
-            assert "id" in response.json()
-
-    asyncio.run(main())
+async def test_one_model_is_found_by_any_spelling(serve, store, name):
+    async with serve() as server:
+        response = await server.http.get(f"/v1/models/{name}")
+        assert response.status_code == 200
+        assert "id" in response.json()
 
 
 @pytest.mark.parametrize("name", ["nothing", "a/b/c/d/e", "..%2F..%2Fetc", "nowhere"])
-def test_a_model_that_is_not_there_is_a_404(serve, store, name):
-    async def main() -> None:
-        async with serve() as server:
-            response = await server.http.get(f"/v1/models/{name}")
-            assert response.status_code == 404
-            assert response.json()["error"]["code"] == "model_not_found"
-
-    asyncio.run(main())
+async def test_a_model_that_is_not_there_is_a_404(serve, store, name):
+    async with serve() as server:
+        response = await server.http.get(f"/v1/models/{name}")
+        assert response.status_code == 404
+        assert response.json()["error"]["code"] == "model_not_found"
 
 
-def test_models_that_backends_offer_are_listed(serve):
+async def test_models_that_backends_offer_are_listed(serve):
     class Offering:
         name = "offering"
 
@@ -123,17 +113,14 @@ def test_models_that_backends_offer_are_listed(serve):
         def aiadmin_backends(self):
             return [Offering()]
 
-    async def main() -> None:
-        async with serve(plugins=[("offering", Plugin())]) as server:
-            server.router.models = [loaded(name="jay:latest")]
-            models = (await server.http.get("/v1/models")).json()["data"]
-            assert [(model["id"], model["loaded"]) for model in models] == [
-                ("parrot:latest", False),
-                ("jay:latest", True),
-            ]
-            assert (await server.openai.models.retrieve("parrot")).id == "parrot:latest"
-            found = (await server.http.get("/v1/models/Offering/parrot")).json()
-            assert (found["id"], found["backend"]) == ("Offering/parrot", "offering")
-            assert (await server.http.get("/v1/models/offering/crow")).status_code == 404
-
-    asyncio.run(main())
+    async with serve(plugins=[("offering", Plugin())]) as server:
+        server.router.models = [loaded(name="jay:latest")]
+        models = (await server.http.get("/v1/models")).json()["data"]
+        assert [(model["id"], model["loaded"]) for model in models] == [
+            ("parrot:latest", False),
+            ("jay:latest", True),
+        ]
+        assert (await server.openai.models.retrieve("parrot")).id == "parrot:latest"
+        found = (await server.http.get("/v1/models/Offering/parrot")).json()
+        assert (found["id"], found["backend"]) == ("Offering/parrot", "offering")
+        assert (await server.http.get("/v1/models/offering/crow")).status_code == 404

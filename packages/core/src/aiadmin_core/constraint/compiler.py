@@ -27,7 +27,7 @@ class ConstraintCompiler:
         self._lock = threading.Lock()
 
     def matchers(
-        self, shape: AnswerShape, n: int, before: str | None = None, *, param: str = "response_format"
+        self, shape: AnswerShape, n: int, before: str | None = None, *, param: str = "constraint"
     ) -> tuple[Matcher, ...]:
         """A matcher for each of `n` choices; `before` is what a dialect lets stand before an answer.
 

@@ -24,7 +24,7 @@ def to_grammars(constraint: Constraint) -> list[dict[str, Any]]:
             return _grammars(LLMatcher.grammar_from_regex(pattern))
         case Choice(options=options):
             if not options:
-                raise BadRequest("A choice needs at least one option.", param="response_format")
+                raise BadRequest("A choice needs at least one option.", param="constraint")
             return [{"lark_grammar": "start: " + " | ".join(map(literal, options))}]
         case LarkGrammar(grammar=lark):
             return [{"lark_grammar": lark}]
@@ -34,7 +34,7 @@ def _json(schema: dict[str, object] | bool) -> list[dict[str, Any]]:
     try:
         return _grammars(LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=JSON_OPTIONS))
     except (TypeError, ValueError, RecursionError) as error:
-        raise BadRequest(f"The JSON schema cannot be read: {error}", param="response_format") from error
+        raise BadRequest(f"The JSON schema cannot be read: {error}", param="constraint") from error
 
 
 def _grammars(encoded: str) -> list[dict[str, Any]]:

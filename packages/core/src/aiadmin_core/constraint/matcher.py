@@ -98,7 +98,7 @@ def token_bits(tokens: frozenset[int], n_vocab: int) -> Mask:
 
 def _grammar_error(state: LLMatcher) -> AiAdminError:
     reason = state.get_error().split("\n", 1)[0]
-    return BadRequest(f"The answer's format cannot be enforced any further: {reason}", param="response_format")
+    return BadRequest(f"The answer's format cannot be enforced any further: {reason}", param="constraint")
 
 
 @cache

@@ -37,7 +37,7 @@ def to_shape(request: GenerateRequest, speech: Speech, control_tokens: Mapping[s
         raise UnsupportedParameter(f"tools[{strict}].function.strict", why=_WHY)
     if calls is None and request.constraint is not None:
         raise UnsupportedParameter(
-            "response_format",
+            "constraint",
             why="this model cannot keep to a format and be free to call tools.",
             hint="Leave out 'tools', or send tool_choice 'none'.",
         )

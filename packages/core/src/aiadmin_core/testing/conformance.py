@@ -260,7 +260,7 @@ async def what_is_not_claimed_is_refused_by_name(engine: Engine) -> None:
         (able.tools or "chat" not in able.inputs, "tools", {"input": tools}),
         (able.max_logprobs is not None, "logprobs", {"logprobs": 0}),
         ("seed" in able.sampling, "seed", {"seed": 1}),
-        ("json_object" in able.constraints, "response_format", {"constraint": JsonObject()}),
+        ("json_object" in able.constraints, "constraint", {"constraint": JsonObject()}),
         (False, "n", {"n": able.max_choices + 1}),
     ]
     for name, fields in [(name, fields) for claimed, name, fields in asks if not claimed]:

@@ -1,1 +1,77 @@
-"""One package for each API: its own words, its translation to core's specs and back, its envelope."""
+"""What an API is: its paths, its words for what core has names for, its envelope for errors, its routes.
+
+Every API, ours or a plugin's, comes through the hook `aiadmin_apis` and is loaded by `loading` when the server starts;
+one package (or module) for each stands beside this file. Nothing here needs the web framework.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from ..http.errors import Problem
+
+
+class Api(Struct, frozen=True, kw_only=True):
+    """One API that the server speaks."""
+
+    name: str
+    """Short, for the log and for commands: `openai`."""
+    title: str
+    """For people, before "is under /v1": `OpenAI's API`; "" where nobody would set a base URL."""
+    paths: tuple[str, ...]
+    """Prefixes of the paths that are its own: `/v1` has `/v1/models`, and not `/v10`. Of two APIs the one with the
+    longer prefix has a path."""
+    routes: Sequence[Any]
+    """Litestar route handlers."""
+    envelope: Callable[[Problem], Any]
+    """The body that tells an error: a Struct or plain data."""
+    names: Mapping[str, str] = {}
+    """What it calls a neutral field (of `Call`, `GenerateRequest`, `SamplingParams`), where it does not call it the
+    same: {"max_tokens": "maxOutputTokens", "constraint": "responseSchema"}."""
+    absent: tuple[str, ...] = ()
+    """Prefixes of paths that the API has elsewhere and not here: what a 404 then says is more than that."""
+
+
+def tell_plainly(problem: Problem) -> dict[str, str]:
+    """The envelope of paths that belong to no API."""
+    return {"error": problem.message}
+
+
+PLAIN = Api(name="plain", title="", paths=(), routes=(), envelope=tell_plainly)
+
+
+class Apis:
+    """The APIs of one server: whose a path is. Pure."""
+
+    def __init__(self, apis: Iterable[Api]) -> None:
+        self.all = tuple(apis)
+        owners = [(prefix, api) for api in self.all for prefix in api.paths]
+        self._owners = sorted(owners, key=lambda owner: -len(owner[0]))
+
+    def at(self, path: str) -> Api:
+        """The API that `path` belongs to: the longest prefix wins. Its errors are told in its envelope."""
+        return next((api for prefix, api in self._owners if is_below(path, prefix)), PLAIN)
+
+    def nothing_at(self, path: str, *, host: str) -> str:
+        """What a 404 says of a path that has no route."""
+        api = self.at(path)
+        if any(is_below(path, absent) for absent in api.absent):
+            return "AiAdmin does not serve this endpoint."
+        for prefix, other in self._owners:
+            if other.title and api is PLAIN and _knows(other, prefix + path):
+                base = f"set the base URL to http://{host}{prefix}"
+                return f"There is nothing at this path. {other.title} is under {prefix}: {base}"
+        places = [f"{api.title} is under {api.paths[0]}" for api in self.all if api.title and api.paths]
+        return "There is nothing at this path." + (f" Check the address: {', '.join(places)}." if places else "")
+
+
+def is_below(path: str, prefix: str) -> bool:
+    """Whether `path` is `prefix` or below it."""
+    return path == prefix or path.startswith(prefix + "/")
+
+
+def _knows(api: Api, path: str) -> bool:
+    """Whether the API has this path, here or elsewhere."""
+    served = (route.rstrip("/") for handler in api.routes for route in getattr(handler, "paths", ()))
+    return any(is_below(path, known.partition("/{")[0]) for known in (*served, *api.absent) if known)

@@ -15,12 +15,14 @@ def command(as_json: bool) -> None:
 
     AIADMIN_PLUGINS chooses: `echo,mlx` loads only those, in this order; `-mlx` leaves one out.
     """
+    from ..apis.loading import load_apis
     from ._output import paragraph, print_json, table
     from ._plugins import installed_plugins, quietly
 
     plugins = installed_plugins()
     with quietly():  # what is wrong is shown below
         plugins.examine()
+        load_apis(plugins)
     if as_json:
         print_json([record(plugin) for plugin in plugins.installed])
         return

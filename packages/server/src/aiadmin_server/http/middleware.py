@@ -7,16 +7,16 @@ Outermost first: `identified` (id, count, last resort for errors), then plugins'
 import asyncio
 import secrets
 from collections.abc import Callable
+from typing import Protocol
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from litestar.utils.path import normalize_path
 
 from aiadmin_core.errors import AiAdminError, PluginError
 from aiadmin_core.plugins import HARM, Plugins, describe
 
-from ..serving.metrics import Metrics
-from .errors import ClientLeft, told
+from .errors import ClientLeft, ShuttingDown, Voices, send_error
 from .origins import host_allowed, origin_allowed
 
 Middleware = Callable[[ASGIApp], ASGIApp]
@@ -28,15 +28,16 @@ class Forbidden(AiAdminError):
     code, status = "forbidden", 403
 
 
-class ShuttingDown(AiAdminError):
-    """The server ends, and the request did not end in time."""
+class Counting(Protocol):
+    """Who is told of every request: `serving.metrics.Metrics`."""
 
-    code, status = "shutting_down", 503
+    def answered(self, *, endpoint: str, model: str, status: int) -> None: ...
+    def failed(self, *, endpoint: str, code: str) -> None: ...
 
 
-def identified(app: ASGIApp, metrics: Metrics) -> ASGIApp:
-    """Give each request an id (`x-request-id`) and one spelling of its path, count it, and answer what nothing else has
-    caught."""
+def identified(app: ASGIApp, counting: Counting, apis: Voices) -> ASGIApp:
+    """Give each request an id (`x-request-id`), one spelling of its path and the APIs that tell its errors; count it,
+    and answer what nothing else has caught."""
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -44,18 +45,15 @@ def identified(app: ASGIApp, metrics: Metrics) -> ASGIApp:
             return
         scope["path"] = normalize_path(scope["path"])  # as routes are found: `//v1/models` is judged as `/v1/models`
         state = scope.setdefault("state", {})
+        state["apis"] = apis
         request_id = state["request_id"] = "req_" + secrets.token_hex(12)
         status = ClientLeft.status
-        is_stream = has_ended = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status, is_stream, has_ended
+            nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                is_stream = dict(message["headers"]).get(b"content-type", b"").startswith(b"text/event-stream")
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
-            elif message["type"] == "http.response.body":
-                has_ended = not message["more_body"]
             await send(message)
 
         try:
@@ -65,19 +63,14 @@ def identified(app: ASGIApp, metrics: Metrics) -> ASGIApp:
                 raise  # the response has begun: the connection is closed
             await send_error(error, scope, send_with_id)
         except asyncio.CancelledError:  # by the server, which ends: a client that leaves cancels less
-            ending = ShuttingDown("The server is shutting down.", hint="Try again when it is back.")
-            if status == ClientLeft.status:
-                await send_error(ending, scope, send_with_id)
-            elif is_stream and not has_ended:
-                _, body = told(ending, scope)
-                await send({"type": "http.response.body", "body": b"data: " + body + b"\n\n", "more_body": False})
-            elif not has_ended:
+            if status != ClientLeft.status:
                 raise
+            await send_error(ShuttingDown(), scope, send_with_id)
         finally:
             endpoint = scope.get("path_template") or "other"
-            metrics.answered(endpoint=endpoint, model=state.get("model", ""), status=status)
+            counting.answered(endpoint=endpoint, model=state.get("model", ""), status=status)
             if code := state.get("error_code"):
-                metrics.failed(endpoint=endpoint, code=code)
+                counting.failed(endpoint=endpoint, code=code)
 
     return middleware
 
@@ -123,13 +116,3 @@ def authenticated(app: ASGIApp, plugins: Plugins) -> ASGIApp:
         await app(scope, receive, send)
 
     return middleware
-
-
-async def send_error(error: Exception, scope: Scope, send: Send) -> None:
-    """The whole response for `error`."""
-    found, body = told(error, scope)
-    headers = {"content-type": "application/json", "content-length": str(len(body)), **found.headers}
-    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-    start: HTTPResponseStartEvent = {"type": "http.response.start", "status": found.status, "headers": encoded}
-    await send(start)
-    await send({"type": "http.response.body", "body": body, "more_body": False})

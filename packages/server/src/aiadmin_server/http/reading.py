@@ -1,4 +1,5 @@
-"""Bytes to a request Struct: what is malformed, of the wrong type or unknown is told apart here. Used by `api`."""
+"""A request's body: bytes to a Struct. What is malformed, of the wrong type or unknown is told apart here. Used by
+every route of `apis`."""
 
 import re
 from collections.abc import Iterator
@@ -6,9 +7,13 @@ from functools import cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
+from litestar import Request
+from litestar.exceptions import InternalServerException
 from msgspec import Struct, inspect
 
 from aiadmin_core.errors import BadRequest
+
+from .errors import ClientLeft
 
 T = TypeVar("T", bound=Struct)
 
@@ -28,6 +33,15 @@ class Decoded(Struct, Generic[T], frozen=True):
     data: T
     unknown: dict[str, Any]
     """Path (`foo`, `messages[0].foo`) of each unknown field that is not null, and its value."""
+
+
+async def read(request: Request[Any, Any, Any], type: type[T]) -> Decoded[T]:
+    """The request's body as `type`. Raises `ClientLeft`, Litestar's own 413, and what `decode` raises."""
+    try:
+        body = await request.body()
+    except InternalServerException:  # all that Litestar raises here by this name
+        raise ClientLeft("The client left before it had sent its request.") from None
+    return decode(body, type)
 
 
 def decode(body: bytes, type: type[T]) -> Decoded[T]:

@@ -15,8 +15,8 @@ from aiadmin_core.backend import Engine
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
 
+from ..durations import FOREVER
 from ..runners.supervisor import Running
-from ..settings import FOREVER
 from . import eviction
 from .target import Target
 

@@ -25,7 +25,8 @@ from aiadmin_core.sources import CatalogueEntry
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from ..catalogue import catalogue, find_entry
-from ..settings import Settings, parse_duration
+from ..durations import parse_duration
+from ..settings import Settings
 from ..store.aliases import Alias, Aliases, find_alias
 from ..store.names import same_name
 from ..store.store import ModelStore, StoredModel

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from aiadmin_core.errors import AiAdminError, ModelLoadFailed, ModelNotFound, Overloaded
 from aiadmin_core.plugins import Plugins
 
+from ..durations import FOREVER
 from ..runners.supervisor import Opener, Supervisor
-from ..settings import FOREVER, Settings
+from ..settings import Settings
 from . import eviction
 from .choice import choose_backend, engine_key
 from .entry import Clock, Entry, Lease, LoadedModel, Replica

@@ -1,43 +1,41 @@
-"""The response of every generating endpoint, whole or streamed: an ASGI app that works while its client listens.
+"""The response of every endpoint that asks an engine, whole or streamed.
 
-Nothing is sent before the engine's first event, so that what fails until then has its own status and a JSON body;
-what fails later is a last `data: {"error": ...}`. A client that leaves at any moment cancels the work.
+Nothing is sent before the engine's first event, so that what fails until then has its own status and the API's error as
+a JSON body; what fails later is the stream's last frame. A client that leaves at any moment ends the work.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 from litestar import Response
-from litestar.types import HTTPResponseStartEvent, Receive, Scope, Send
-from msgspec import Struct
+from litestar.types import Receive, Scope, Send
 
 from aiadmin_core.specs.events import Event
+from aiadmin_core.specs.joining import joined
 
-from ..apis.openai.chat.from_core import Format, coalesce
-from ..apis.openai.chat.to_core import Call
-from ..http import sse
-from ..http.errors import told
-from .exchange import Opened, Service
+from ..http.connection import while_connected
+from ..http.errors import ShuttingDown, told
+from .call import Call, Caller
+from .exchange import Opened
+from .work import Service, Work
+from .writer import Writer
 
-PING_S = 15.0
-"""Silence after which a comment is sent, before proxies give up."""
-
-Headers = Iterable[tuple[bytes, bytes]]
-MakeFormat = Callable[[Opened], Format]
-Opening = AbstractAsyncContextManager[Opened]
+Header = tuple[bytes, bytes]
+MakeWriter = Callable[[Opened], Writer]
 
 
 class Answer(Response[None]):
-    """What a handler returns: the work is done when the response is sent."""
+    """What a handler returns: the work is done while the response is sent."""
 
-    def __init__(self, service: Service, call: Call, make_format: MakeFormat, *, stream: bool) -> None:
+    def __init__(self, service: Service, call: Call, make_writer: MakeWriter, *, stream: bool) -> None:
         super().__init__(None)
         self._service = service
         self._call = call
-        self._make_format = make_format
+        self._make_writer = make_writer
         self._stream = stream
 
     def to_asgi_response(self, *_: Any, **__: Any) -> Any:
@@ -45,44 +43,82 @@ class Answer(Response[None]):
         return self._respond
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
-        opened = self._service.open(self._call, scope["state"], path)
-        work = self._send_stream(opened, scope, send) if self._stream else self._send_whole(opened, send)
-        if not await sse.while_connected(receive, work):
-            self._service.on_disconnect(path)
+        caller = caller_of(scope)
+        work = self._service.start(self._call, caller)
+        sending = Sending(work, self._make_writer, scope, send)
+        try:
+            whole_or_stream = sending.stream(ping_s=self._service.ping_s) if self._stream else sending.whole()
+            if not await while_connected(receive, whole_or_stream):
+                self._service.on_disconnect(caller.endpoint)
+        except asyncio.CancelledError:  # by the server, which ends: a client that leaves cancels less
+            if not sending.may_say_more:
+                raise
+            await sending.fail(ShuttingDown())
+        finally:
+            scope["state"]["model"] = work.model
+            await work.close()
 
-    async def _send_whole(self, opening: Opening, send: Send) -> None:
-        async with opening as opened:
-            output = self._make_format(opened)
-            events = [event async for event in opened.events]
-            body = msgspec.json.encode(output.whole(events))
-            headers = _extra_headers(opened)
-        content = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await send(_start([*content, *headers]))
-        await send({"type": "http.response.body", "body": body, "more_body": False})
 
-    async def _send_stream(self, opening: Opening, scope: Scope, send: Send) -> None:
-        async with (
-            opening as opened,
-            aclosing(sse.batches(opened.events, idle_s=PING_S)) as batches,
-        ):
+def caller_of(scope: Scope) -> Caller:
+    """Who asks over this connection."""
+    state, path = scope["state"], scope["path"]
+    return Caller(endpoint=path, identity=state.get("identity"), names=state["apis"].at(path).names)
+
+
+class Sending:
+    """One answer on its way out."""
+
+    def __init__(self, work: Work, make_writer: MakeWriter, scope: Scope, send: Send) -> None:
+        self._work = work
+        self._make_writer = make_writer
+        self._scope = scope
+        self._send = send
+        self._writer: Writer | None = None
+        """Of a stream that has begun, until it has ended."""
+
+    @property
+    def may_say_more(self) -> bool:
+        """Whether a stream has begun and not ended."""
+        return self._writer is not None
+
+    async def whole(self) -> None:
+        opened = await self._work.opened()
+        events = [event async for batch in self._work.batches() for event in batch]
+        body = msgspec.json.encode(self._make_writer(opened).whole(joined(events)))
+        length = (b"content-length", str(len(body)).encode())
+        await self._start([(b"content-type", b"application/json"), length], opened)
+        await self._body(body, more=False)
+
+    async def stream(self, *, ping_s: float) -> None:
+        opened = await self._work.opened()
+        async with aclosing(self._work.batches(idle_s=ping_s)) as batches:
             first = await _first(batches)
-            await send(_start([*sse.HEADERS, *_extra_headers(opened)]))
-            output = self._make_format(opened)
-
-            async def write(data: bytes, *, more: bool = True) -> None:
-                await send({"type": "http.response.body", "body": data, "more_body": more})
-
+            writer = self._make_writer(opened)
+            await self._start(writer.headers, opened)
+            self._writer = writer
             try:
-                await write(sse.frames([*output.opening(), *_chunks(output, first)]))
+                await self._body(writer.opening() + writer.events(joined(first)))
                 async for batch in batches:
-                    if data := sse.frames(_chunks(output, batch)) if batch else sse.PING:
-                        await write(data)
+                    if data := writer.events(joined(batch)) if batch else writer.ping:
+                        await self._body(data)
             except Exception as error:
-                _, body = told(error, scope)
-                await write(b"data: " + body + b"\n\n", more=False)
+                await self.fail(error)
             else:
-                await write(sse.frames(output.closing()) + sse.DONE, more=False)
+                self._writer = None
+                await self._body(writer.closing(), more=False)
+
+    async def fail(self, error: BaseException) -> None:
+        """End a stream that has begun with an error."""
+        assert self._writer
+        writer, self._writer = self._writer, None
+        await self._body(writer.failure(*told(error, self._scope)), more=False)
+
+    async def _start(self, headers: Iterable[Header], opened: Opened) -> None:
+        all_headers = [*headers, *_ignored(opened.ignored)]
+        await self._send({"type": "http.response.start", "status": 200, "headers": all_headers})
+
+    async def _body(self, data: bytes, *, more: bool = True) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
 
 async def _first(batches: AsyncGenerator[list[Event], None]) -> list[Event]:
@@ -93,14 +129,6 @@ async def _first(batches: AsyncGenerator[list[Event], None]) -> list[Event]:
     return []
 
 
-def _chunks(output: Format, batch: list[Event]) -> list[Struct]:
-    return [chunk for event in coalesce(batch) if (chunk := output.chunk(event)) is not None]
-
-
-def _extra_headers(opened: Opened) -> Headers:
-    names = ", ".join(quote(name, safe="[].") for name in opened.ignored)  # a client chose them: no line breaks here
+def _ignored(fields: Iterable[str]) -> list[Header]:
+    names = ", ".join(quote(name, safe="[].") for name in fields)  # a client chose them: no line breaks here
     return [(b"x-ignored-params", names.encode())] if names else []
-
-
-def _start(headers: Headers) -> HTTPResponseStartEvent:
-    return {"type": "http.response.start", "status": 200, "headers": list(headers)}

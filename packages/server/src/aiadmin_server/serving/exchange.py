@@ -1,4 +1,4 @@
-"""One request with an engine, from the lease to the last event: every generating endpoint goes through `Service.open`.
+"""One call with an engine, from the lease to the last event: everything that asks an engine goes through `exchange`.
 
 The chain of generators, innermost first: the engine's events; observers (`observers`), the first loaded innermost;
 `_checked`, which raises what failed and what is missing. Closing the outermost closes them all.
@@ -6,8 +6,8 @@ The chain of generators, innermost first: the engine's events; observers (`obser
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,11 @@ from aiadmin_core.errors import AiAdminError, PluginError
 from aiadmin_core.observe import Exchange
 from aiadmin_core.specs.events import Event, Failed, Finished
 
-from ..apis.openai.chat.to_core import Call
+from ..routing.entry import Lease
+from .call import Call, Caller
+from .naming import naming
 from .observers import Observers
-from .ports import Lease, Router
+from .ports import RouterPort
 from .settle import settle
 
 
@@ -43,29 +45,33 @@ class Opened:
 
 
 @dataclass(kw_only=True)
-class Service:
-    """What an endpoint needs to carry out a call. One per app."""
+class Exchanges:
+    """What is needed to carry calls out. One per app."""
 
-    router: Router
+    router: RouterPort
     observers: Observers
-    on_disconnect: Callable[[str], None]
-    """Told the endpoint of each request whose client left before it was answered."""
     ignore_unknown_fields: bool = False
     _ids: Any = field(default_factory=lambda: itertools.count(1))
 
     @asynccontextmanager
-    async def open(self, call: Call, state: dict[str, Any], endpoint: str) -> AsyncIterator[Opened]:
+    async def open(
+        self, call: Call, caller: Caller, *, on_leased: Callable[[str], None] = lambda _: None
+    ) -> AsyncIterator[Opened]:
         """Lease the model and start `call`; leaving closes the events and gives the lease back.
 
-        `state` is the connection's: `identity` is read from it, `model` is set. Raises what the request cannot have.
+        `on_leased` is told the model behind the name. Raises what the request cannot have, by the caller's names.
         """
-        async with self.router.lease(call.model, keep_alive_s=call.keep_alive_s) as lease:
-            state["model"] = lease.resolved
+        names = {**caller.names, **call.names}
+        async with AsyncExitStack() as stack:
+            with naming(names):
+                lease = await stack.enter_async_context(self.router.lease(call.model, keep_alive_s=call.keep_alive_s))
+            on_leased(lease.resolved)
             requests, ignored = settle(
                 call,
                 lease.engine.capabilities,
                 defaults=lease.spec.parameters,
                 ignore_unknown=self.ignore_unknown_fields,
+                names=names,
             )
             streams: list[AsyncGenerator[Event, None]] = []
             for request in requests:
@@ -73,27 +79,30 @@ class Service:
                     model=call.model,
                     resolved=lease.resolved,
                     backend=lease.backend,
-                    endpoint=endpoint,
-                    identity=state.get("identity"),
+                    endpoint=caller.endpoint,
+                    identity=caller.identity,
                     request=replace(request, id=next(self._ids)),
                 )
                 events = self.observers.wrap(exchange, lease.engine.generate(exchange.request))
-                streams.append(_checked(events, exchange.request.n))
-            async with aclosing(streams[0] if len(streams) == 1 else merge(streams, requests[0].n)) as events:
-                yield Opened(
-                    lease=lease, events=events, n_choices=sum(request.n for request in requests), ignored=ignored
-                )
+                streams.append(_checked(events, exchange.request.n, names, own=exchange.request.extra))
+            n_choices = sum(request.n for request in requests)
+            events = streams[0] if len(streams) == 1 else merge(streams, n_choices // max(1, len(streams)))
+            await stack.enter_async_context(aclosing(events))
+            yield Opened(lease=lease, events=events, n_choices=n_choices, ignored=ignored)
 
 
-async def _checked(events: AsyncGenerator[Event, None], n: int) -> AsyncGenerator[Event, None]:
+async def _checked(
+    events: AsyncGenerator[Event, None], n: int, names: Mapping[str, str], *, own: Mapping[str, Any]
+) -> AsyncGenerator[Event, None]:
     """`events`, with `Failed` raised, and an end before every choice has finished raised as well."""
     n_finished = 0
-    async with aclosing(events):
-        async for event in events:
-            if isinstance(event, Failed):
-                raise EngineFailed(event)
-            n_finished += isinstance(event, Finished)
-            yield event
+    with naming(names, own=own):
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Failed):
+                    raise EngineFailed(event)
+                n_finished += isinstance(event, Finished)
+                yield event
     if n_finished < n:
         raise PluginError("The engine ended its stream before it had finished the answer.")
 
@@ -101,8 +110,10 @@ async def _checked(events: AsyncGenerator[Event, None], n: int) -> AsyncGenerato
 async def merge(streams: Sequence[AsyncGenerator[Event, None]], n: int) -> AsyncGenerator[Event, None]:
     """The events of several requests of `n` choices each as they come, choices numbered through in order.
 
-    The first failure ends all of them.
+    The first failure ends all of them. Without requests there are no events: a model was to be loaded, nothing more.
     """
+    if not streams:
+        return
     queue: asyncio.Queue[Event | BaseException | None] = asyncio.Queue(maxsize=len(streams))
 
     async def read(stream: AsyncGenerator[Event, None], offset: int) -> None:

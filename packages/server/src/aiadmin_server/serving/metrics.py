@@ -18,7 +18,8 @@ from aiadmin_core.observe import Exchange
 from aiadmin_core.specs.events import Event, Finished, ReasoningDelta, Started, TextDelta, ToolCallDelta
 from aiadmin_core.specs.model import EngineStats
 
-from .ports import LoadedModel, Router
+from ..routing.entry import LoadedModel
+from .ports import RouterPort
 
 _LONG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -27,7 +28,7 @@ _SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 class Metrics:
     """One app's registry and what feeds it."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: RouterPort) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(EngineCollector(router))
         self._requests = Counter(
@@ -140,7 +141,7 @@ _ENGINE: tuple[tuple[str, str, bool, _Read, Callable[[Iterable[float]], float]],
 class EngineCollector(Collector):
     """Reads the engines' stats at each scrape."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: RouterPort) -> None:
         self._router = router
 
     def describe(self) -> Iterator[Metric]:

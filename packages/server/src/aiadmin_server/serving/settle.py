@@ -12,7 +12,8 @@ from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.request import GenerateRequest
 from aiadmin_core.specs.sampling import SamplingParams
 
-from ..apis.openai.chat.to_core import WHY, Call, is_harmless, portable
+from .call import Call, portable
+from .naming import named
 
 _NAMES = {"num_predict": "max_tokens"}
 """Names in manifests that are not those of `SamplingParams`."""
@@ -21,29 +22,34 @@ _NOT_SAMPLING = frozenset({"stop", "logprobs"})
 
 
 def settle(
-    call: Call, capabilities: Capabilities, *, defaults: Mapping[str, Any], ignore_unknown: bool
+    call: Call,
+    capabilities: Capabilities,
+    *,
+    defaults: Mapping[str, Any],
+    ignore_unknown: bool,
+    names: Mapping[str, str] = {},
 ) -> tuple[tuple[GenerateRequest, ...], tuple[str, ...]]:
     """The requests as this engine gets them, and the names of fields that are dropped.
 
-    `defaults` are the model's own parameters, for what the call leaves open. Raises `UnsupportedParameter` for the
-    first thing the engine does not have, and for all unknown fields at once.
+    `defaults` are the model's own parameters, for what the call leaves open; `names` is what the caller calls neutral
+    fields. Raises `UnsupportedParameter` for the first thing the engine does not have, and for all unknown fields at
+    once.
     """
     unknown = dict(call.unknown)
     extra: dict[str, Any] = {}
     if capabilities.forwards_unknown:
         passed_on = [name for name in unknown if "." not in name]  # what is nested has no place in `extra`
-        extra = call.unplaced | {name: unknown.pop(name) for name in passed_on}
+        extra = {field.name: field.value for field in call.unplaced}
+        extra |= {name: unknown.pop(name) for name in passed_on}
         for name, value in extra.items():
             portable(value, name)
-    elif wanted := [name for name, value in call.unplaced.items() if not is_harmless(name, value)]:
-        name = wanted[0]
-        raise UnsupportedParameter(name, why=WHY.get(name, "it is not supported."))
+    elif wanted := next((field for field in call.unplaced if field.why), None):
+        raise UnsupportedParameter(wanted.name, why=wanted.why)
     if unknown and not ignore_unknown:
         raise _refuse_unknown(unknown)
     for request in call.requests:
         if refused := unsupported(request, capabilities):
-            asked_by = call.asked_by.get(refused.param or "")
-            raise UnsupportedParameter(asked_by) if asked_by else refused
+            raise named(refused, names)
     usable = {name: value for name, value in own_sampling(defaults, capabilities).items() if name not in call.given}
     requests = tuple(
         replace(request, extra=extra, sampling=replace(request.sampling, **usable)) for request in call.requests

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from aiadmin_core.errors import BadRequest, StoreError
 
-from ..settings import parse_duration
+from ..durations import parse_duration
 from .disk import disk_errors, write_file
 from .locking import locked
 from .names import parse_name, same_name

@@ -9,8 +9,8 @@ from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.constraint import JsonObject, JsonSchema
 from aiadmin_core.specs.content import AudioPart, ImagePart, Message, TextPart, ToolCall, ToolResultPart
 from aiadmin_core.specs.request import ToolChoice
-from aiadmin_server.apis.openai.chat.to_core import chat_call, completion_call
-from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest, CompletionRequest
+from aiadmin_server.apis.openai.chat.to_core import chat_call
+from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest
 from aiadmin_server.http.reading import decode
 
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("f", "g")]
@@ -26,10 +26,6 @@ def request(**fields):
     return chat(**fields).requests[0]
 
 
-def complete(**fields):
-    return completion_call(decode(json.dumps({"model": "m", "prompt": "hi"} | fields).encode(), CompletionRequest))
-
-
 def refused(make, **fields) -> BadRequest:
     with pytest.raises(BadRequest) as caught:
         make(**fields)
@@ -40,7 +36,7 @@ def test_nothing_is_asked_for_where_nothing_is_said():
     one = request()
     assert one == type(one)(id=0, input=one.input)
     assert chat().given == frozenset()
-    assert chat().unplaced == {}
+    assert chat().unplaced == ()
 
 
 def test_every_role_becomes_a_message():
@@ -194,7 +190,6 @@ def test_both_names_of_the_limit_may_agree():
 def test_what_the_client_set_is_remembered():
     """The model's own defaults go to the rest."""
     assert chat(temperature=1.0, max_tokens=5).given == {"temperature", "max_tokens"}
-    assert complete().given == {"max_tokens"}
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, 0), ("10m", 600), (-1, float("inf")), ("300", 300), (1.5, 1.5)])
@@ -202,15 +197,15 @@ def test_keep_alive_is_a_number_or_a_duration(value, expected):
     assert chat(keep_alive=value).keep_alive_s == expected
 
 
-def test_a_prompt_each_is_a_request_each():
-    call = complete(prompt=["a", "b"], n=3, suffix="end")
-    assert [(one.input.text, one.input.suffix, one.n) for one in call.requests] == [("a", "end", 3), ("b", "end", 3)]
-
-
 def test_fields_without_a_place_are_kept_as_they_came():
     kept = {"user": "me", "service_tier": "auto", "prompt_cache_options": {"mode": "implicit"}, "metadata": {"a": "b"}}
-    assert chat(**kept).unplaced == kept
-    assert complete(user="me").unplaced == {"user": "me"}
+    assert {field.name: field.value for field in chat(**kept).unplaced} == kept
+    assert not any(field.why for field in chat(**kept).unplaced)
+
+
+def test_a_field_without_a_place_that_asks_for_something_says_why_it_is_refused():
+    (field,) = chat(store=True).unplaced
+    assert (field.name, field.value, field.why) == ("store", True, "chat completions are not stored.")
 
 
 def test_a_token_id_of_absurd_length_is_no_token_id():
@@ -218,8 +213,7 @@ def test_a_token_id_of_absurd_length_is_no_token_id():
     assert refused(chat, logit_bias={"9" * 5000: 1}).param == "logit_bias"
 
 
-def test_a_request_has_not_more_prompts_than_a_server_can_take():
-    assert len(complete(prompt=["a"] * 2048).requests) == 2048
-    assert refused(complete, prompt=["a"] * 2049).param == "prompt"
-    assert refused(complete, prompt=[[1]] * 2049).param == "prompt"
-    assert len(complete(prompt=[1] * 5000).requests) == 1
+def test_the_name_the_client_used_for_the_limit_is_remembered():
+    """An engine's complaint about it names that one."""
+    assert chat(max_completion_tokens=5).names == {"max_tokens": "max_completion_tokens"}
+    assert chat(max_tokens=5).names == {}

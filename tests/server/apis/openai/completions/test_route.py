@@ -25,56 +25,47 @@ def chunks_of(text: str) -> list[dict]:
     return [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
 
 
-def test_a_whole_answer_is_a_text_completion(serve):
-    async def main() -> None:
-        async with serve(script=repeating) as server:
-            body = (await server.complete(prompt="abc")).json()
-            Completion.model_validate(body, strict=True)
-            assert body["choices"] == [{"index": 0, "text": "cba", "logprobs": None, "finish_reason": "length"}]
-            assert body["usage"]["total_tokens"] == 3
-            answer = await server.openai.completions.create(model="echo", prompt="abc")
-            assert answer.choices[0].text == "cba"
-
-    asyncio.run(main())
+async def test_a_whole_answer_is_a_text_completion(serve):
+    async with serve(script=repeating) as server:
+        body = (await server.complete(prompt="abc")).json()
+        Completion.model_validate(body, strict=True)
+        assert body["choices"] == [{"index": 0, "text": "cba", "logprobs": None, "finish_reason": "length"}]
+        assert body["usage"]["total_tokens"] == 3
+        answer = await server.openai.completions.create(model="echo", prompt="abc")
+        assert answer.choices[0].text == "cba"
 
 
-def test_sixteen_tokens_where_nothing_is_said(serve):
+async def test_sixteen_tokens_where_nothing_is_said(serve):
     """OpenAI's default for this endpoint."""
 
-    async def main() -> None:
-        async with serve() as server:
-            await server.complete()
-            assert server.engine.request.sampling.max_tokens == 16
-
-    asyncio.run(main())
+    async with serve() as server:
+        await server.complete()
+        assert server.engine.request.sampling.max_tokens == 16
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_several_prompts_give_choices_in_their_order(serve, stream):
+async def test_several_prompts_give_choices_in_their_order(serve, stream):
     """Each prompt has n choices, numbered through; the usage counts every prompt once."""
 
-    async def main() -> None:
-        async with serve(script=repeating) as server:
-            response = await server.complete(
-                prompt=["ab", "cd", "ef"],
-                n=2,
-                stream=stream,
-                **({"stream_options": {"include_usage": True}} if stream else {}),
-            )
-            texts = [""] * 6
-            bodies = chunks_of(response.text) if stream else [response.json()]
-            for body in bodies:
-                for choice in body["choices"]:
-                    texts[choice["index"]] += choice["text"]
-            assert texts == ["ba", "ba", "dc", "dc", "fe", "fe"]
-            assert bodies[-1]["usage"]["prompt_tokens"] == 6
-            assert bodies[-1]["usage"]["completion_tokens"] == 6
-            assert len({request.id for request in server.engine.requests}) == 3
-
-    asyncio.run(main())
+    async with serve(script=repeating) as server:
+        response = await server.complete(
+            prompt=["ab", "cd", "ef"],
+            n=2,
+            stream=stream,
+            **({"stream_options": {"include_usage": True}} if stream else {}),
+        )
+        texts = [""] * 6
+        bodies = chunks_of(response.text) if stream else [response.json()]
+        for body in bodies:
+            for choice in body["choices"]:
+                texts[choice["index"]] += choice["text"]
+        assert texts == ["ba", "ba", "dc", "dc", "fe", "fe"]
+        assert bodies[-1]["usage"]["prompt_tokens"] == 6
+        assert bodies[-1]["usage"]["completion_tokens"] == 6
+        assert len({request.id for request in server.engine.requests}) == 3
 
 
-def test_several_prompts_are_answered_at_the_same_time(serve):
+async def test_several_prompts_are_answered_at_the_same_time(serve):
     """None waits for another: each goes on only when all have begun."""
     n_begun = 0
     everybody = asyncio.Event()
@@ -87,56 +78,44 @@ def test_several_prompts_are_answered_at_the_same_time(serve):
         await everybody.wait()
         yield Finished(request.id, "stop")
 
-    async def main() -> None:
-        async with serve(script=meeting) as server, asyncio.timeout(10):
-            assert (await server.complete(prompt=["a", "b", "c"])).status_code == 200
-
-    asyncio.run(main())
+    async with serve(script=meeting) as server, asyncio.timeout(10):
+        assert (await server.complete(prompt=["a", "b", "c"])).status_code == 200
 
 
-def test_one_failing_prompt_fails_the_request(serve):
+async def test_one_failing_prompt_fails_the_request(serve):
     async def picky(request):
         if request.input.text == "bad":
             raise ZeroDivisionError
         await asyncio.Event().wait()
         yield Finished(request.id, "stop")
 
-    async def main() -> None:
-        async with serve(script=picky) as server, asyncio.timeout(10):
-            assert (await server.complete(prompt=["good", "bad"])).status_code == 500
-            await server.router.released.wait()
-
-    asyncio.run(main())
+    async with serve(script=picky) as server, asyncio.timeout(10):
+        assert (await server.complete(prompt=["good", "bad"])).status_code == 500
+        await server.router.released.wait()
 
 
-def test_prompts_of_tokens(serve):
-    async def main() -> None:
-        async with serve(script=repeating) as server:
-            await server.complete(prompt=[1, 2, 3])
-            assert server.engine.request.input == TokensInput(tokens=(1, 2, 3))
-            server.engine.requests.clear()
-            await server.complete(prompt=[[1], [2, 3]])
-            assert [request.input.tokens for request in server.engine.requests] == [(1,), (2, 3)]
-
-    asyncio.run(main())
+async def test_prompts_of_tokens(serve):
+    async with serve(script=repeating) as server:
+        await server.complete(prompt=[1, 2, 3])
+        assert server.engine.request.input == TokensInput(tokens=(1, 2, 3))
+        server.engine.requests.clear()
+        await server.complete(prompt=[[1], [2, 3]])
+        assert [request.input.tokens for request in server.engine.requests] == [(1,), (2, 3)]
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_echo_gives_the_prompt_back_first(serve, stream):
-    async def main() -> None:
-        async with serve(script=repeating) as server:
-            response = await server.complete(prompt=["ab", "cd"], echo=True, stream=stream)
-            texts = ["", ""]
-            for body in chunks_of(response.text) if stream else [response.json()]:
-                for choice in body["choices"]:
-                    texts[choice["index"]] += choice["text"]
-            assert texts == ["abba", "cddc"]
-
-    asyncio.run(main())
+async def test_echo_gives_the_prompt_back_first(serve, stream):
+    async with serve(script=repeating) as server:
+        response = await server.complete(prompt=["ab", "cd"], echo=True, stream=stream)
+        texts = ["", ""]
+        for body in chunks_of(response.text) if stream else [response.json()]:
+            for choice in body["choices"]:
+                texts[choice["index"]] += choice["text"]
+        assert texts == ["abba", "cddc"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_logprobs_have_offsets_into_the_text(serve, stream):
+async def test_logprobs_have_offsets_into_the_text(serve, stream):
     async def likely(request):
         for token, text in enumerate(("ab", "c")):
             other = Alternative(9, b"z", -3.0)
@@ -144,16 +123,13 @@ def test_logprobs_have_offsets_into_the_text(serve, stream):
             await asyncio.sleep(0.01)
         yield Finished(request.id, "stop")
 
-    async def main() -> None:
-        async with serve(script=likely) as server:
-            response = await server.complete(logprobs=1, stream=stream)
-            bodies = chunks_of(response.text) if stream else [response.json()]
-            found = [body["choices"][0]["logprobs"] for body in bodies if body["choices"][0]["logprobs"]]
-            assert [offset for item in found for offset in item["text_offset"]] == [0, 2]
-            assert [token for item in found for token in item["tokens"]] == ["ab", "c"]
-            assert [top for item in found for top in item["top_logprobs"]] == [{"z": -3.0}] * 2
-
-    asyncio.run(main())
+    async with serve(script=likely) as server:
+        response = await server.complete(logprobs=1, stream=stream)
+        bodies = chunks_of(response.text) if stream else [response.json()]
+        found = [body["choices"][0]["logprobs"] for body in bodies if body["choices"][0]["logprobs"]]
+        assert [offset for item in found for offset in item["text_offset"]] == [0, 2]
+        assert [token for item in found for token in item["tokens"]] == ["ab", "c"]
+        assert [top for item in found for top in item["top_logprobs"]] == [{"z": -3.0}] * 2
 
 
 @pytest.mark.parametrize(
@@ -174,28 +150,22 @@ def test_logprobs_have_offsets_into_the_text(serve, stream):
         ({"logprobs": 6}, "logprobs"),
     ],
 )
-def test_what_cannot_be_done_is_named(serve, fields, param):
-    async def main() -> None:
-        async with serve() as server:
-            response = await server.complete(**fields)
-            assert response.status_code == 400
-            assert response.json()["error"]["param"] == param
-
-    asyncio.run(main())
+async def test_what_cannot_be_done_is_named(serve, fields, param):
+    async with serve() as server:
+        response = await server.complete(**fields)
+        assert response.status_code == 400
+        assert response.json()["error"]["param"] == param
 
 
-def test_an_engine_for_conversations_only_refuses_the_prompt(serve):
-    async def main() -> None:
-        async with serve(capabilities=Capabilities()) as server:
-            response = await server.complete()
-            assert response.status_code == 400
-            assert response.json()["error"]["param"] == "prompt"
-
-    asyncio.run(main())
+async def test_an_engine_for_conversations_only_refuses_the_prompt(serve):
+    async with serve(capabilities=Capabilities()) as server:
+        response = await server.complete()
+        assert response.status_code == 400
+        assert response.json()["error"]["param"] == "prompt"
 
 
 @pytest.mark.parametrize("logprobs", [None, 1])
-def test_the_best_are_those_with_the_likeliest_tokens(serve, logprobs):
+async def test_the_best_are_those_with_the_likeliest_tokens(serve, logprobs):
     """Of four choices of each prompt two are given out, best first; all are paid for."""
     likelihood = {0: -3.0, 1: -1.0, 2: -4.0, 3: -2.0}
 
@@ -207,22 +177,16 @@ def test_the_best_are_those_with_the_likeliest_tokens(serve, logprobs):
                 yield TextDelta(request.id, f"{request.input.text}{choice}", choice=choice, logprobs=(token,))
             yield Finished(request.id, "stop", Usage(prompt_tokens=1, completion_tokens=1), choice=choice)
 
-    async def main() -> None:
-        async with serve(script=varied) as server:
-            body = (await server.complete(prompt=["a", "b"], n=2, best_of=4, logprobs=logprobs)).json()
-            assert [choice["index"] for choice in body["choices"]] == [0, 1, 2, 3]
-            assert [choice["text"][:2] for choice in body["choices"]] == ["a1", "a3", "b1", "b3"]
-            assert all((choice["logprobs"] is not None) == (logprobs is not None) for choice in body["choices"])
-            assert body["usage"]["completion_tokens"] == 8
-
-    asyncio.run(main())
+    async with serve(script=varied) as server:
+        body = (await server.complete(prompt=["a", "b"], n=2, best_of=4, logprobs=logprobs)).json()
+        assert [choice["index"] for choice in body["choices"]] == [0, 1, 2, 3]
+        assert [choice["text"][:2] for choice in body["choices"]] == ["a1", "a3", "b1", "b3"]
+        assert all((choice["logprobs"] is not None) == (logprobs is not None) for choice in body["choices"])
+        assert body["usage"]["completion_tokens"] == 8
 
 
-def test_best_of_is_what_is_refused_where_an_engine_cannot_compare(serve):
+async def test_best_of_is_what_is_refused_where_an_engine_cannot_compare(serve):
     able = Capabilities(inputs=frozenset({"text"}), max_choices=4)
 
-    async def main() -> None:
-        async with serve(capabilities=able) as server:
-            assert (await server.complete(best_of=2)).json()["error"]["param"] == "best_of"
-
-    asyncio.run(main())
+    async with serve(capabilities=able) as server:
+        assert (await server.complete(best_of=2)).json()["error"]["param"] == "best_of"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Literal
 
 from litestar import get
 from litestar.di import NamedDependency
@@ -14,8 +14,10 @@ from aiadmin_core.errors import InvalidName, ModelNotFound
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import ModelFacts, ModelSpec
 
+from ...routing.entry import LoadedModel
 from ...routing.resolver import Resolver
-from ...serving.ports import LoadedModel, Router, RouterDependency
+from ...serving.dependencies import RouterDependency
+from ...serving.ports import RouterPort
 from ...store.aliases import Alias, find_alias
 from ...store.names import parse_name
 from ...store.store import StoredModel
@@ -41,10 +43,15 @@ class Model(Struct, frozen=True, kw_only=True):
     alias_of: str | UnsetType = UNSET
 
 
+class ModelList(Struct, frozen=True, kw_only=True):
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
 @get("/v1/models")
-async def list_models(resolver: NamedDependency[SkipValidation[Resolver]], router: RouterDependency) -> dict[str, Any]:
+async def list_models(resolver: NamedDependency[SkipValidation[Resolver]], router: RouterDependency) -> ModelList:
     """Every model of the store, newest first, and every alias."""
-    return {"object": "list", "data": await _models(resolver, router)}
+    return ModelList(data=await _models(resolver, router))
 
 
 @get("/v1/models/{name:path}")
@@ -63,16 +70,16 @@ async def get_model(
     return replace(found, id=wanted, backend=explained.backend or found.backend)
 
 
-async def _models(resolver: Resolver, router: Router) -> list[Model]:
+async def _models(resolver: Resolver, router: RouterPort) -> list[Model]:
     loaded = {model.digest or model.name: model for model in router.loaded() if model.state == "ready"}
 
     def read() -> list[Model]:
-        return describe(resolver.store.models(), resolver.offered(), resolver.aliases.all(), loaded)
+        return listed(resolver.store.models(), resolver.offered(), resolver.aliases.all(), loaded)
 
     return await asyncio.to_thread(read)
 
 
-def describe(
+def listed(
     stored: Sequence[StoredModel],
     offered: Sequence[ModelSpec],
     aliases: Mapping[str, Alias],

@@ -1,127 +1,22 @@
-"""What OpenAI's clients send, with OpenAI's own field names; `decode` reads it, `to_core` translates it.
+"""What OpenAI's clients send to `/v1/chat/completions` and are sent back, with OpenAI's own field names.
 
 Every field of OpenAI's schema has a place here: one that is missing is unknown, and refused by name. Optional fields
-are `| None = None`, so that JSON null means absent. Ranges are checked in `to_core`, where a message can name both
-ends. The last fields of a request are our own extensions (`extra_body` of OpenAI's Python library).
+of requests are `| None = None`, so that JSON null means absent; ranges are checked in `to_core`, where a message can
+name both ends. In replies a field that may be missing is `UNSET`, and None is written as null. The last fields of a
+request are our own extensions (`extra_body` of OpenAI's Python library).
 """
 
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
+
+from aiadmin_core.specs.events import FinishReason
+
+from ..messages import ChatMessage
+from ..streaming import StreamOptions
+from ..usage import Usage
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-
-
-class CacheBreakpoint(Struct, frozen=True, kw_only=True):
-    """Where a cached prefix may end. No effect: every prefix is cached."""
-
-    mode: Literal["explicit"] = "explicit"
-
-
-# Content parts.
-
-
-class TextContent(Struct, frozen=True, kw_only=True, tag_field="type", tag="text"):
-    text: str
-    prompt_cache_breakpoint: CacheBreakpoint | None = None
-
-
-class RefusalContent(Struct, frozen=True, kw_only=True, tag_field="type", tag="refusal"):
-    refusal: str
-
-
-class ImageUrl(Struct, frozen=True, kw_only=True):
-    url: str
-    """`https://...`, or `data:<media type>;base64,...`."""
-    detail: Literal["auto", "low", "high", "original"] | None = None
-
-
-class ImageContent(Struct, frozen=True, kw_only=True, tag_field="type", tag="image_url"):
-    image_url: ImageUrl
-    prompt_cache_breakpoint: CacheBreakpoint | None = None
-
-
-class InputAudio(Struct, frozen=True, kw_only=True):
-    data: str
-    """Base64."""
-    format: Literal["wav", "mp3"]
-
-
-class AudioContent(Struct, frozen=True, kw_only=True, tag_field="type", tag="input_audio"):
-    input_audio: InputAudio
-    prompt_cache_breakpoint: CacheBreakpoint | None = None
-
-
-class FileContent(Struct, frozen=True, kw_only=True, tag_field="type", tag="file"):
-    file: dict[str, Any]
-    prompt_cache_breakpoint: CacheBreakpoint | None = None
-
-
-ContentPart = TextContent | ImageContent | AudioContent | FileContent | RefusalContent
-
-
-# Messages, told apart by `role`.
-
-
-class SystemMessage(Struct, frozen=True, kw_only=True, tag_field="role", tag="system"):
-    content: str | list[ContentPart]
-    name: str | None = None
-
-
-class DeveloperMessage(Struct, frozen=True, kw_only=True, tag_field="role", tag="developer"):
-    content: str | list[ContentPart]
-    name: str | None = None
-
-
-class UserMessage(Struct, frozen=True, kw_only=True, tag_field="role", tag="user"):
-    content: str | list[ContentPart]
-    name: str | None = None
-
-
-class FunctionCall(Struct, frozen=True, kw_only=True):
-    name: str
-    arguments: str
-    """JSON text."""
-
-
-class FunctionToolCall(Struct, frozen=True, kw_only=True, tag_field="type", tag="function"):
-    id: str
-    function: FunctionCall
-    index: int | None = None
-    """Left over where a client keeps what it was streamed. No effect."""
-
-
-class CustomToolCall(Struct, frozen=True, kw_only=True, tag_field="type", tag="custom"):
-    id: str
-    custom: dict[str, Any]
-
-
-class AssistantMessage(Struct, frozen=True, kw_only=True, tag_field="role", tag="assistant"):
-    content: str | list[ContentPart] | None = None
-    name: str | None = None
-    refusal: str | None = None
-    tool_calls: list[FunctionToolCall | CustomToolCall] | None = None
-    audio: dict[str, Any] | None = None
-    function_call: dict[str, Any] | None = None
-    annotations: list[Any] | None = None
-    """Comes back in answers kept as they were. No effect."""
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    """The same by its other name."""
-
-
-class ToolMessage(Struct, frozen=True, kw_only=True, tag_field="role", tag="tool"):
-    content: str | list[ContentPart]
-    tool_call_id: str
-    name: str | None = None
-
-
-class FunctionMessage(Struct, frozen=True, kw_only=True, tag_field="role", tag="function"):
-    content: str | None = None
-    name: str | None = None
-
-
-ChatMessage = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
 
 
 # Tools.
@@ -194,11 +89,6 @@ class JsonSchemaFormat(Struct, frozen=True, kw_only=True, tag_field="type", tag=
 # Requests.
 
 
-class StreamOptions(Struct, frozen=True, kw_only=True):
-    include_usage: bool | None = None
-    include_obfuscation: bool | None = None
-
-
 class PromptCacheOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     mode: Literal["implicit", "explicit"] | None = None
     """No effect: every prefix is cached."""
@@ -264,36 +154,96 @@ class ChatCompletionRequest(Struct, frozen=True, kw_only=True):
     top_k: int | None = None
 
 
-class CompletionRequest(Struct, frozen=True, kw_only=True):
-    """`POST /v1/completions`."""
+# Replies.
 
+
+class TopLogprob(Struct, frozen=True, kw_only=True):
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class TokenLogprob(Struct, frozen=True, kw_only=True):
+    token: str
+    logprob: float
+    bytes: list[int]
+    top_logprobs: list[TopLogprob]
+
+
+class ChoiceLogprobs(Struct, frozen=True, kw_only=True):
+    content: list[TokenLogprob] | None
+    refusal: None = None
+
+
+class FunctionCall(Struct, frozen=True, kw_only=True):
+    name: str
+    arguments: str
+
+
+class ToolCall(Struct, frozen=True, kw_only=True):
+    id: str
+    function: FunctionCall
+    type: Literal["function"] = "function"
+
+
+class AssistantMessage(Struct, frozen=True, kw_only=True):
+    content: str | None
+    role: Literal["assistant"] = "assistant"
+    refusal: None = None
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[ToolCall] | UnsetType = UNSET
+
+
+class ChatChoice(Struct, frozen=True, kw_only=True):
+    index: int
+    message: AssistantMessage
+    finish_reason: FinishReason
+    logprobs: ChoiceLogprobs | None = None
+
+
+class ChatCompletion(Struct, frozen=True, kw_only=True):
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
     model: str
-    prompt: str | list[str | int | list[int]]
-    """A text, texts, tokens, or lists of tokens; `to_core` refuses a mixture."""
-    best_of: int | None = None
-    echo: bool | None = None
-    frequency_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
-    logprobs: int | None = None
-    max_tokens: int | None = None
-    n: int | None = None
-    presence_penalty: float | None = None
-    seed: int | None = None
-    stop: str | list[str] | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    suffix: str | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    user: str | None = None
-    """No effect, as in a chat."""
+    choices: list[ChatChoice]
+    usage: Usage
+    system_fingerprint: str
 
-    # Extensions.
-    cache_salt: str | None = None
-    ignore_eos: bool | None = None
-    keep_alive: int | float | str | None = None
-    min_p: float | None = None
-    priority: int | None = None
-    repeat_last_n: int | None = None
-    repeat_penalty: float | None = None
-    top_k: int | None = None
+
+class FunctionCallDelta(Struct, frozen=True, kw_only=True):
+    name: str | UnsetType = UNSET
+    arguments: str = ""
+
+
+class ToolCallDelta(Struct, frozen=True, kw_only=True):
+    index: int
+    function: FunctionCallDelta
+    id: str | UnsetType = UNSET
+    type: Literal["function"] | UnsetType = UNSET
+
+
+class Delta(Struct, frozen=True, kw_only=True):
+    role: Literal["assistant"] | UnsetType = UNSET
+    content: str | UnsetType = UNSET
+    refusal: UnsetType | None = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[ToolCallDelta] | UnsetType = UNSET
+
+
+class ChunkChoice(Struct, frozen=True, kw_only=True):
+    index: int
+    delta: Delta
+    logprobs: ChoiceLogprobs | None = None
+    finish_reason: FinishReason | None = None
+
+
+class ChatCompletionChunk(Struct, frozen=True, kw_only=True):
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    system_fingerprint: str
+    usage: Usage | UnsetType | None = UNSET
+    """Null in every chunk but the last, where usage is asked for; missing otherwise."""

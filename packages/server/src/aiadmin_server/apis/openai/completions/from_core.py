@@ -1,13 +1,15 @@
-"""Core's events to the answers of `/v1/completions`: `from_core`'s counterpart for the older endpoint."""
+"""Core's events to `text_completion`, whole and in chunks: pure, one object for each response."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec import UNSET, Struct
 
 from aiadmin_core.specs import events as core
 
-from ..chat import replies
-from ..chat.from_core import LEAST_LOGPROB, Head, UsageTally, coalesce, finite, text_of
+from ..logprobs import LEAST_LOGPROB, finite, text_of
+from ..streaming import Head, OpenAIWriter
+from ..usage import Usage, UsageTally
+from . import wire
 
 
 class Best(Struct, frozen=True, kw_only=True):
@@ -27,7 +29,7 @@ class Best(Struct, frozen=True, kw_only=True):
         return [choice for choices in ranked for choice in choices[: self.n]]
 
 
-class TextFormat:
+class TextWriter(OpenAIWriter):
     """`text_completion`, whole and in chunks."""
 
     def __init__(self, head: Head, *, echo: Sequence[str], include_usage: bool, best: Best | None = None) -> None:
@@ -39,34 +41,33 @@ class TextFormat:
         self.tally = UsageTally()
         self._n_characters = [len(text) for text in echo]
 
-    def opening(self) -> list[replies.TextCompletion]:
-        return [
-            self._completion([replies.TextChoice(index=index, text=text)])
-            for index, text in enumerate(self.echo)
-            if text
-        ]
+    def first(self) -> Iterator[wire.TextCompletion]:
+        for index, text in enumerate(self.echo):
+            if text:
+                yield self._completion([wire.TextChoice(index=index, text=text)])
 
-    def chunk(self, event: core.Event) -> replies.TextCompletion | None:
+    def chunks(self, event: core.Event) -> Iterator[wire.TextCompletion]:
         match event:
             case core.TextDelta() | core.ReasoningDelta():  # a completion has one text, thoughts included
                 logprobs = text_logprobs(event.logprobs, self._n_characters[event.choice])
                 self._n_characters[event.choice] += len(event.text)
-                choice = replies.TextChoice(index=event.choice, text=event.text, logprobs=logprobs)
+                choice = wire.TextChoice(index=event.choice, text=event.text, logprobs=logprobs)
             case core.Finished():
                 self.tally.add(event)
-                choice = replies.TextChoice(index=event.choice, text="", finish_reason=event.reason)
+                choice = wire.TextChoice(index=event.choice, text="", finish_reason=event.reason)
             case _:
-                return None
-        return self._completion([choice])
+                return
+        yield self._completion([choice])
 
-    def closing(self) -> list[replies.TextCompletion]:
-        return [self._completion([], usage=self.tally.total())] if self.include_usage else []
+    def last(self) -> Iterator[wire.TextCompletion]:
+        if self.include_usage:
+            yield self._completion([], usage=self.tally.total())
 
-    def whole(self, events: Iterable[core.Event]) -> replies.TextCompletion:
+    def whole(self, events: Sequence[core.Event]) -> wire.TextCompletion:
         texts = list(self.echo)
         logprobs: list[list[core.TokenLogprob]] = [[] for _ in texts]
         reasons: list[core.FinishReason | None] = [None for _ in texts]
-        for event in coalesce(events):
+        for event in events:
             if isinstance(event, core.TextDelta | core.ReasoningDelta):
                 texts[event.choice] += event.text
                 logprobs[event.choice].extend(event.logprobs)
@@ -76,7 +77,7 @@ class TextFormat:
         kept = range(len(texts)) if self.best is None else self.best.choose([mean_logprob(lane) for lane in logprobs])
         shown = self.best is None or self.best.show_logprobs
         choices = [
-            replies.TextChoice(
+            wire.TextChoice(
                 index=index,
                 text=texts[choice],
                 logprobs=text_logprobs(logprobs[choice], len(self.echo[choice])) if shown else None,
@@ -87,9 +88,9 @@ class TextFormat:
         return self._completion(choices, usage=self.tally.total(), whole=True)
 
     def _completion(
-        self, choices: list[replies.TextChoice], usage: replies.Usage | None = None, *, whole: bool = False
-    ) -> replies.TextCompletion:
-        return replies.TextCompletion(
+        self, choices: list[wire.TextChoice], usage: Usage | None = None, *, whole: bool = False
+    ) -> wire.TextCompletion:
+        return wire.TextCompletion(
             id=self.head.id,
             created=self.head.created,
             model=self.head.model,
@@ -104,7 +105,7 @@ def mean_logprob(tokens: Sequence[core.TokenLogprob]) -> float:
     return sum(finite(item.logprob) for item in tokens) / len(tokens) if tokens else LEAST_LOGPROB
 
 
-def text_logprobs(tokens: Sequence[core.TokenLogprob], offset: int) -> replies.TextLogprobs | None:
+def text_logprobs(tokens: Sequence[core.TokenLogprob], offset: int) -> wire.TextLogprobs | None:
     """`offset` is where the first token starts in the choice's text, in characters."""
     if not tokens:
         return None
@@ -112,7 +113,7 @@ def text_logprobs(tokens: Sequence[core.TokenLogprob], offset: int) -> replies.T
     for item in tokens:
         offsets.append(offset)
         offset += len(text_of(item.bytes))
-    return replies.TextLogprobs(
+    return wire.TextLogprobs(
         tokens=[text_of(item.bytes) for item in tokens],
         token_logprobs=[finite(item.logprob) for item in tokens],
         top_logprobs=[{text_of(other.bytes): finite(other.logprob) for other in item.top} for item in tokens],

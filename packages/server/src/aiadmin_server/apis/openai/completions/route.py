@@ -3,39 +3,39 @@
 from typing import Any
 
 from litestar import Request, post
-from litestar.di import NamedDependency
-from litestar.params import SkipValidation
 
 from aiadmin_core.specs.request import TextInput
 
-from ....http.errors import read_body
-from ....http.reading import decode
+from ....http.openapi import described
+from ....http.reading import read
 from ....serving.answer import Answer
-from ....serving.exchange import Service
-from ..chat.route import new_head
-from ..chat.to_core import Call, completion_call
-from ..chat.wire import CompletionRequest
-from .from_core import Best, TextFormat
+from ....serving.call import Call
+from ....serving.dependencies import ServiceDependency
+from ..streaming import includes_usage, new_head
+from .from_core import Best, TextWriter
+from .to_core import completion_call
+from .wire import CompletionRequest, TextCompletion
 
 
-@post("/v1/completions", status_code=200)
-async def create_completion(
-    request: Request[Any, Any, Any], service: NamedDependency[SkipValidation[Service]]
-) -> Answer:
+@post(
+    "/v1/completions",
+    status_code=200,
+    opt=described(CompletionRequest, TextCompletion, event=TextCompletion),
+)
+async def create_completion(request: Request[Any, Any, Any], service: ServiceDependency) -> Answer:
     """Continue one or several prompts, whole or streamed."""
-    decoded = decode(await read_body(request), CompletionRequest)
+    decoded = await read(request, CompletionRequest)
     data = decoded.data
     call = completion_call(decoded)
-    options = data.stream_options
     n, best_of = data.n or 1, data.best_of or data.n or 1
     best = Best(n=n, best_of=best_of, show_logprobs=data.logprobs is not None) if best_of > n else None
     return Answer(
         service,
         call,
-        lambda opened: TextFormat(
-            new_head("cmpl-", data.model, opened.lease),
+        lambda opened: TextWriter(
+            new_head("cmpl-", data.model, opened),
             echo=_beginnings(call, echo=bool(data.echo)),
-            include_usage=bool(options and options.include_usage),
+            include_usage=includes_usage(data.stream_options),
             best=best,
         ),
         stream=bool(data.stream),

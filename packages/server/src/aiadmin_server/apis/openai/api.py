@@ -1,0 +1,31 @@
+"""OpenAI's API as a whole."""
+
+from .. import Api
+from .chat.route import create_chat_completion
+from .completions.route import create_completion
+from .envelope import envelope
+from .models import get_model, list_models
+
+API = Api(
+    name="openai",
+    title="OpenAI's API",
+    paths=("/v1",),
+    routes=(create_chat_completion, create_completion, get_model, list_models),
+    envelope=envelope,
+    names={"constraint": "response_format"},
+    absent=(
+        "/v1/assistants",
+        "/v1/audio",
+        "/v1/batches",
+        "/v1/embeddings",
+        "/v1/files",
+        "/v1/fine_tuning",
+        "/v1/images",
+        "/v1/moderations",
+        "/v1/realtime",
+        "/v1/responses",
+        "/v1/threads",
+        "/v1/uploads",
+        "/v1/vector_stores",
+    ),
+)

@@ -1,0 +1,81 @@
+"""Requests for `/v1/completions` to core's: pure, and called once a request by `route`."""
+
+from aiadmin_core.errors import BadRequest, UnsupportedParameter
+from aiadmin_core.specs.request import GenerateRequest, Input, TextInput, TokensInput
+
+from ....http.reading import Decoded
+from ....serving.call import Call
+from ..sampling import MAX_INT, RANGES, check_ranges, given, keep_alive_s, sampling_params
+from ..streaming import check_stream_options
+from ..unplaced import unplaced
+from . import wire
+
+MAX_PROMPTS = 2048
+DEFAULT_TOKENS = 16
+
+_RANGES = {**RANGES, "best_of": (1, 20), "logprobs": (0, 5)}
+
+
+def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
+    """As `chat_call`. Each prompt becomes a request of its own."""
+    data = decoded.data
+    check_ranges(data, _RANGES)
+    check_stream_options(data.stream, data.stream_options)
+    n_kept = data.n or 1
+    n = data.best_of or n_kept
+    if n < n_kept:
+        raise BadRequest(f"'best_of' ({n}) must not be less than 'n' ({n_kept}).", param="best_of")
+    if n > n_kept and data.stream:
+        raise BadRequest("'best_of' cannot be streamed: the best is known at the end.", param="best_of")
+    if data.echo and data.logprobs is not None:
+        raise UnsupportedParameter("echo", why="the log-probabilities of a prompt are not reported.")
+    inputs = _prompts(data.prompt, data.suffix)
+    if data.echo and any(isinstance(item, TokensInput) for item in inputs):
+        raise UnsupportedParameter("echo", why="a prompt of tokens cannot be given back as text.")
+    logprobs = 0 if data.logprobs is None and n > n_kept else data.logprobs  # the best is found by them
+    sampling = sampling_params(data, max_tokens=data.max_tokens or DEFAULT_TOKENS, logprobs=logprobs)
+    return Call(
+        model=data.model,
+        requests=tuple(
+            GenerateRequest(
+                id=0,
+                input=item,
+                sampling=sampling,
+                n=n,
+                priority=data.priority or 0,
+                cache_salt=data.cache_salt or "",
+            )
+            for item in inputs
+        ),
+        given=given(data, sampling),
+        names={"n": "best_of", "logprobs": "best_of"} if n > n_kept else {},
+        keep_alive_s=keep_alive_s(data.keep_alive),
+        unplaced=unplaced(data),
+        unknown=decoded.unknown,
+    )
+
+
+def _prompts(prompt: str | list[str | int | list[int]], suffix: str | None) -> tuple[Input, ...]:
+    if isinstance(prompt, str):
+        return (TextInput(text=prompt, suffix=suffix),)
+    if not prompt:
+        raise BadRequest("'prompt' must not be an empty list.", param="prompt")
+    if len(prompt) > MAX_PROMPTS and not isinstance(prompt[0], int):
+        raise BadRequest(f"'prompt' holds at most {MAX_PROMPTS} prompts, not {len(prompt)}.", param="prompt")
+    if all(isinstance(item, str) for item in prompt):
+        return tuple(TextInput(text=text, suffix=suffix) for text in prompt if isinstance(text, str))
+    if suffix is not None:
+        raise BadRequest("'suffix' needs a prompt of text.", param="suffix")
+    if all(isinstance(item, int) for item in prompt):
+        return (_tokens([token for token in prompt if isinstance(token, int)], "prompt"),)
+    if all(isinstance(item, list) for item in prompt):
+        return tuple(_tokens(item, f"prompt[{i}]") for i, item in enumerate(prompt) if isinstance(item, list))
+    raise BadRequest("'prompt' mixes texts and tokens.", hint="Send one kind.", param="prompt")
+
+
+def _tokens(tokens: list[int], param: str) -> TokensInput:
+    if not tokens:
+        raise BadRequest(f"'{param}' must hold at least one token.", param=param)
+    if wrong := next((token for token in tokens if not 0 <= token <= MAX_INT), None):
+        raise BadRequest(f"'{param}' holds {wrong}, which is no token id.", param=param)
+    return TokensInput(tokens=tuple(tokens))

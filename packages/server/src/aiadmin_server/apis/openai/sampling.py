@@ -1,0 +1,105 @@
+"""Fields that OpenAI's generating endpoints share, checked and brought to core's: sampling, limits, `keep_alive`."""
+
+import re
+from collections.abc import Mapping
+from typing import Protocol
+
+from aiadmin_core.errors import BadRequest
+from aiadmin_core.specs.sampling import SamplingParams
+
+from ...durations import parse_duration
+
+MAX_INT = 2**31 - 1
+MAX_STOP = 4
+
+RANGES: dict[str, tuple[float, float]] = {
+    "frequency_penalty": (-2, 2),
+    "max_completion_tokens": (1, MAX_INT),
+    "max_tokens": (1, MAX_INT),
+    "min_p": (0, 1),
+    "n": (1, 128),
+    "presence_penalty": (-2, 2),
+    "priority": (-MAX_INT, MAX_INT),
+    "repeat_last_n": (-1, MAX_INT),
+    "repeat_penalty": (0.01, 100),
+    "seed": (-(2**63), 2**63 - 1),
+    "temperature": (0, 2),
+    "top_k": (0, MAX_INT),
+    "top_logprobs": (0, 20),
+    "top_p": (0, 1),
+}
+
+_SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "repeat_penalty",
+    "repeat_last_n",
+    "seed",
+    "ignore_eos",
+)
+"""Fields that are called the same in `SamplingParams`."""
+
+
+class Sampled(Protocol):
+    """Fields that a request of any such endpoint has."""
+
+    @property
+    def logit_bias(self) -> dict[str, float] | None: ...
+    @property
+    def stop(self) -> str | list[str] | None: ...
+
+
+def check_ranges(data: Sampled, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Raises `BadRequest` for the first field that is out of its range."""
+    for name, (low, high) in ranges.items():
+        value = getattr(data, name, None)
+        if value is not None and not low <= value <= high:
+            raise BadRequest(f"'{name}' must be between {low} and {high}, not {value}.", param=name)
+
+
+def sampling_params(data: Sampled, *, max_tokens: int | None, logprobs: int | None) -> SamplingParams:
+    """What `data` asks for. Raises `BadRequest`."""
+    given = {name: getattr(data, name) for name in _SAMPLING if getattr(data, name) is not None}
+    return SamplingParams(
+        **given,
+        logit_bias=_logit_bias(data.logit_bias or {}),
+        max_tokens=max_tokens,
+        stop=_stop(data.stop),
+        logprobs=logprobs,
+    )
+
+
+def given(data: Sampled, sampling: SamplingParams) -> frozenset[str]:
+    """Fields of `SamplingParams` that the client set."""
+    named = {name for name in (*_SAMPLING, "logit_bias") if getattr(data, name) is not None}
+    return frozenset(named | ({"max_tokens"} if sampling.max_tokens is not None else set()))
+
+
+def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
+    texts = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if len(texts) > MAX_STOP:
+        raise BadRequest(f"'stop' holds at most {MAX_STOP} texts, not {len(texts)}.", param="stop")
+    if "" in texts:
+        raise BadRequest("'stop' must not hold an empty text.", param="stop")
+    return texts
+
+
+def _logit_bias(bias: Mapping[str, float]) -> dict[int, float]:
+    for token, value in bias.items():
+        if not (re.fullmatch("[0-9]{1,10}", token) and int(token) <= MAX_INT):
+            raise BadRequest(f"'logit_bias' is keyed by token ids; '{token[:40]}' is none.", param="logit_bias")
+        if not -100 <= value <= 100:
+            raise BadRequest(f"'logit_bias' values must be between -100 and 100, not {value}.", param="logit_bias")
+    return {int(token): value for token, value in bias.items()}
+
+
+def keep_alive_s(value: float | str | None) -> float | None:
+    """Seconds that the model stays loaded afterwards. Raises `BadRequest`."""
+    try:
+        return None if value is None else parse_duration(value)
+    except (ValueError, OverflowError) as error:
+        raise BadRequest(f"'keep_alive' cannot be read: {error}.", param="keep_alive") from None

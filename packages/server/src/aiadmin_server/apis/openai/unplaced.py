@@ -1,0 +1,49 @@
+"""OpenAI's fields that core has no place for: which values ask for nothing, and why others are refused."""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct, to_builtins
+
+from ...serving.call import Unplaced
+
+# Fields without a place in core, and whether a value of theirs asks for nothing that is not done anyway.
+_HARMLESS: dict[str, Callable[[Any], bool]] = {
+    "metadata": lambda _: True,
+    "modalities": lambda value: value == ["text"],
+    "prompt_cache_key": lambda _: True,
+    "prompt_cache_options": lambda value: value.get("ttl") is None,
+    "prompt_cache_retention": lambda value: value != "24h",
+    "safety_identifier": lambda _: True,
+    "service_tier": lambda value: value in ("auto", "default"),
+    "store": lambda value: value is False,
+    "user": lambda _: True,
+    "verbosity": lambda value: value == "medium",
+    "audio": lambda _: False,
+    "function_call": lambda _: False,
+    "functions": lambda _: False,
+    "moderation": lambda _: False,
+    "prediction": lambda _: False,
+    "web_search_options": lambda _: False,
+}
+_WHY: dict[str, str] = {
+    "modalities": "answers are text.",
+    "prompt_cache_options": "cached prefixes are kept as long as there is room.",
+    "prompt_cache_retention": "cached prefixes are kept as long as there is room.",
+    "service_tier": "there is one tier; 'priority' (a number) orders requests.",
+    "store": "chat completions are not stored.",
+    "verbosity": "say it in the prompt.",
+    "functions": "it was replaced by 'tools'.",
+    "function_call": "it was replaced by 'tool_choice'.",
+}
+"""What is said when one of them is refused."""
+
+
+def unplaced(data: Struct) -> tuple[Unplaced, ...]:
+    """Those that `data` has."""
+    found = ((name, to_builtins(getattr(data, name, None))) for name in _HARMLESS)
+    return tuple(
+        Unplaced(name=name, value=value, why="" if _HARMLESS[name](value) else _WHY.get(name, "it is not supported."))
+        for name, value in found
+        if value is not None
+    )

@@ -1,0 +1,66 @@
+"""What is asked of the server, whichever API it was asked through. Made by each API's `to_core`, read by `settle`.
+
+What a request asks for ends in one of three ways: it is in a `GenerateRequest`; it has no effect, as the API's `wire`
+says beside the field; or it is `Unplaced`, to be passed on to an engine that forwards it, and otherwise refused by name
+unless it asks for nothing. What an engine cannot do with a `GenerateRequest` is `aiadmin_core.refuse`'s business.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from aiadmin_core.errors import BadRequest
+from aiadmin_core.specs.request import GenerateRequest
+
+
+class Unplaced(Struct, frozen=True, kw_only=True):
+    """A field of the API's that core's specs have no place for."""
+
+    name: str
+    value: Any
+    """Plain JSON."""
+    why: str = ""
+    """Said when it is refused; "" where the value asks for nothing that is not done anyway."""
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """A request as the server carries it out."""
+
+    model: str
+    requests: tuple[GenerateRequest, ...]
+    """One for each prompt, all with the same `n`; their `id` is not set yet. None: the model is loaded, no more."""
+    given: frozenset[str] = frozenset()
+    """Fields of `SamplingParams` that the client set: the others may get the model's own defaults."""
+    keep_alive_s: float | None = None
+    """How long the model stays loaded afterwards, where the request says."""
+    names: Mapping[str, str] = {}
+    """What this client calls a neutral field, where its API's own `names` do not say it: two fields of an API may
+    become the same one here."""
+    unplaced: tuple[Unplaced, ...] = ()
+    unknown: Mapping[str, Any] = {}
+    """Fields nobody knows, by path."""
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    """Who asks, and what their API calls things."""
+
+    endpoint: str
+    """The path that was called."""
+    identity: str | None = None
+    """A plugin's name for them."""
+    names: Mapping[str, str] = {}
+    """The API's name for each neutral field that it calls something else."""
+
+
+def portable(value: Any, path: str) -> Any:
+    """`value`, if the runner's protocol can carry it: integers of at most 64 bits."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            portable(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            portable(item, f"{path}[{index}]")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise BadRequest(f"'{path}' holds a number of more than 64 bits.", param=path)
+    return value

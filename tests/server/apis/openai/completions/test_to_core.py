@@ -1,0 +1,41 @@
+"""OpenAI's text completions to core's requests."""
+
+import json
+
+import pytest
+
+from aiadmin_core.errors import BadRequest
+from aiadmin_server.apis.openai.completions.to_core import completion_call
+from aiadmin_server.apis.openai.completions.wire import CompletionRequest
+from aiadmin_server.http.reading import decode
+
+
+def complete(**fields):
+    return completion_call(decode(json.dumps({"model": "m", "prompt": "hi"} | fields).encode(), CompletionRequest))
+
+
+def refused(make, **fields) -> BadRequest:
+    with pytest.raises(BadRequest) as caught:
+        make(**fields)
+    return caught.value
+
+
+def test_a_prompt_each_is_a_request_each():
+    call = complete(prompt=["a", "b"], n=3, suffix="end")
+    assert [(one.input.text, one.input.suffix, one.n) for one in call.requests] == [("a", "end", 3), ("b", "end", 3)]
+
+
+def test_an_answer_is_short_where_the_client_names_no_length():
+    assert complete().requests[0].sampling.max_tokens == 16
+    assert complete().given == {"max_tokens"}
+
+
+def test_a_user_is_kept_as_it_came():
+    assert [(field.name, field.value, field.why) for field in complete(user="me").unplaced] == [("user", "me", "")]
+
+
+def test_a_request_has_not_more_prompts_than_a_server_can_take():
+    assert len(complete(prompt=["a"] * 2048).requests) == 2048
+    assert refused(complete, prompt=["a"] * 2049).param == "prompt"
+    assert refused(complete, prompt=[[1]] * 2049).param == "prompt"
+    assert len(complete(prompt=[1] * 5000).requests) == 1
