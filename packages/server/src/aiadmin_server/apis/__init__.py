@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..http.errors import Problem
+from ..http.problem import Problem
 
 
 class Api(Struct, frozen=True, kw_only=True):

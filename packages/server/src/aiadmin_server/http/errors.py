@@ -12,10 +12,11 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import HTTPResponseStartEvent, Scope, Send
-from msgspec import Struct
 from msgspec.structs import replace
 
 from aiadmin_core.errors import AiAdminError, Overloaded
+
+from .problem import Problem
 
 LOG = logging.getLogger("aiadmin.server")
 
@@ -40,17 +41,6 @@ class ShuttingDown(AiAdminError):
 
     def __init__(self) -> None:
         super().__init__("The server is shutting down.", hint="Try again when it is back.")
-
-
-class Problem(Struct, frozen=True, kw_only=True):
-    """An error as a client is told."""
-
-    status: int
-    message: str
-    code: str
-    param: str | None = None
-    headers: dict[str, str] = {}
-    request_id: str = "-"
 
 
 class Voice(Protocol):

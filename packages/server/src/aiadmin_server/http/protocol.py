@@ -14,7 +14,7 @@ import httptools
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from .errors import Problem
+from .problem import Problem
 
 Envelope = Callable[[Problem, str], bytes]
 """A problem, and the path it was met at -> the JSON body that says so."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 from aiadmin_core.specs.events import Event
 
 from ..http import ndjson, sse
-from ..http.errors import Problem
+from ..http.problem import Problem
 
 Headers = Sequence[tuple[bytes, bytes]]
 

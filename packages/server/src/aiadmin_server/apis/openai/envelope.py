@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from ...http.errors import Problem
+from ...http.problem import Problem
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
