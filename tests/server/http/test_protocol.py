@@ -25,8 +25,10 @@ async def connected(server):
 
 
 async def response(reader):
-    """Status, headers and body of the next response."""
+    """Status, headers and body of the next response that is not an interim one."""
     head = await reader.readuntil(b"\r\n\r\n")
+    while head.startswith(b"HTTP/1.1 100 "):
+        head = await reader.readuntil(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
     if "content-length" in headers:
@@ -219,3 +221,35 @@ async def test_with_all_connections_busy_a_new_one_is_told_so(serve):
             status, _, body = await response(reader)
             assert status == 503
             assert json.loads(body)["error"]
+
+
+async def test_who_closes_only_its_half_gets_its_answer(serve):
+    going_on = asyncio.Event()
+
+    async def slow(request):
+        await going_on.wait()
+        yield Started(request.id, 1)
+        yield Finished(request.id, "stop")
+
+    async with asyncio.timeout(10), serve(script=slow) as server, connected(server) as (reader, writer):
+        writer.write(post(COUNTED))
+        writer.write_eof()
+        await server.engine.begun.wait()
+        asyncio.get_running_loop().call_later(0.3, going_on.set)
+        status, headers, _ = await response(reader)
+        assert (status, headers["connection"]) == (200, "close")
+        assert await reader.read() == b""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_closes_it_whole_frees_its_place(serve, stream):
+    async def endless(request):
+        await asyncio.Event().wait()
+        yield
+
+    body = BODY[:-1] + b', "stream": true}' if stream else BODY
+    async with asyncio.timeout(10), serve(script=endless) as server:
+        async with connected(server) as (_, writer):
+            writer.write(post(f"Content-Length: {len(body)}", body=body))
+            await server.engine.begun.wait()
+        await server.engine.closed.wait()

@@ -20,6 +20,8 @@ Envelope = Callable[[Problem, str], bytes]
 """A problem, and the path it was met at -> the JSON body that says so."""
 
 
+PROBE_S = 0.1
+"""Between two probes: more than a reset needs on most ways."""
 _FRAMING = (b"transfer-encoding", b"content-length")
 
 
@@ -71,6 +73,21 @@ class HttpConnection(HttpToolsProtocol):
         super().connection_lost(exc)
         if self._watch is not None:
             self._watch.cancel()
+
+    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's says nothing, which is False
+        """The client sends nothing more. Most have left; one that only closed its half waits for its answer, and is
+        told apart by a probe: an interim response, which whoever is gone answers with a reset."""
+        cycle = self.cycle
+        if cycle is None or cycle.more_body or cycle.response_started or cycle.scope["http_version"] != "1.1":
+            return False
+        cycle.keep_alive = False
+        self._probe(2)
+        return True
+
+    def _probe(self, n_left: int) -> None:
+        if n_left and not self.transport.is_closing() and not self.cycle.response_started:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # the first brings the reset, the next one meets it
+            self.loop.call_later(PROBE_S, self._probe, n_left - 1)
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
