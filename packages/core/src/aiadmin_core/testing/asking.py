@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
+import msgspec
+
 from ..backend import Engine
 from ..errors import AiAdminError
 from ..refuse import unsupported
@@ -14,6 +16,7 @@ from ..specs.events import Event, Failed, Finished, ReasoningDelta, TextDelta, T
 from ..specs.model import EngineStats
 from ..specs.request import ChatInput, GenerateRequest, TextInput
 from ..specs.sampling import SamplingParams
+from .behaviour import PATIENCE, counters
 
 
 class NotClaimed(Exception):
@@ -25,6 +28,7 @@ QUESTIONS = (Message(role="user", content=(TextPart(QUESTION),)),)
 LONG_QUESTION = "Consider this. " * 40 + QUESTION
 MAX_TOKENS = 24
 _IDS = itertools.count(1)
+_DECODER = msgspec.msgpack.Decoder(Event)
 
 
 def request(engine: Engine, text: str = QUESTION, **fields: Any) -> GenerateRequest:
@@ -43,12 +47,33 @@ def request(engine: Engine, text: str = QUESTION, **fields: Any) -> GenerateRequ
 
 
 async def served(engine: Engine, asked: GenerateRequest) -> AsyncGenerator[Event, None]:
-    """The events of `asked` as the server gets them: what the engine does not claim never reaches it."""
+    """The events of `asked` as the server gets them: what the engine does not claim never reaches it. Raises
+    `NotClaimed` for an engine that generates nothing, and `AssertionError` for what no engine may raise or give."""
+    if not engine.capabilities.generates:
+        raise NotClaimed("the engine generates no text")
     if refusal := unsupported(asked, engine.capabilities):
         raise refusal
-    async with aclosing(engine.generate(asked)) as events:
-        async for event in events:
-            yield event
+    try:
+        async with aclosing(engine.generate(asked)) as events:
+            async for event in events:
+                _check_event(event)
+                yield event
+    except (AiAdminError, AssertionError):
+        raise
+    except Exception as error:
+        raise AssertionError(
+            f"`generate` raised {type(error).__name__}: {error}, for a {type(asked.input).__name__}. What a request "
+            f"cannot have is refused with an error of aiadmin_core.errors; anything else is a 500."
+        ) from error
+
+
+def _check_event(event: Event) -> None:
+    assert isinstance(event, Event), f"`generate` gave {event!r}, which is no event of aiadmin_core.specs.events"
+    try:
+        arrived = _DECODER.decode(msgspec.msgpack.encode(event))
+    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        raise AssertionError(f"{event!r} does not reach the server as it is: {error}") from None
+    assert arrived == event, f"{event!r} reaches the server as {arrived!r}"
 
 
 async def collect(engine: Engine, asked: GenerateRequest) -> list[Event]:
@@ -75,9 +100,17 @@ async def text_that_repeats(engine: Engine) -> str:
 
 
 async def until_idle(engine: Engine) -> EngineStats:
-    """Counters once nothing runs or waits."""
-    while (stats := engine.stats()).n_running or stats.n_waiting:  # noqa: ASYNC110 - engines have no event for it
-        await asyncio.sleep(0.005)
+    """Counters once nothing runs or waits. Raises `AssertionError` where that does not come."""
+    idle_s = PATIENCE.get().idle_s
+    try:
+        async with asyncio.timeout(idle_s):
+            while (stats := engine.stats()).n_running or stats.n_waiting:  # noqa: ASYNC110 - engines have no event for it
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(
+            f"no request is open, and {idle_s:g} s later the engine still counts {counters(engine)}: a request that is "
+            f"over, or was closed, keeps its place. Free it in a `finally`."
+        ) from None
     return stats
 
 

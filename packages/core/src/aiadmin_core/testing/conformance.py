@@ -1,8 +1,8 @@
 """Behaviours every `Engine` must have, ours and third parties': one function each, its docstring the reason.
 
 A behaviour takes an open engine and raises `AssertionError` where it does not hold, or `NotClaimed` where the engine's
-`Capabilities` do not promise it. They may run in any order, on one engine. `test_engine` runs them under pytest; a
-backend's own tests may call them directly:
+`Capabilities` do not promise it; those about what is claimed are in `claims`. They may run in any order, on one engine.
+`test_engine` runs them under pytest; a backend's own tests may call them directly:
 
     @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=attrgetter("__name__"))
     def test_my_engine(behaviour):
@@ -10,10 +10,8 @@ backend's own tests may call them directly:
 """
 
 import asyncio
-import json
 import math
 import struct
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -23,6 +21,7 @@ from ..specs.constraint import JsonObject
 from ..specs.content import ImagePart, Message, Tool
 from ..specs.events import Failed, Finished, ReasoningDelta, Started, TextDelta
 from ..specs.request import ChatInput
+from . import claims
 from .asking import (
     LONG_QUESTION,
     MAX_TOKENS,
@@ -37,23 +36,9 @@ from .asking import (
     text_that_repeats,
     until_idle,
 )
+from .behaviour import BEHAVIOURS, Behaviour, Patience, behaviour, check
 
-Behaviour = Callable[[Engine], Awaitable[None]]
-BEHAVIOURS: list[Behaviour] = []
-LIMIT_S = 120
-"""For one behaviour. A small model on a busy laptop takes seconds."""
-
-
-async def check(behaviour: Behaviour, engine: Engine) -> None:
-    """Run one behaviour, for `LIMIT_S` at most."""
-    async with asyncio.timeout(LIMIT_S):
-        await behaviour(engine)
-
-
-def behaviour(function: Behaviour) -> Behaviour:
-    """Put `function` on the list."""
-    BEHAVIOURS.append(function)
-    return function
+__all__ = ["BEHAVIOURS", "Behaviour", "Patience", "check", "claims"]
 
 
 @behaviour
@@ -71,21 +56,22 @@ async def started_comes_first_if_it_comes(engine: Engine) -> None:
     """The time to the first token is counted from there."""
     events = await collect(engine, request(engine))
     places = [index for index, event in enumerate(events) if isinstance(event, Started)]
-    assert places in ([], [0])
+    assert places in ([], [0]), f"Started came as event {places} (the first is 0)"
 
 
 @behaviour
 async def every_event_carries_its_request_id(engine: Engine) -> None:
     """Many requests share one connection."""
     asked = request(engine)
-    assert {event.request_id for event in await collect(engine, asked)} == {asked.id}
+    ids = {event.request_id for event in await collect(engine, asked)}
+    assert ids == {asked.id}, f"request {asked.id} was given events of {sorted(ids - {asked.id})}"
 
 
 @behaviour
 async def an_answer_has_text(engine: Engine) -> None:
     """Something has to come out."""
     answer = Answer(await collect(engine, request(engine)))
-    assert answer.text or answer.reasoning
+    assert answer.text or answer.reasoning, f"the answer to {QUESTION!r} is empty"
 
 
 @behaviour
@@ -94,7 +80,8 @@ async def every_choice_is_answered(engine: Engine) -> None:
     if engine.capabilities.max_choices < 2:
         raise NotClaimed("the engine gives one choice a request")
     events = await collect(engine, request(engine, n=2))
-    assert sorted(event.choice for event in events if isinstance(event, Finished)) == [0, 1]
+    finished = sorted(event.choice for event in events if isinstance(event, Finished))
+    assert finished == [0, 1], f"n=2 was asked for, and the choices {finished} came to an end"
     assert {event.choice for event in events if isinstance(event, TextDelta | ReasoningDelta)} <= {0, 1}
 
 
@@ -102,8 +89,9 @@ async def every_choice_is_answered(engine: Engine) -> None:
 async def max_tokens_ends_with_length(engine: Engine) -> None:
     """Clients tell a cut answer from a finished one by it."""
     answer = Answer(await collect(engine, request(engine, max_tokens=3)))
-    assert answer.finished.reason == "length"
-    assert answer.finished.usage.completion_tokens <= 3
+    assert answer.finished.reason == "length", f"max_tokens=3 ended with {answer.finished.reason!r}, not 'length'"
+    n_tokens = answer.finished.usage.completion_tokens
+    assert n_tokens <= 3, f"max_tokens=3 gave {n_tokens} tokens"
 
 
 @behaviour
@@ -112,8 +100,8 @@ async def a_stop_string_ends_the_answer_and_never_leaks(engine: Engine) -> None:
     whole = await text_that_repeats(engine)
     stop = whole[len(whole) // 2 :][:4]
     answer = Answer(await collect(engine, request(engine, stop=(stop,))))
-    assert answer.text == whole[: whole.index(stop)]
-    assert answer.finished.reason == "stop"
+    assert answer.text == whole[: whole.index(stop)], f"stopped at {stop!r}, {whole!r} became {answer.text!r}"
+    assert answer.finished.reason == "stop", f"a stop string ended with {answer.finished.reason!r}, not 'stop'"
     assert answer.finished.stop in (stop, None)  # not every engine can know which one it was
 
 
@@ -122,7 +110,7 @@ async def text_held_back_for_a_stop_string_is_given_out_at_the_end(engine: Engin
     """The last characters may look like the beginning of a stop string and be none."""
     whole = await text_that_repeats(engine)
     answer = Answer(await collect(engine, request(engine, stop=(whole[-3:] + "\x00never",))))
-    assert answer.text == whole
+    assert answer.text == whole, f"a stop string that never comes made {answer.text!r} of {whole!r}"
 
 
 @behaviour
@@ -131,7 +119,7 @@ async def one_seed_gives_one_text(engine: Engine) -> None:
     if "seed" not in engine.capabilities.sampling:
         raise NotClaimed("the engine honours no seed")
     texts = {Answer(await collect(engine, request(engine, seed=7, temperature=None))).everything for _ in range(2)}
-    assert len(texts) == 1
+    assert len(texts) == 1, f"Capabilities.sampling claims 'seed', and seed 7 gave {' and '.join(map(repr, texts))}"
 
 
 @behaviour
@@ -179,6 +167,13 @@ async def an_unused_stream_can_be_closed(engine: Engine) -> None:
 
 
 @behaviour
+async def an_answer_that_is_over_holds_no_place(engine: Engine) -> None:
+    """The server counts who is busy, and unloads who is not."""
+    await collect(engine, request(engine))
+    await until_idle(engine)
+
+
+@behaviour
 async def an_id_may_be_used_again(engine: Engine) -> None:
     """Ids are unique among running requests only; what comes late from the first must not reach the second."""
     asked = request(engine, max_tokens=None)
@@ -209,7 +204,7 @@ async def cached_tokens_are_reported(engine: Engine) -> None:
     if not engine.capabilities.cached_tokens:
         raise NotClaimed("the engine does not know what it has cached")
     answer = Answer(await collect(engine, request(engine)))
-    assert answer.finished.usage.cached_tokens is not None
+    assert answer.finished.usage.cached_tokens is not None, "cached_tokens is claimed, and Usage has None"
 
 
 @behaviour
@@ -219,7 +214,7 @@ async def characters_are_whole(engine: Engine) -> None:
     for delta in answer.deltas:
         delta.text.encode()  # raises for half a surrogate pair
     body = answer.everything.removesuffix("\ufffd") if answer.finished.reason == "length" else answer.everything
-    assert "\ufffd" not in body
+    assert "\ufffd" not in body, f"the answer holds U+FFFD, half a character: {body!r}"
 
 
 @behaviour
@@ -234,19 +229,6 @@ async def log_probabilities_belong_to_the_text(engine: Engine) -> None:
     assert all(other.logprob <= 0 for token in answer.logprobs for other in token.top)
     if not answer.reasoning:
         assert b"".join(token.bytes for token in answer.logprobs).decode("utf-8", "replace") == answer.text
-
-
-@behaviour
-async def json_mode_gives_a_json_object(engine: Engine) -> None:
-    """A program reads it. An answer that `max_tokens` has cut is the only exception."""
-    if "json_object" not in engine.capabilities.constraints:
-        raise NotClaimed("the engine has no JSON mode")
-    asked = request(
-        engine, "Give me a JSON object with the name and age of a person.", constraint=JsonObject(), max_tokens=200
-    )
-    answer = Answer(await collect(engine, asked))
-    if answer.finished.reason == "stop":
-        assert isinstance(json.loads(answer.text), dict)
 
 
 @behaviour
@@ -265,8 +247,8 @@ async def what_is_not_claimed_is_refused_by_name(engine: Engine) -> None:
     ]
     for name, fields in [(name, fields) for claimed, name, fields in asks if not claimed]:
         error = await refusal(engine, request(engine, **fields))
-        assert isinstance(error, UnsupportedParameter)
-        assert error.param == name
+        assert isinstance(error, UnsupportedParameter), f"{name!r} is not claimed, and was not refused: {error!r}"
+        assert error.param == name, f"{name!r} is not claimed, and {error.param!r} was refused in its place"
 
 
 @behaviour
@@ -276,9 +258,9 @@ async def a_prompt_that_does_not_fit_is_refused_with_both_numbers(engine: Engine
     if not n_ctx:
         raise NotClaimed("the engine names no context length")
     error = await refusal(engine, request(engine, "word " * n_ctx))
-    assert isinstance(error, ContextLengthExceeded)
-    assert error.n_ctx == n_ctx
-    assert error.n_prompt >= n_ctx
+    assert isinstance(error, ContextLengthExceeded), f"{n_ctx} words were asked of {n_ctx} tokens of context: {error!r}"
+    assert error.n_ctx == n_ctx, f"the context holds {n_ctx}, the error says {error.n_ctx}"
+    assert error.n_prompt >= n_ctx, f"the prompt has at least {n_ctx} tokens, the error says {error.n_prompt}"
 
 
 @behaviour

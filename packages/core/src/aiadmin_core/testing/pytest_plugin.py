@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("aiadmin_core.testing.conformance", "aiadmin_core.testing.asking")
+pytest.register_assert_rewrite(*(f"aiadmin_core.testing.{name}" for name in ("asking", "claims", "conformance")))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
