@@ -58,6 +58,9 @@ class Backend(Protocol):
     """Opens models of some formats. Made in every process by its plugin's hook: import no native library before
     `open_engine`.
 
+    A class that inherits from this one has `inspect`, `build_id` and `health` as for a backend without files or
+    native library.
+
     One with nothing native in it may set `in_process = True`: its engines need no process of their own, and run in the
     server's.
     """
@@ -69,18 +72,21 @@ class Backend(Protocol):
         """How well this backend serves `model` on this machine; None if it cannot. The highest number wins, so that
         the better backend for the machine is chosen: 50 is ordinary, 100 native to the machine (Metal for MLX)."""
 
-    def inspect(self, path: Path) -> ModelInfo | None:
+    def inspect(self, path: Path) -> ModelInfo | None:  # noqa: ARG002 - what backends without files inherit
         """Read a model's header, or None if the file or folder is of no format this backend knows.
 
         Raises `errors.BadRequest` where it is of a known format and broken.
         """
+        return None
 
     def build_id(self) -> str:
         """Identifies the native library's build without loading it; "" without one. What is learnt about crashes
         is remembered per build and processor."""
+        return ""
 
     def health(self) -> Health:
         """Whether this backend can work here. May be slow; may start a process; loads nothing into this one."""
+        return Health(ok=True, summary="nothing to install")
 
     def open_engine(self, model: ModelSpec, options: EngineOptions) -> "Engine | TokenEngine":
         """Load `model`, and prove that it decodes: one step of warm-up before returning.
