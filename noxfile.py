@@ -44,7 +44,7 @@ def install(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the suite. Arguments go to pytest: `nox -s tests -- tests/core -k stop`."""
     install(session)
-    session.run("pytest", *(session.posargs or ["-n", "2", "--dist", "loadgroup", "tests"]))
+    session.run("pytest", "--strict-config", *(session.posargs or ["-n", "2", "--dist", "loadgroup", "tests"]))
 
 
 @nox.session

@@ -1,14 +1,20 @@
 """The example in the documentation, as a stranger would publish and use it."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
+import venv
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "docs" / "examples" / "aiadmin-backend-echo"
 
 
 @pytest.fixture
@@ -70,3 +76,47 @@ def test_a_plugin_that_cannot_be_imported_is_named_and_does_not_stop_the_others(
     assert "no such library" in listed["broken"]["error"]
     assert not listed["echo"]["error"]
     assert "hi" in echo_product.run("run", "echo", "hi").stdout
+
+
+def commands(page: Path) -> list[str]:
+    """The shell blocks of a page that it says are run here."""
+    tokens = MarkdownIt().parse(page.read_text())
+    return [
+        block.content
+        for comment, block in itertools.pairwise(tokens)
+        if f"run by tests/e2e/{Path(__file__).name}" in comment.content and block.info == "bash"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("page", "folder"),
+    [(ROOT / "docs" / "how-to" / "write-a-backend.md", ROOT), (EXAMPLE / "README.md", EXAMPLE)],
+    ids=["how-to", "readme"],
+)
+def test_the_commands_of_the_page_work_as_they_stand_in_a_new_environment(
+    page: Path, folder: Path, tmp_path: Path
+) -> None:
+    """In the folder the page names: pytest reads the configuration, and the conftest, that it finds there."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIADMIN_", "PYTHON"))}
+    environment = inherited | {
+        "AIADMIN_HOST": "127.0.0.1:1",  # not a server that somebody runs on this machine
+        "AIADMIN_STATE": str(tmp_path / "state"),
+        "PATH": os.pathsep.join([str(tmp_path / "venv" / "bin"), os.environ["PATH"]]),
+    }
+    said = []
+    for command in commands(page):
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=170,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        said.append(done.stdout)
+
+    assert "hello there" in said[0]
+    assert "passed" in said[-1]
