@@ -57,7 +57,7 @@ def test_the_end_is_allowed_exactly_where_the_grammar_can_end():
 
 def test_after_the_grammar_is_complete_only_the_end_is_allowed():
     made = matcher(JsonObject())
-    commit(made, '{"a":1}')
+    commit(made, '{"a": 1}')
 
     assert allowed(made) == {END}
     made.commit(END)

@@ -26,6 +26,28 @@ def test_templates_get_the_variables_they_expect():
     assert render(source, options={"mood": "fine"}) == "<s>userTrueTruefine</s>"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"add_generation_prompt": False},
+        {"messages": []},
+        {"tools": None},
+        {"bos_token": "<s>"},
+        {"eos_token": ""},
+        {"raise_exception": None},
+        {"namespace": {}},
+        {"continue_final_message": True},
+        {"chat_template": "x"},
+    ],
+)
+def test_variables_that_are_not_the_callers_are_found(options):
+    (name,) = options
+    template = ChatTemplate(CHATML)
+
+    assert template.refused_option({"mood": 1, "documents": [], "enable_thinking": False, **options}) == name
+    assert template.refused_option({"mood": 1, "add_generation_prompt": True}) is None
+
+
 def test_options_do_not_replace_our_variables():
     source = "{{ bos_token }}{{ messages[0].content }}{{ add_generation_prompt }}"
     options = {"bos_token": "evil", "messages": [], "add_generation_prompt": False}

@@ -10,8 +10,10 @@ from llguidance import LLMatcher
 
 from ..backend import Matcher, Tokenizer
 from ..errors import BadRequest
+from ..specs.constraint import JsonSchema
 from .answer import to_grammar
 from .matcher import GrammarMatcher
+from .schema import located
 from .shape import AnswerShape
 
 
@@ -37,8 +39,8 @@ class ConstraintCompiler:
         compiled = self._compiled_before(grammar)
         if compiled is None:
             compiled = LLMatcher(self._llguidance_vocabulary(), grammar, log_level=0)
-            if compiled.is_error():
-                raise _refused(compiled, param)
+            if fault := _fault(compiled):
+                raise _refused(fault, shape, param)
             self._keep(grammar, compiled)
         tokenizer = self._tokenizer
         return tuple(GrammarMatcher(compiled.deep_copy(), tokenizer.n_vocab, tokenizer.end_tokens) for _ in range(n))
@@ -62,13 +64,30 @@ class ConstraintCompiler:
             return self._vocabulary
 
 
-def _refused(compiled: LLMatcher, param: str) -> BadRequest:
-    reason = " ".join(compiled.get_error().split()).rstrip(".")[:_LONGEST_REASON]
+def _fault(compiled: LLMatcher) -> str:
+    """Why nothing can be generated under it, "" where something can. Some faults show with the first mask only."""
+    if not compiled.is_error():
+        first = compiled.deep_copy()
+        first.compute_bitmask()
+        if first.is_stopped() and not first.is_accepting():
+            return "nothing satisfies it"
+        compiled = first if first.is_error() else compiled
+    return " ".join(compiled.get_error().split()).rstrip(".")[:_LONGEST_REASON]
+
+
+def _refused(reason: str, shape: AnswerShape, param: str) -> BadRequest:
+    place = ""
+    if isinstance(shape.format, JsonSchema):
+        place = next((f" at {pointer}" for pointer in located(shape.format.schema, _is_no_regex)), "")
     return BadRequest(
-        f"The answer's format cannot be enforced: {reason}.",
+        f"The answer's format cannot be enforced{place}: {reason}.",
         hint="Leave out what is named there, or ask for a simpler format.",
         param=param,
     )
+
+
+def _is_no_regex(expression: str) -> bool:
+    return bool(LLMatcher.validate_grammar(LLMatcher.grammar_from_regex(expression)))
 
 
 _N_KEPT = 32

@@ -7,7 +7,8 @@ from llguidance import LLMatcher
 
 from ..errors import BadRequest
 from ..specs.constraint import Choice, Constraint, JsonObject, JsonSchema, LarkGrammar, Regex
-from .lark import JSON_OPTIONS, literal
+from .lark import literal, styled
+from .schema import Unenforceable
 
 
 def to_grammars(constraint: Constraint) -> list[dict[str, Any]]:
@@ -30,11 +31,22 @@ def to_grammars(constraint: Constraint) -> list[dict[str, Any]]:
             return [{"lark_grammar": lark}]
 
 
-def _json(schema: dict[str, object] | bool) -> list[dict[str, Any]]:
+def _json(schema: dict[str, Any] | bool) -> list[dict[str, Any]]:
     try:
-        return _grammars(LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=JSON_OPTIONS))
+        return [{"json_schema": styled(schema)}]
+    except Unenforceable as error:
+        raise unenforceable(error, "response_format") from error
     except (TypeError, ValueError, RecursionError) as error:
         raise BadRequest(f"The JSON schema cannot be read: {error}", param="constraint") from error
+
+
+def unenforceable(error: Unenforceable, param: str) -> BadRequest:
+    """What a client is told whose schema cannot be enforced."""
+    return BadRequest(
+        f"The JSON schema cannot be enforced at {error.pointer}: {error.why}.",
+        hint="Leave out what is named there, or ask for a simpler format.",
+        param=param,
+    )
 
 
 def _grammars(encoded: str) -> list[dict[str, Any]]:

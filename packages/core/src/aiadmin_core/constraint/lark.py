@@ -4,11 +4,15 @@ calls. Pure; imports nothing heavy.
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
-JSON_OPTIONS = {"whitespace_flexible": True, "whitespace_pattern": r" |\n[ \t]{0,40}"}
-"""White space between JSON tokens: one space, or one line break with its indentation. A model that is fond of blanks
-cannot fill the context with them, and one that indents still can."""
+from .schema import Unenforceable, enforceable
+
+JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""How JSON is written: on one line, with a space after `,` and `:`, as most models do by themselves. Free white space
+doubles the tokens of answers, and a model that is fond of blanks fills the context with them."""
+_ASKED = frozenset((*JSON_STYLE, "whitespace_pattern"))
 
 
 TEXT = r"/(?s:.*)/"
@@ -26,6 +30,24 @@ def marker(text: str, control_tokens: Mapping[str, int]) -> str:
     return f"<[{control_tokens[text]}]>" if text in control_tokens else literal(text)
 
 
-def json_value(schema: Mapping[str, Any]) -> str:
-    """JSON that `schema` accepts."""
-    return "%json " + json.dumps({**schema, "x-guidance": JSON_OPTIONS})
+def json_value(schema: Mapping[str, Any] | bool) -> str:
+    """JSON that `schema` accepts. Raises `schema.Unenforceable`."""
+    return "%json " + json.dumps(styled(schema))
+
+
+def styled(schema: Mapping[str, Any] | bool) -> dict[str, Any]:
+    """`schema` for llguidance. It may ask for another style in `x-guidance`, by the names of `JSON_STYLE`. Raises
+    `schema.Unenforceable`."""
+    written: dict[str, Any] = json.loads(_styled(json.dumps(schema)))
+    return written
+
+
+@lru_cache(maxsize=64)
+def _styled(encoded: str) -> str:
+    schema = json.loads(encoded)
+    written = enforceable(schema)
+    if written is False:
+        raise Unenforceable("#", "nothing satisfies it")
+    asked = schema.get("x-guidance") if isinstance(schema, dict) else None
+    style = {key: value for key, value in asked.items() if key in _ASKED} if isinstance(asked, dict) else {}
+    return json.dumps({**(written if isinstance(written, dict) else {}), "x-guidance": style or JSON_STYLE})

@@ -71,6 +71,13 @@ class ChatTemplate:
                 param="messages",
             ) from error
 
+    def refused_option(self, options: Mapping[str, Any]) -> str | None:
+        """The first of `options` that a caller cannot set: it is the conversation's, the tokenizer's or Jinja's own,
+        and asks for something else than is done anyway."""
+        done = {"add_generation_prompt": True, "continue_final_message": False, "tokenize": False}
+        owned = {*done, *self._tokens, *_OWNED, *self._template.environment.globals}
+        return next((name for name in options if name in owned and options[name] is not done.get(name, _NEEDLE)), None)
+
     def _variables(
         self, messages: Sequence[Message], tools: Sequence[Tool], options: Mapping[str, Any], mark: Mark
     ) -> dict[str, Any]:
@@ -103,4 +110,6 @@ class ChatTemplate:
         return shapes[0]
 
 
+_OWNED = ("messages", "tools", "chat_template", "return_dict", "return_tensors", "padding", "truncation", "max_length")
+"""Variables that the conversation fills, and arguments of `apply_chat_template` that are none."""
 _NEEDLE = "N33dle"

@@ -61,6 +61,12 @@ class PromptWriter:
         template = self._template
         if template is None:
             raise BadRequest("This model has no usable chat template.", param="messages")
+        if (name := template.refused_option(chat.template_options)) is not None:
+            raise BadRequest(
+                f"'chat_template_kwargs' cannot set '{name}': the server sets it.",
+                hint="Leave it out.",
+                param=f"chat_template_kwargs.{name}",
+            )
         messages = with_system(chat.messages, self._system)
         options = dict(chat.template_options)
         if reasoning_effort is not None:

@@ -82,6 +82,8 @@ def _constraint(
         return JsonObject()
     if isinstance(response_format, wire.JsonSchemaFormat):
         definition = response_format.json_schema
+        if definition.schema is None:
+            return JsonObject()
         schema = portable(definition.schema, "response_format.json_schema.schema")
         return JsonSchema(schema=schema, name=definition.name, strict=bool(definition.strict))
     return None

@@ -75,7 +75,8 @@ class JsonObjectFormat(Struct, frozen=True, kw_only=True, tag_field="type", tag=
 
 class JsonSchemaDefinition(Struct, frozen=True, kw_only=True):
     name: str
-    schema: dict[str, Any]
+    schema: dict[str, Any] | None = None
+    """None asks for any object, as `json_object` does."""
     description: str | None = None
     """For the model at OpenAI; the constraint holds without it. No effect."""
     strict: bool | None = None
