@@ -3,36 +3,47 @@
 import numpy as np
 import pytest
 
-from aiadmin_llamacpp.engine.exactness import BLOCK, Filler, filler, find_needs, most_rows, note
+from aiadmin_llamacpp.engine.exactness import N_PROBE, PROBES, Filler, filler, find_block, most_rows, note
 
 
-@pytest.mark.parametrize("n_rows", range(1, 40))
+@pytest.mark.parametrize("block", [1, 4, 8, 16])
 @pytest.mark.parametrize("n_outputs", range(5))
-def test_a_filled_step_leaves_no_rest(n_rows, n_outputs):
-    n, n_more = filler(n_rows, n_outputs)
+def test_a_filled_step_leaves_no_rest(block, n_outputs):
+    for n_rows in range(max(1, n_outputs), most_rows(64, block) + 1):
+        n, n_more = filler(n_rows, n_outputs, block)
 
-    assert (n_rows + n) % BLOCK == (n_outputs + n_more) % BLOCK == 0
-    assert n_more <= n
-    assert n_rows + n <= 64 or n_rows > most_rows(64)
+        assert (n_rows + n) % block == (n_outputs + n_more) % block == 0
+        assert n_more <= n
+        assert n_rows + n <= 64
 
 
 def test_what_fits_is_left_alone():
-    assert filler(8, 4) == filler(12, 0) == Filler(0, 0)
+    assert filler(8, 4, 4) == filler(12, 0, 4) == filler(7, 3, 1) == Filler(0, 0)
 
 
-def needs(read):
-    return find_needs(lambda chunks, filled: np.array([read(chunks, filled)], np.float32))
+def test_every_probe_reads_all_tokens_in_blocks():
+    for block, chunks in PROBES.items():
+        assert sum(chunks) == N_PROBE
+        assert all(chunk % block == 0 for chunk in chunks)
 
 
-def test_a_models_needs_are_found_by_trying():
-    assert needs(lambda chunks, filled: 1.0) == "nothing"
-    assert needs(lambda chunks, filled: 0.0 if filled else len(chunks)) == "fours"
-    assert needs(lambda chunks, filled: len(chunks)) == "impossible"
+@pytest.mark.parametrize("block", [1, 4, 8, 16])
+def test_the_block_that_a_model_needs_is_found_by_trying(block):
+    """Its kernels take `block` rows at a time, and round the rest otherwise."""
+
+    def read(chunks):
+        return np.concatenate([[n < n_rows - n_rows % block for n in range(n_rows)] for n_rows in chunks])
+
+    assert find_block(read) == block
+
+
+def test_some_models_cannot_be_helped():
+    assert find_block(lambda chunks: np.array([len(chunks)])) == 0
 
 
 def test_what_holds_is_said():
-    assert note("nothing", "q8_0", always=False) == "q8_0 cache; reproducible"
-    assert note("fours", "q8_0", always=False) == "q8_0 cache; reproducible with a seed"
-    assert note("fours", "q8_0", always=True) == "q8_0 cache; reproducible"
-    assert note("impossible", "f16", always=False) == "f16 cache; not reproducible"
-    assert note("unmeasured", "f16", always=False) == "f16 cache; reproducible: unmeasured"
+    assert note(1, "q8_0", always=False) == "q8_0 cache; reproducible"
+    assert note(8, "q8_0", always=False) == "q8_0 cache; reproducible with a seed"
+    assert note(8, "q8_0", always=True) == "q8_0 cache; reproducible"
+    assert note(0, "f16", always=False) == "f16 cache; not reproducible"
+    assert note(None, "f16", always=False) == "f16 cache; reproducible: unmeasured"

@@ -200,7 +200,7 @@ def test_a_prompt_that_shares_a_long_beginning_waits_until_it_is_prefilled(world
 
 def test_steps_of_a_seeded_request_are_filled_up_where_the_model_needs_it(world, sequence):
     """Rows, and rows with logits, to a multiple of four; the rows it fills up with fit into the batch as well."""
-    world = world(n_batch=32, n_cells=1024, fills_steps=True)
+    world = world(n_batch=32, n_cells=1024, block=4)
     world.scheduler.add(sequence(range(60), seed=1, max_tokens=2))
 
     steps = [world.step() for _ in range(4)]
@@ -210,7 +210,7 @@ def test_steps_of_a_seeded_request_are_filled_up_where_the_model_needs_it(world,
 
 
 def test_steps_without_a_seeded_request_are_as_short_as_they_can_be(world, sequence):
-    world = world(n_batch=32, n_cells=1024, fills_steps=True)
+    world = world(n_batch=32, n_cells=1024, block=4)
     world.scheduler.add(sequence(range(33), max_tokens=2))
 
     assert [world.step().filler.n for _ in range(3)] == [0, 0, 0]
@@ -218,7 +218,7 @@ def test_steps_without_a_seeded_request_are_as_short_as_they_can_be(world, seque
 
 def test_prefixes_of_filled_steps_and_of_others_are_not_mixed(world, sequence):
     """Their last bits differ."""
-    world = world(n_batch=64, n_cells=1024, fills_steps=True)
+    world = world(n_batch=64, n_cells=1024, block=4)
     first, second, third = (sequence(range(33), seed=seed, max_tokens=1) for seed in (1, None, 2))
     for one in (first, second, third):
         world.scheduler.add(one)
@@ -228,7 +228,7 @@ def test_prefixes_of_filled_steps_and_of_others_are_not_mixed(world, sequence):
 
 
 def test_every_request_is_one_to_reproduce_where_the_model_is_opened_as_exact(world, sequence):
-    world = world(n_batch=64, n_cells=1024, fills_steps=True, always_exact=True)
+    world = world(n_batch=64, n_cells=1024, block=4, always_exact=True)
     world.scheduler.add(sequence(range(33), max_tokens=2))
 
     assert world.step().filler == (3, 3)

@@ -45,11 +45,11 @@ class LlamaEngine:
         *,
         n_parallel: int,
         n_sequences: int,
-        fills_steps: bool = False,
+        block: int = 1,
         always_exact: bool = False,
     ) -> None:
-        """`fills_steps`: reproducible answers need steps of a multiple of four rows, see `exactness`; they are filled
-        for requests with a seed, or all (`always_exact`)."""
+        """`block`: reproducible answers need steps of a multiple of so many rows, see `exactness`; they are filled for
+        requests with a seed, or all (`always_exact`)."""
         self.capabilities = Capabilities(
             inputs=frozenset({"text", "tokens"}),
             sampling=SAMPLING,
@@ -65,7 +65,7 @@ class LlamaEngine:
             kv,
             n_batch=context.n_batch,
             n_parallel=n_parallel,
-            fills_steps=fills_steps,
+            block=block,
             always_exact=always_exact,
         )
         governor = ThreadGovernor(context.n_threads)

@@ -49,8 +49,8 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine:
         context = _make_context(native, settings, _cache_types(options, device=device))
         try:
             _warm_up(context)
-            needs = _needs(context, options, device=device)
-            facts = _facts(native, context, options, needs, device=device)
+            block = _block(context, options, device=device)
+            facts = _facts(native, context, options, block, device=device)
             n_parallel = _n_parallel(options)
             return LlamaEngine(
                 native,
@@ -58,7 +58,7 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine:
                 facts,
                 n_parallel=n_parallel,
                 n_sequences=settings.n_sequences,
-                fills_steps=needs == "fours",
+                block=block or 1,
                 always_exact=options.exact,
             )
         except BaseException:
@@ -127,20 +127,20 @@ def _make_context(native: Model, settings: ContextSettings, cache_types: list[st
     return Context(native, settings._replace(cache_type=cache_types[-1]))
 
 
-def _needs(context: Context, options: EngineOptions, *, device: str) -> exactness.Needs:
+def _block(context: Context, options: EngineOptions, *, device: str) -> exactness.Block:
     """Raises `ModelLoadFailed` where `exact` is asked and cannot be had."""
-    if device == "gpu" or not context.can_trim or context.n_batch < exactness.N_PROBE + 2 * exactness.BLOCK:
-        needs: exactness.Needs = "unmeasured"
+    if device == "gpu" or not context.can_trim or context.n_batch < 2 * exactness.N_PROBE:
+        block: exactness.Block = None
     elif context.cache_type not in exactness.ONE_PATH:
-        needs = "impossible"
+        block = 0
     else:
-        needs = exactness.find_needs(_Probe(context))
-    if options.exact and needs in ("unmeasured", "impossible"):
+        block = exactness.find_block(_Probe(context))
+    if options.exact and not block:
         raise ModelLoadFailed(
-            f"This model cannot be served with 'exact': {exactness.note(needs, context.cache_type, always=True)}.",
+            f"This model cannot be served with 'exact': {exactness.note(block, context.cache_type, always=True)}.",
             hint="Leave 'exact' out, or choose another quantisation, or the cache type q8_0 or bf16.",
         )
-    return needs
+    return block
 
 
 class _Probe:
@@ -148,23 +148,19 @@ class _Probe:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._tokens = np.arange(exactness.N_PROBE, dtype=np.int32) * 7 % context.n_vocab
-        self._batch = Batch(exactness.N_PROBE + 2 * exactness.BLOCK)
+        self._tokens = (np.arange(exactness.N_PROBE, dtype=np.int64) * 2_654_435_761 % context.n_vocab).astype(np.int32)
+        self._batch = Batch(exactness.N_PROBE)
 
-    def __call__(self, chunks: Sequence[int], filled: bool) -> npt.NDArray[np.float32]:
-        context, batch, start = self._context, self._batch, 0
+    def __call__(self, chunks: Sequence[int]) -> npt.NDArray[np.float32]:
+        context, batch = self._context, self._batch
+        rows: list[npt.NDArray[np.float32]] = []
         for n in chunks:
             batch.clear()
-            last = start + n == len(self._tokens)
-            batch.add(0, self._tokens[start : start + n], start, rows=[n - 1] if last else [])
-            if filled:
-                context.fill(batch, *exactness.filler(n, int(last)))
+            batch.add(0, self._tokens[len(rows) : len(rows) + n], len(rows), rows=range(n))
             context.decode(batch)
-            context.remove(context.companion)
-            start += n
-        logits = context.logits(chunks[-1] - 1).copy()
+            rows += [context.logits(row).copy() for row in range(n)]
         context.clear()
-        return logits
+        return np.stack(rows)
 
 
 def _n_parallel(options: EngineOptions) -> int:
@@ -183,9 +179,9 @@ def _warm_up(context: Context) -> None:
 
 
 def _facts(
-    model: Model, context: Context, options: EngineOptions, needs: exactness.Needs, *, device: str
+    model: Model, context: Context, options: EngineOptions, block: exactness.Block, *, device: str
 ) -> ModelFacts:
-    notes = [exactness.note(needs, context.cache_type, always=options.exact)]
+    notes = [exactness.note(block, context.cache_type, always=options.exact)]
     if options.safe_mode:
         notes.append("safe mode: weights are not repacked for this processor (no AMX)")
     if model.chat_template is None:

@@ -89,16 +89,16 @@ class Scheduler:
     """
 
     def __init__(
-        self, kv: KvCache, *, n_batch: int, n_parallel: int, fills_steps: bool = False, always_exact: bool = False
+        self, kv: KvCache, *, n_batch: int, n_parallel: int, block: int = 1, always_exact: bool = False
     ) -> None:
-        """`fills_steps`: fill up the steps that a reproducible sequence takes part in, see `exactness`; every sequence
-        is one with `always_exact`, else those with a seed."""
+        """`block`: fill the steps that a reproducible sequence takes part in up to a multiple of so many rows, see
+        `exactness`; every sequence is one with `always_exact`, else those with a seed."""
         self.kv = kv
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self._n_batch = n_batch
         self._n_parallel = n_parallel
-        self._fills_steps = fills_steps
+        self._block = block
         self._always_exact = always_exact
 
     @property
@@ -121,14 +121,15 @@ class Scheduler:
         while self.running:
             n_decoding = sum(sequence.n_missing == 1 for sequence in self.running)
             filled = any(map(self._is_filled, self.running))
-            n_batch = most_rows(self._n_batch) if filled else self._n_batch
+            n_batch = most_rows(self._n_batch, self._block) if filled else self._n_batch
             n_prefill = min(
                 prefill_limit(n_batch=n_batch, n_decoding=n_decoding, tokens_per_s=prefill_tokens_per_s),
                 self.kv.n_obtainable - n_decoding - (self._n_batch - n_batch),
             )
             pieces = plan_step(self.running, n_batch=n_batch, n_prefill=n_prefill)
             n_tokens = sum(piece.n for piece in pieces)
-            rows = filler(n_tokens, sum(len(piece.rows) for piece in pieces)) if filled else Filler()
+            n_outputs = sum(len(piece.rows) for piece in pieces)
+            rows = filler(n_tokens, n_outputs, self._block) if filled else Filler()
             if pieces and self.kv.make_room(n_tokens + rows.n):
                 return Step(pieces, full, rows)
             if len(self.running) > 1:
@@ -168,7 +169,7 @@ class Scheduler:
         return f"{'exact' if self._is_filled(sequence) else ''}:{sequence.job.request.cache_salt}"
 
     def _is_filled(self, sequence: Sequence) -> bool:
-        return self._fills_steps and (self._always_exact or sequence.job.reproducible)
+        return self._block > 1 and (self._always_exact or sequence.job.reproducible)
 
     def _give_way(self, sequence: Sequence) -> None:
         assert sequence.slot is not None

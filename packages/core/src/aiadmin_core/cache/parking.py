@@ -1,0 +1,283 @@
+"""States of prompts taken out of the context: in memory up to one budget, in files up to another.
+
+Owned by the engine thread. A state is opaque bytes that the backend makes and understands; what they are of is told by
+a key (everything the state depends on but the tokens) and the tokens. Files survive a restart. Each is written whole
+under another name and then renamed, carries a checksum, and is named by a digest of its key and tokens, so that damaged
+and foreign ones are found out and removed.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from .budget import next_to_go
+from .prefix_tree import Node, Part, PrefixTree, Tokens
+
+State = npt.NDArray[np.uint8]
+
+MAGIC = b"aiadmin parcel 1\n"
+SUFFIX = ".parcel"
+
+
+@dataclass(slots=True, eq=False)
+class Parcel:
+    """The state of one run of tokens. In memory, in a file, or both."""
+
+    digest: str
+    n_bytes: int
+    data: State | None = None
+    on_disk: bool = False
+
+
+class Header(msgspec.Struct, frozen=True, array_like=True):
+    """What a file begins with, after `MAGIC` and its own length (4 bytes, big-endian)."""
+
+    key: str
+    parent: str
+    """Digest of the parcel before it; "" for the first of a prompt."""
+    start: int
+    tokens: bytes
+    """int32, little-endian."""
+    n_bytes: int
+    checksum: bytes
+
+
+class Folder:
+    """Parcels of one model as files in a folder of its own, beside the folders of other models, within a budget for all
+    of them together: the least recently used go first."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+
+    def headers(self) -> Iterator[tuple[str, Header]]:
+        """(digest, header) of every file that can be one of ours, parents first; others are removed."""
+        found: list[tuple[str, Header]] = []
+        for path in self._path.glob(f"*{SUFFIX}"):
+            header = self._header(path)
+            if header is None or _digest(header.key, header.parent, _tokens(header)) != path.stem:
+                _remove(path)
+            else:
+                found.append((path.stem, header))
+        yield from sorted(found, key=lambda item: item[1].start)
+
+    def _header(self, path: Path) -> Header | None:
+        try:
+            with path.open("rb") as file:
+                if file.read(len(MAGIC)) != MAGIC:
+                    return None
+                return msgspec.msgpack.decode(file.read(int.from_bytes(file.read(4), "big")), type=Header)
+        except (OSError, msgspec.DecodeError, MemoryError, OverflowError):
+            return None
+
+    def read(self, digest: str) -> State | None:
+        """The state, or None where the file is damaged or gone; it is gone afterwards."""
+        path = self._file(digest)
+        header = self._header(path)
+        if header is not None:
+            with suppress(OSError):
+                data = np.fromfile(path, np.uint8)
+                state = data[len(data) - header.n_bytes :]
+                if len(state) == header.n_bytes and _checksum(state) == header.checksum:
+                    os.utime(path)
+                    return state
+        _remove(path)
+        return None
+
+    def write(self, digest: str, header: Header, state: State) -> bool:
+        """False where it cannot be: the disk is full, or the budget less than that."""
+        path = self._file(digest)
+        aside = path.with_suffix(f".{os.getpid()}.part")
+        encoded = msgspec.msgpack.encode(header)
+        try:
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._make_room(header.n_bytes + len(encoded)):
+                return False
+            with aside.open("wb") as file:
+                file.write(MAGIC + len(encoded).to_bytes(4, "big") + encoded)
+                file.write(state.data)
+            aside.replace(path)
+        except OSError:
+            _remove(aside)
+            return False
+        return True
+
+    def remove(self, digest: str) -> None:
+        _remove(self._file(digest))
+
+    def has(self, digest: str) -> bool:
+        """Whether it is still there: other processes clear up, too."""
+        return self._file(digest).exists()
+
+    def _file(self, digest: str) -> Path:
+        return self._path / f"{digest}{SUFFIX}"
+
+    def _make_room(self, n_bytes: int) -> bool:
+        files = []
+        for path in self._path.parent.glob(f"*/*{SUFFIX}"):
+            with suppress(OSError):
+                status = path.stat()
+                files.append((status.st_mtime, status.st_size, path))
+        left = self._max_bytes - n_bytes - sum(size for _, size, _ in files)
+        for _, size, path in sorted(files):
+            if left >= 0:
+                break
+            _remove(path)
+            left += size
+        return left >= 0
+
+
+class Parking:
+    """Parcels by the beginnings of prompts."""
+
+    def __init__(self, *, run: int, max_bytes: int, folder: Folder | None = None) -> None:
+        self._tree: PrefixTree[Parcel] = PrefixTree(run)
+        self._max_bytes = max_bytes
+        self._folder = folder
+        self.n_bytes = 0
+        """In memory."""
+        if folder is not None:
+            self._find_files(folder)
+
+    @property
+    def run(self) -> int:
+        """Most tokens of a parcel."""
+        return self._tree.run
+
+    def match(self, key: str, tokens: Tokens) -> list[Part[Parcel]]:
+        """The longest beginning of `tokens` that is parked."""
+        return self._tree.match(_hash(key), tokens)
+
+    def missing(self, key: str, tokens: Tokens) -> int:
+        """Where the first run of `tokens` starts that is not parked; their number if all are."""
+        return self._tree.missing(_hash(key), tokens)
+
+    def put(self, key: str, tokens: Tokens, start: int, state: State) -> bool:
+        """Park the run of `tokens` that starts at `start`, which `missing` gave. False where the budget has no room for
+        it beside what it follows."""
+        key = _hash(key)
+        before = self._tree.match(key, tokens[:start])
+        parent = before[-1].node.value.digest if before else ""
+        run = tokens[start : start + self.run]
+        parcel = Parcel(_digest(key, parent, run), len(state), state)
+        _, replaced = self._tree.add(key, tokens, start, parcel)
+        self.n_bytes += len(state)
+        for other in replaced:
+            self._forget(other)
+        while self.n_bytes > self._max_bytes and self._give_up():
+            pass
+        return parcel.data is not None or parcel.on_disk
+
+    def read(self, part: Part[Parcel]) -> State | None:
+        """The state of the whole node; None where it was damaged or gone, and then it is out of the tree, with all that
+        followed."""
+        parcel = part.node.value
+        if parcel.data is not None:
+            return parcel.data
+        state = self._folder.read(parcel.digest) if self._folder else None
+        if state is None:
+            self._remove(part.node)
+        return state
+
+    def touch(self, parts: list[Part[Parcel]]) -> None:
+        """These were of use."""
+        self._tree.touch(parts)
+
+    def close(self, *, within_s: float) -> None:
+        """Write what is only in memory, the last used first, for as long as that."""
+        deadline = monotonic() + within_s
+        nodes = sorted(self._tree, key=lambda node: (-node.used_at, node.start))
+        for node in nodes:
+            if monotonic() > deadline or not self._write(node):
+                return
+
+    def _give_up(self) -> bool:
+        """Free some memory: a file takes the place of the bytes, or nothing does."""
+        in_memory = [node for node in self._tree if node.value.data is not None]
+        node = next_to_go(in_memory) or min(in_memory, key=lambda node: node.used_at, default=None)
+        if node is None:
+            return False
+        if self._write(node):
+            self._drop_bytes(node.value)
+        else:
+            self._remove(node)
+        return True
+
+    def _write(self, node: Node[Parcel]) -> bool:
+        parcel = node.value
+        if self._folder is None:
+            return False
+        if parcel.data is None or (parcel.on_disk and self._folder.has(parcel.digest)):
+            return True
+        header = Header(
+            key=node.key,
+            parent=node.parent.value.digest if node.parent else "",
+            start=node.start,
+            tokens=node.tokens.astype("<i4").tobytes(),
+            n_bytes=parcel.n_bytes,
+            checksum=_checksum(parcel.data),
+        )
+        parcel.on_disk = self._folder.write(parcel.digest, header, parcel.data)
+        return parcel.on_disk
+
+    def _remove(self, node: Node[Parcel]) -> None:
+        for child in list(node.children):
+            self._remove(child)
+        self._tree.remove(node)
+        self._forget(node)
+
+    def _forget(self, node: Node[Parcel]) -> None:
+        self._drop_bytes(node.value)
+        if node.value.on_disk and self._folder:
+            self._folder.remove(node.value.digest)
+
+    def _drop_bytes(self, parcel: Parcel) -> None:
+        if parcel.data is not None:
+            self.n_bytes -= parcel.n_bytes
+            parcel.data = None
+
+    def _find_files(self, folder: Folder) -> None:
+        texts: dict[str, Tokens] = {"": np.empty(0, np.int32)}
+        for digest, header in folder.headers():
+            before = texts.get(header.parent)
+            if before is None or len(before) != header.start or header.start % self.run:
+                folder.remove(digest)  # what it follows is gone
+                continue
+            tokens = np.concatenate([before, _tokens(header)])
+            if self._tree.missing(header.key, tokens) != header.start:
+                folder.remove(digest)
+                continue
+            _, replaced = self._tree.add(header.key, tokens, header.start, Parcel(digest, header.n_bytes, on_disk=True))
+            for node in replaced:
+                self._forget(node)
+            texts[digest] = tokens
+
+
+def _hash(key: str) -> str:
+    """Keys hold salts, which are not for files."""
+    return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+
+
+def _digest(key: str, parent: str, tokens: Tokens) -> str:
+    return hashlib.blake2b(f"{key} {parent} ".encode() + tokens.astype("<i4").tobytes(), digest_size=20).hexdigest()
+
+
+def _checksum(state: State) -> bytes:
+    return hashlib.blake2b(state.data, digest_size=16).digest()
+
+
+def _tokens(header: Header) -> Tokens:
+    return np.frombuffer(header.tokens, "<i4").astype(np.int32)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
