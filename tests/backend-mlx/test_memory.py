@@ -3,7 +3,7 @@
 import pytest
 
 from aiadmin_core.errors import ModelLoadFailed
-from aiadmin_mlx.memory import _container_bytes, available_bytes, check_weights, plan, resident_bytes
+from aiadmin_mlx.memory import available_bytes, check_weights, plan, resident_bytes
 
 GB = 10**9
 
@@ -55,16 +55,6 @@ def test_kept_prefixes_take_what_the_administrator_says():
 def test_metals_recommendation_bounds_the_unified_memory():
     assert available_bytes({"max_recommended_working_set_size": 1000}) == 1000
     assert available_bytes({}) > 1000
-
-
-def test_a_containers_limit_counts_without_its_file_cache(tmp_path):
-    assert _container_bytes(tmp_path) is None
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("900\n")
-    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 500\nactive_file 200\n")
-    assert _container_bytes(tmp_path) == 800
-    (tmp_path / "memory.max").write_text("max\n")
-    assert _container_bytes(tmp_path) is None
 
 
 def test_this_process_has_some_memory():

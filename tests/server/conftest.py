@@ -110,32 +110,52 @@ class FakeRouter:
     released: asyncio.Event = field(default_factory=asyncio.Event)
     n_leases: int = 0
     keep_alive_s: float | None = None
+    lease_asked: dict[str, Any] = field(default_factory=dict)
+    """What else the last lease was asked with."""
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a request had its first event."""
     problems: tuple[str, ...] = ()
     n_deaths: dict[str, int] = field(default_factory=dict)
     models: list[Any] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    gone: list[Any] = field(default_factory=list)
     closed: bool = False
 
     def __post_init__(self) -> None:
         self.loading.set()
 
     @contextlib.asynccontextmanager
-    async def lease(self, name: str, keep_alive_s: float | None = None) -> AsyncIterator[SimpleNamespace]:
+    async def lease(self, name: str, keep_alive_s: float | None = None, **asked: Any) -> AsyncIterator[SimpleNamespace]:
         if name not in self.names:
             raise ModelNotFound(name)
         self.n_leases += 1
         self.keep_alive_s = keep_alive_s
+        self.lease_asked = asked
         self.asked.set()
         try:
             await self.loading.wait()
             spec = ModelSpec(name="echo:latest", digest="sha256:1", format="other", files=())
-            yield SimpleNamespace(engine=self.engine, spec=spec, requested=name, resolved="echo:latest", backend="echo")
+            yield SimpleNamespace(
+                engine=self.engine,
+                spec=spec,
+                requested=name,
+                resolved="echo:latest",
+                backend="echo",
+                load_s=0.0,
+                begun=self.begun.set,
+            )
         finally:
             self.n_leases -= 1
             self.released.set()
 
     def loaded(self) -> list[Any]:
         return self.models
+
+    def departed(self) -> list[Any]:
+        return self.gone
+
+    async def refresh(self) -> None:
+        pass
 
     async def unload(self, name: str) -> bool:
         self.stopped.append(name)

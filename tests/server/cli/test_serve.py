@@ -96,8 +96,11 @@ def test_ps_lists_what_is_loaded_and_stop_unloads_it(serving, aiadmin_process):
     assert (nothing.returncode, nothing.stdout) == (0, "")
     assert listed[0].split() == ["NAME", "BACKEND", "PID", "SIZE", "CONTEXT", "ACTIVE", "UNTIL", "NOTES"]
     assert listed[1].split()[:2] == ["echo:latest", "echo"]
+    assert "asked for as 'echo', loaded in" in listed[1]
     assert (stopped.returncode, stopped.stderr) == (0, "Stopped echo.\n")
-    assert json.loads(aiadmin_process("ps", "--json").stdout) == {"models": []}
+    after = json.loads(aiadmin_process("ps", "--json").stdout)
+    assert after["models"] == []
+    assert [(gone["name"], gone["reason"]) for gone in after["unloaded"]] == [("echo:latest", "told to, as 'echo'")]
 
 
 def test_stopping_what_no_model_is_called_fails_with_the_nearest_name(running, aiadmin_process):

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from aiadmin_core.backend import MemoryEstimate
 from aiadmin_core.errors import AiAdminError, ModelNotFound
 from aiadmin_core.hookspecs import hookimpl
+from aiadmin_core.memory import Memory
 from aiadmin_core.plugins import load_plugins
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import EngineOptions, EngineStats, ModelFacts, ModelSpec
@@ -17,6 +19,8 @@ from aiadmin_core.testing.echo import EchoBackend
 from aiadmin_server.routing.router import Router
 from aiadmin_server.routing.target import Target
 from aiadmin_server.settings import Settings
+
+PLENTY = Memory(total=10**12, available=10**12)
 
 
 class FakeClock:
@@ -67,6 +71,7 @@ class FakeRunning:
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.complaint: str | None = None
         self.outgrown: str | None = None
+        self.memory_bytes = 0
 
     def trouble(self) -> str | None:
         return self.complaint
@@ -112,6 +117,16 @@ class FakeBackend(EchoBackend):
     def suitability(self, model: ModelSpec) -> int | None:
         return self.suitabilities.get(model.format)
 
+    def estimate_memory(self, model: ModelSpec, options: EngineOptions) -> MemoryEstimate | None:
+        """What the model's parameters say."""
+        if "weights" not in model.parameters:
+            return None
+        n_ctx = options.n_ctx or 100
+        certain = model.parameters.get("certain", False)
+        return MemoryEstimate(
+            weights_bytes=model.parameters["weights"], cache_bytes=n_ctx, n_ctx=n_ctx, is_certain=certain
+        )
+
 
 @dataclass
 class World:
@@ -119,11 +134,17 @@ class World:
     opener: FakeOpener
     clock: FakeClock
     targets: dict[str, Target]
+    memory: Memory = PLENTY
 
     def add(self, name: str, **changes: Any) -> None:
         """A model that can be asked for by `name`."""
-        digest = changes.pop("digest", f"sha256:{name}")
-        spec = ModelSpec(name=name, digest=digest, format=changes.pop("format", "gguf"), files=())
+        spec = ModelSpec(
+            name=name,
+            digest=changes.pop("digest", f"sha256:{name}"),
+            format=changes.pop("format", "gguf"),
+            files=changes.pop("files", ()),
+            parameters=changes.pop("parameters", {}),
+        )
         self.targets[name] = Target(requested=name, resolved=name, spec=spec, **changes)
 
 
@@ -150,6 +171,7 @@ def make_world(tmp_path: Path):
             settings=Settings(state=tmp_path, **settings),
             opener=opener,
             clock=clock,
+            memory=lambda: world.memory,
         )
         world = World(router, opener, clock, targets)
         for name in "abc":

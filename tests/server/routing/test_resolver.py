@@ -13,8 +13,9 @@ from aiadmin_core.sources import CatalogueEntry, FetchedFile, FetchedModel
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 from aiadmin_core.testing.echo import EchoBackend
 from aiadmin_server import catalogue
+from aiadmin_server.durations import FOREVER
 from aiadmin_server.routing.resolver import Resolver, engine_options
-from aiadmin_server.settings import FOREVER, Settings
+from aiadmin_server.settings import Settings
 from aiadmin_server.store.aliases import Alias, Aliases
 from aiadmin_server.store.store import ModelStore
 

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from aiadmin_core.errors import ModelLoadFailed, ModelNotFound, NoBackend, Overloaded
-from aiadmin_core.specs.model import EngineOptions, EngineStats
+from aiadmin_core.errors import ModelCrashing, ModelLoadFailed, ModelNotFound, NoBackend, Overloaded, StoreError
+from aiadmin_core.memory import Memory
+from aiadmin_core.specs.model import EngineOptions, EngineStats, ModelFile
+from aiadmin_server.durations import FOREVER
 from aiadmin_server.routing.entry import Replica
-from aiadmin_server.settings import FOREVER
 
 
 async def use(world, name, **keywords):
@@ -184,17 +185,19 @@ def test_a_models_own_keep_alive_counts_before_the_settings(make_world):
     asyncio.run(main())
 
 
-def test_an_engine_that_outgrew_the_memory_finishes_its_requests_and_is_replaced(make_world, settled):
+def test_an_engine_that_outgrew_the_memory_finishes_its_requests_beside_its_successor(make_world, settled):
     async def main():
         world = make_world()
         async with world.router.lease("a") as held:
             world.opener.opened[0].outgrown = "its memory has grown"
             await use(world, "a")  # the last one it gets
-            other = asyncio.create_task(use(world, "a"))
-            await settled()
-            assert not other.done()
+            assert (await use(world, "a")).engine is not held.engine
             assert not world.opener.opened[0].ended.done()
-        assert (await other).engine is not held.engine
+            old, fresh = world.router.loaded()
+            assert (old.state, old.reason) == ("stopping", "its memory has grown")
+            assert fresh.state == "ready"
+        await settled()
+        assert world.opener.opened[0].ended.done()
 
     asyncio.run(main())
 
@@ -305,20 +308,17 @@ def test_a_full_queue_refuses(make_world, settled):
     asyncio.run(main())
 
 
-def test_unload_waits_for_running_requests_and_later_ones_load_again(make_world, settled):
+def test_unload_waits_for_running_requests_and_later_ones_get_a_fresh_engine(make_world, settled):
     async def main():
         world = make_world()
-        async with world.router.lease("a"):
+        async with world.router.lease("a") as held:
             unloading = asyncio.create_task(world.router.unload("a"))
             await settled()
             assert not unloading.done()
             assert world.router.loaded()[0].state == "stopping"
-            later = asyncio.create_task(use(world, "a"))
-            await settled()
-            assert not later.done()
+            assert (await use(world, "a")).engine is not held.engine
         assert await unloading
-        await later
-        assert len(world.opener.opened) == 2
+        assert world.opener.running() == ["a"]
         assert not await world.router.unload("b")
         with pytest.raises(ModelNotFound):
             await use(world, "nonesuch")
@@ -466,5 +466,264 @@ def test_an_engine_whose_counters_fail_is_shown_and_served_all_the_same(make_wor
         world.opener.opened[0].engine.stats = lambda: 1 / 0
         assert [model.stats for model in world.router.loaded()] == [EngineStats()]
         await use(world, "a")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("max_loaded", [1, 3])
+def test_a_request_that_never_ends_holds_up_neither_its_model_nor_others(make_world, settled, max_loaded):
+    """A client that was suspended, with a full socket: drained for five minutes, then cut off."""
+
+    async def main():
+        world = make_world(max_loaded=max_loaded, max_queue=4)
+        async with world.router.lease("a"):
+            unloading = asyncio.create_task(world.router.unload("a"))
+            await settled()
+            waiting = [asyncio.create_task(use(world, "a")) for _ in range(5)]
+            other = asyncio.create_task(use(world, "b"))
+            await settled()
+            refused = [task for task in waiting if task.done() and task.exception()]
+            assert [type(task.exception()) for task in refused] == [Overloaded], "who waits is counted"
+            served = [task for task in waiting if task not in refused]
+            if max_loaded == 3:
+                await asyncio.gather(*served, other)
+            assert not unloading.done()
+            world.clock.advance(300)
+            assert await unloading
+            await asyncio.gather(*served, other)
+        reasons = [gone.reason.text for gone in world.router.departed()]
+        assert "told to, as 'a'; 1 request not answered within 5 min" in reasons
+
+    asyncio.run(main())
+
+
+def test_the_queue_counts_requests_to_the_engine_that_nothing_has_answered(make_world):
+    """One completion request may hold thousands of prompts; heartbeats say nothing of the last two seconds."""
+
+    async def main():
+        world = make_world(max_queue=4)
+        async with world.router.lease("a", n_requests=2000) as many:
+            with pytest.raises(Overloaded, match="2000 requests are waiting"):
+                await use(world, "a")
+            for _ in range(1997):
+                many.begun()
+            async with world.router.lease("a") as one:
+                with pytest.raises(Overloaded, match="4 requests are waiting"):
+                    await use(world, "a")
+                one.begun()
+                await use(world, "a")
+        await use(world, "a")
+
+    asyncio.run(main())
+
+
+def test_a_lease_says_how_long_it_waited_for_the_load(make_world, settled):
+    async def main():
+        world = make_world()
+        gate = world.opener.gates["a"] = asyncio.Event()
+        waiting = asyncio.create_task(use(world, "a"))
+        await settled()
+        world.clock.advance(7)
+        gate.set()
+        assert (await waiting).load_s == 7
+        assert (await use(world, "a")).load_s == 0
+
+    asyncio.run(main())
+
+
+def test_load_options_make_the_same_weights_another_model(make_world):
+    async def main():
+        world = make_world()
+        world.add("a", options=EngineOptions(n_ctx=2048, n_parallel=3))
+        plain = await use(world, "a", options=EngineOptions())
+        longer = await use(world, "a", options=EngineOptions(n_ctx=8192))
+        again = await use(world, "a", options=EngineOptions(n_ctx=8192))
+        same = await use(world, "a", options=EngineOptions(n_ctx=2048))
+        assert longer.engine is again.engine is not plain.engine
+        assert same.engine is plain.engine
+        assert [asked[3] for asked in world.opener.asked] == [
+            EngineOptions(n_ctx=2048, n_parallel=3),
+            EngineOptions(n_ctx=8192, n_parallel=3),
+        ]
+        assert await world.router.unload("a")
+        assert world.opener.running() == []
+
+    asyncio.run(main())
+
+
+def test_loading_and_unloading_are_told_in_one_line_each(make_world, settled, caplog):
+    caplog.set_level("INFO", logger="aiadmin_server.routing.router")
+
+    async def main():
+        world = make_world(max_loaded=1)
+        world.add("a", parameters={"weights": 5_000_000})
+        gate = world.opener.gates["a"] = asyncio.Event()
+        waiting = asyncio.create_task(use(world, "a", asked_by="alice"))
+        await settled()
+        world.clock.advance(2)
+        gate.set()
+        await waiting
+        world.opener.opened[0].memory_bytes = 400_000_000
+        (model,) = world.router.loaded()
+        assert model.reason == "asked for as 'a' by alice, loaded in 2 s, 5 B"
+        assert model.size_bytes == 400_000_000, "what it takes, not what its file has"
+        await use(world, "b", asked_by="bob")
+        (gone,) = world.router.departed()
+        assert (gone.name, gone.reason.why) == ("a", "room")
+
+    asyncio.run(main())
+    told = [record.message for record in caplog.records]
+    assert told == [
+        "Loaded a (fast): asked for as 'a' by alice, loaded in 2 s, 5 B",
+        "Unloaded a (fast) after 1 request: to make room for b, asked for as 'b' by bob",
+        "Loaded b (fast): asked for as 'b' by bob, loaded in 0 s, 5 B",
+    ]
+
+
+def test_memory_makes_room_as_places_do(make_world):
+    async def main():
+        world = make_world(max_loaded=10)
+        world.memory = Memory(total=1000, available=1000)
+        for name in "abcd":
+            world.add(name, parameters={"weights": 200})
+        for name in "abc":
+            await use(world, name)
+            world.clock.advance(1)
+        async with world.router.lease("a"):
+            await use(world, "d")
+        assert world.opener.running() == ["a", "c", "d"]
+        assert world.router.departed()[0].reason.text == "to make room for d, asked for as 'd' (200 B of memory short)"
+
+    asyncio.run(main())
+
+
+def test_weights_that_exceed_the_machine_are_refused_with_the_numbers(make_world):
+    async def main():
+        world = make_world()
+        world.memory = Memory(total=2 * 10**9, available=2 * 10**9)
+        world.add("large", parameters={"weights": 5 * 10**9, "certain": True})
+        world.add("guess", parameters={"weights": 5 * 10**9})
+        with pytest.raises(ModelLoadFailed, match=r"weights alone take 5.0 GB, and this machine has 2.0 GB") as caught:
+            await use(world, "large")
+        assert "up to about 1.6 GB fit here" in caught.value.hint
+        await use(world, "guess")
+
+    asyncio.run(main())
+
+
+def test_memory_never_costs_a_model_at_work(make_world, settled):
+    async def main():
+        world = make_world()
+        world.memory = Memory(total=1000, available=1000)
+        world.add("a", parameters={"weights": 700})
+        world.add("b", parameters={"weights": 300}, options=EngineOptions(n_ctx=200))
+        async with world.router.lease("a"):
+            waiting = asyncio.create_task(use(world, "b"))
+            await settled()
+            assert not waiting.done()
+            world.clock.advance(30)
+            with pytest.raises(Overloaded, match=r"needs 500 B of memory .* 200 B are free.*: a \(800 B\)"):
+                await waiting
+            assert world.opener.running() == ["a"]
+        await use(world, "b")
+        assert world.opener.running() == ["b"]
+
+    asyncio.run(main())
+
+
+def test_a_model_that_dies_again_and_again_is_left_alone_for_longer_and_longer(make_world, settled):
+    async def main():
+        world = make_world()
+
+        async def die():
+            async with world.router.lease("a"):
+                world.opener.opened[-1].ended.set_result(-11)
+                await settled()
+
+        for _ in range(3):
+            await die()  # the first two cost nobody anything
+        with pytest.raises(ModelCrashing, match="has died 3 times within 2 min") as caught:
+            await use(world, "a")
+        assert (caught.value.status, caught.value.retry_after_s) == (503, 1)
+        assert (await use(world, "b")).resolved == "b", "others go on"
+        world.clock.advance(1)
+        await die()
+        world.clock.advance(1)
+        with pytest.raises(ModelCrashing, match="died 4 times"):
+            await use(world, "a")
+        world.clock.advance(1)
+        await use(world, "a")
+        world.clock.advance(120)
+        await die()
+        await use(world, "a")
+
+    asyncio.run(main())
+
+
+def test_an_aliass_keep_alive_counts_also_where_another_name_loaded_the_model(make_world, settled):
+    async def main():
+        world = make_world(keep_alive_s=60)
+        world.add("pinned", digest="sha256:a", keep_alive_s=FOREVER)
+        await use(world, "a")
+        await use(world, "pinned")
+        await use(world, "a")
+        world.clock.advance(1e6)
+        await settled()
+        assert world.opener.running() == ["a"]
+        await use(world, "a", keep_alive_s=5)
+        world.clock.advance(5)
+        await settled()
+        assert world.opener.running() == []
+
+    asyncio.run(main())
+
+
+def test_all_names_are_listed_and_one_that_was_removed_labels_nothing(make_world, settled):
+    async def main():
+        world = make_world()
+        world.add("first", digest="sha256:a")
+        await use(world, "first")
+        await use(world, "a")
+        assert world.router.loaded()[0].names == ("first", "a")
+        del world.targets["first"]
+        assert not await world.router.unload("first"), "the other name still stands for it"
+        (model,) = world.router.loaded()
+        assert (model.name, model.names) == ("a", ("a",))
+        del world.targets["a"]
+        await world.router.refresh()
+        await settled()
+        assert world.opener.running() == []
+        assert world.router.departed()[0].reason.why == "removed"
+
+    asyncio.run(main())
+
+
+def test_a_model_whose_file_changed_can_be_unloaded(make_world):
+    async def main():
+        world = make_world()
+        await use(world, "a")
+
+        def changed(name):
+            raise StoreError("its file has changed")
+
+        world.router._resolve = world.router._find = changed
+        assert await world.router.unload("A:latest")
+        assert world.opener.running() == []
+        with pytest.raises(StoreError):
+            await world.router.unload("b")
+
+    asyncio.run(main())
+
+
+def test_names_of_the_same_weights_in_another_file_do_not_share_an_engine(make_world):
+    """What lies outside the store may be truncated under the engine that maps it: that is nobody else's fault."""
+
+    async def main():
+        world = make_world()
+        for name, path in (("stored", "/blobs/sha256-1"), ("copied", "/blobs/sha256-1"), ("linked", "/home/me/x.gguf")):
+            file = ModelFile(role="model", path=path, digest="sha256:1")
+            world.add(name, digest="sha256:1", files=(file,))
+        engines = [(await use(world, name)).engine for name in ("stored", "copied", "linked")]
+        assert engines[0] is engines[1] is not engines[2]
 
     asyncio.run(main())

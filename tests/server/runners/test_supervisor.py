@@ -27,8 +27,10 @@ from aiadmin_server.settings import Settings
 def supervisor(tmp_path, misbehaving):
     """Opens models of the misbehaving backend; `settings` and `limits` as given."""
 
-    def make(*, limits=None, **settings):
-        made = Supervisor(Settings(state=tmp_path / "state", **settings), load_plugins(only=[]), limits=limits)
+    def make(*, limits=None, watch_s=2.0, **settings):
+        made = Supervisor(
+            Settings(state=tmp_path / "state", **settings), load_plugins(only=[]), limits=limits, watch_s=watch_s
+        )
 
         @contextlib.asynccontextmanager
         async def opened(model, options=None):
@@ -165,12 +167,28 @@ def test_a_crash_in_mid_stream_is_explained(supervisor, model, ask, how, name):
             assert text(events) == f"{how} now "
             failure = events[-1]
             assert isinstance(failure, Failed)
-            assert failure.message.startswith(
-                f"The process serving m:latest (misbehaving) was killed by {name}; its last"
-            )
+            assert failure.message == f"The process serving m:latest (misbehaving) was killed by {name}."
             assert (failure.code, failure.status) == ("runner_died", 502)
-            assert failure.hint == "Send the request again: the model is loaded afresh."
+            assert failure.hint.startswith("Send the request again: the model is loaded afresh. The runner's log has")
             assert running.state == "failed"
+
+    asyncio.run(main())
+
+
+def test_what_a_dead_runner_wrote_is_told_to_the_log_and_to_no_client(supervisor, model, ask, caplog):
+    """It may hold the text of another request."""
+
+    async def main():
+        async with supervisor()(model()) as running:
+            other = running.engine.generate(ask("hang on, this is my secret"))
+            await anext(other)
+            failure = (await collect(running.engine.generate(ask("crash now"))))[-1]
+            for told in (failure, (await collect(other))[-1]):
+                assert "reading address zero" not in told.message + told.hint
+            assert any("reading address zero" in record.message for record in caplog.records)
+            with pytest.raises(RunnerDied) as caught:
+                await collect(running.engine.generate(ask("again")))
+            assert caught.value.should_retry is False
 
     asyncio.run(main())
 
@@ -249,11 +267,9 @@ def test_in_process_mode_opens_the_engine_here(supervisor, model, ask, tmp_path)
     asyncio.run(main())
 
 
-def test_an_engine_that_dies_in_this_process_is_let_go(supervisor, model, ask, monkeypatch):
-    monkeypatch.setattr("aiadmin_server.runners.supervisor.WATCH_S", 0.01)
-
+def test_an_engine_that_dies_in_this_process_is_let_go(supervisor, model, ask):
     async def main():
-        async with supervisor(in_process=True)(model()) as running:
+        async with supervisor(in_process=True, watch_s=0.01)(model()) as running:
             await collect(running.engine.generate(ask("die")))
             async with asyncio.timeout(5):
                 assert await running.ended == 1

@@ -2,12 +2,12 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
 
 from aiadmin_core.errors import ModelLoadFailed
+from aiadmin_core.memory import container_memory
 
 _MIN_CONTEXT = 256
 """A model whose cache cannot hold this many tokens is refused."""
@@ -75,22 +75,11 @@ def available_bytes(device_info: dict[str, Any]) -> int:
     """Memory a model may take now: what the system has left, no more than the container's limit leaves, and on Apple
     silicon no more of the unified memory than Metal recommends. `device_info` is `mlx.core.device_info()`."""
     candidates = [psutil.virtual_memory().available]
-    if (container := _container_bytes(Path("/sys/fs/cgroup"))) is not None:
-        candidates.append(container)
+    if (container := container_memory()) is not None:
+        candidates.append(container.available)
     if recommended := device_info.get("max_recommended_working_set_size"):
         candidates.append(int(recommended))
     return min(candidates)
-
-
-def _container_bytes(group: Path) -> int | None:
-    """What the limit of this control group (version 2) leaves, cached file pages counted as free; None without one."""
-    try:
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-        pages = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        return max(0, limit - used + int(pages["inactive_file"]) + int(pages["active_file"]))
-    except (OSError, ValueError, KeyError):
-        return None  # no such group, or "max": no limit
 
 
 def resident_bytes() -> int:

@@ -53,6 +53,25 @@ class Health:
     hint: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class MemoryEstimate:
+    """Bytes of the machine's memory that a model will take, as far as its files and options tell. 0 is unknown."""
+
+    weights_bytes: int = 0
+    cache_bytes: int = 0
+    """Of the KV cache at `n_ctx` tokens."""
+    compute_bytes: int = 0
+    """Scratch memory of a step, and what the process itself takes."""
+    n_ctx: int = 0
+    is_certain: bool = False
+    """The weights lie in the machine's memory and nowhere else: a machine with less cannot serve the model. False
+    where a device has memory of its own, where layers may stay on the disk, and for a guess."""
+
+    @property
+    def n_bytes(self) -> int:
+        return self.weights_bytes + self.cache_bytes + self.compute_bytes
+
+
 @runtime_checkable
 class Backend(Protocol):
     """Opens models of some formats. Made in every process by its plugin's hook: import no native library before
@@ -102,6 +121,16 @@ class OffersModels(Protocol):
 
     def models(self) -> Sequence[ModelSpec]:
         """The models on offer; their `files` are usually empty. Called for most requests: answer from memory."""
+
+
+@runtime_checkable
+class EstimatesMemory(Protocol):
+    """Optional for a `Backend`: what a model will take, before it is loaded. Without it, the size of its files counts,
+    and nothing where it is `in_process`."""
+
+    def estimate_memory(self, model: ModelSpec, options: EngineOptions) -> MemoryEstimate | None:
+        """From headers and configuration alone; None where they do not tell. Called on a worker thread of the server,
+        before each load: import no native library, read no weights."""
 
 
 class Engine(Protocol):

@@ -12,6 +12,7 @@
       ModelLoadFailed           503  the engine could not open the model
       EngineStopped             503  the engine has ended for good; its runner ends, and the next one is fresh
       RunnerDied                502  the process that held the model ended under the request
+      ModelCrashing             503  it has ended several times of late; `retry_after_s` says when it is tried again
       StoreError                500  the model store cannot be read or written
         ModelExists             409  the name belongs to a model from elsewhere
         PullFailed              502  a source could not deliver
@@ -27,6 +28,10 @@ class AiAdminError(Exception):
 
     code = "internal_error"
     status = 500
+    retry_after_s: int | None = None
+    """When it makes sense to ask again, in seconds."""
+    should_retry: bool | None = None
+    """Whether clients should try again by themselves; None leaves it to them, who mostly try 5xx again."""
 
     def __init__(self, message: str, *, hint: str = "", param: str | None = None) -> None:
         super().__init__(message)
@@ -127,9 +132,23 @@ class EngineStopped(AiAdminError):
 
 
 class RunnerDied(AiAdminError):
-    """The process that held the model ended; its signal or exit status and last words are in the message."""
+    """The process that held the model ended; its signal or exit status is in the message. Its last words are in the
+    server's log alone: they may hold the text of others.
 
-    code, status = "runner_died", 502
+    Clients are told not to try again by themselves: the request may be what killed it.
+    """
+
+    code, status, should_retry = "runner_died", 502, False
+
+
+class ModelCrashing(AiAdminError):
+    """The model's process has ended several times in a short while, and is not started again for a moment."""
+
+    code, status = "model_crashing", 503
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: int = 1) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class StoreError(AiAdminError):

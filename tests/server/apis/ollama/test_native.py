@@ -12,9 +12,11 @@ from aiadmin_core.specs.model import EngineStats, ModelFacts
 def loaded(**fields):
     given = {
         "name": "smollm2:latest",
+        "names": ("smollm2:latest", "gpt-4"),
         "digest": "sha256:abc",
         "backend": "llamacpp",
         "state": "ready",
+        "reason": "asked for as 'gpt-4', loaded in 1.2 s",
         "pid": 42,
         "size_bytes": 100,
         "facts": ModelFacts(n_ctx=2048),
@@ -44,6 +46,16 @@ async def test_ps_tells_what_is_loaded(serve):
         assert (model["size"], model["size_vram"], model["context_length"]) == (100, 0, 2048)
         assert model["notes"] == ["safe mode: a crash"]
         assert model["stats"]["n_steps"] == 7
+        assert model["names"] == ["smollm2:latest", "gpt-4"]
+        assert model["reason"] == "asked for as 'gpt-4', loaded in 1.2 s"
+
+
+async def test_ps_tells_what_went_and_why(serve):
+    async with serve() as server:
+        why = "idle for 5 min (keep_alive)"
+        server.router.gone = [SimpleNamespace(name="a:latest", backend="llamacpp", at=1_800_000_000.0, why=why)]
+        (gone,) = (await server.http.get("/api/ps")).json()["unloaded"]
+        assert gone == {"name": "a:latest", "backend": "llamacpp", "at": "2027-01-15T08:00:00Z", "reason": why}
 
 
 @pytest.mark.parametrize("expires_at", [None, math.inf, 1e30])

@@ -7,6 +7,8 @@ from typing import Any
 from ._verb import json_option, verb
 
 COLUMNS = ("NAME", "BACKEND", "PID", "SIZE", "CONTEXT", "ACTIVE", "UNTIL", "NOTES")
+N_UNLOADED = 3
+"""Models that went, of which the reason is told."""
 
 FOREVER_YEAR = 9999
 """Of `expires_at`, for a model that stays: the API always gives a date."""
@@ -18,33 +20,38 @@ def command(as_json: bool) -> None:
     """List the models that are loaded."""
     from ..settings import load_settings
     from ._client import connect
-    from ._output import print_json, remark, table
+    from ._output import ago, print_json, remark, table
 
     settings = load_settings()
     with connect(settings.url, settings.api_key) as server:
         loaded = server.get("/api/ps")
+    now = datetime.now(UTC)
     if as_json:
         print_json(loaded)
     elif loaded["models"]:
-        now = datetime.now(UTC)
         table(COLUMNS, [row(model, now) for model in loaded["models"]])
     else:
         remark("No model is loaded. The first request for one loads it.")
+    if not as_json:
+        for gone in loaded.get("unloaded", [])[:N_UNLOADED]:
+            when = ago(datetime.fromisoformat(gone["at"]), now)
+            remark(f"{gone['name']} was unloaded {when}: {gone['reason']}.")
 
 
 def row(model: dict[str, Any], now: datetime) -> Sequence[str]:
     """A model of `/api/ps` as people read it."""
     from ._output import size
 
+    names = model.get("names") or [model["name"]]  # a server of an earlier version has neither these nor reasons
     return (
-        model["name"],
+        ", ".join(names),
         model["backend"],
         str(model["pid"] or "-"),
         size(model["size"]),
         str(model["context_length"] or "-"),
         str(model["n_active"]),
         until(model, now),
-        "; ".join(model["notes"]),
+        "; ".join(filter(None, [model.get("reason"), *model["notes"]])),
     )
 
 

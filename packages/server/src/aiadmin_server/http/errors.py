@@ -14,7 +14,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import HTTPResponseStartEvent, Scope, Send
 from msgspec.structs import replace
 
-from aiadmin_core.errors import AiAdminError, Overloaded
+from aiadmin_core.errors import AiAdminError
 
 from .problem import Problem
 
@@ -75,7 +75,7 @@ def problem(error: BaseException, *, request_id: str) -> Problem:
             message=str(error),
             code=error.code,
             param=error.param,
-            headers={"retry-after": str(error.retry_after_s)} if isinstance(error, Overloaded) else {},
+            headers=_retry_headers(error),
             request_id=request_id,
         )
     if isinstance(error, HTTPException) and error.status_code < 500:
@@ -94,6 +94,16 @@ def problem(error: BaseException, *, request_id: str) -> Problem:
     LOG.error("%s: unexpected error", request_id, exc_info=error)
     message = f"Internal error; the server's log has it as {request_id}."
     return Problem(status=500, message=message, code="internal_error", request_id=request_id)
+
+
+def _retry_headers(error: AiAdminError) -> dict[str, str]:
+    """`x-should-retry` is what OpenAI's clients obey before they look at the status."""
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(error.retry_after_s)
+    if error.should_retry is not None:
+        headers["x-should-retry"] = "true" if error.should_retry else "false"
+    return headers
 
 
 def body_of(problem: Problem, path: str, apis: Voices) -> bytes:

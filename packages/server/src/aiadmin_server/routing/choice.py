@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 import msgspec
+from msgspec.structs import asdict, replace
 
 from aiadmin_core.backend import Backend
 from aiadmin_core.errors import NoBackend
 from aiadmin_core.plugins import Plugin
-from aiadmin_core.specs.model import ModelSpec
+from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from .target import Target
 
@@ -54,12 +55,34 @@ def choose_backend(target: Target, offers: Offers, broken: Sequence[Plugin] = ()
 
 def engine_key(target: Target, backend: str) -> str:
     """Names with the same key share an engine: the same files, backend and options, and the same of what the engine
-    takes from the model's manifest (what only requests take from it may differ)."""
+    takes from the model's manifest (what only requests take from it may differ).
+
+    The same files are those at the same place: a name whose file is used where it lies shares nothing with another
+    that has a copy of its own in the store, which stays whole whatever becomes of the first.
+    """
     model = target.spec
     manifest = (model.template, model.system, model.parameters.get("stop"))
-    files = [(file.role, file.digest or file.path) for file in model.files if file.role != "model"]
-    options = _ENCODER.encode((files, manifest, target.options))
+    options = _ENCODER.encode((_places(target), manifest, target.options))
     return f"{backend}/{model.digest or model.name}/{sha256(options).hexdigest()[:16]}"
+
+
+def same_files(first: Target, second: Target) -> bool:
+    """Whether they are one model, however it is opened."""
+    if not second.spec.digest:
+        return first.resolved == second.resolved
+    return first.spec.digest == second.spec.digest and _places(first) == _places(second)
+
+
+def with_options(target: Target, options: EngineOptions | None) -> Target:
+    """`target`, opened as a request asks: what it leaves open stays as it was."""
+    if options is None:
+        return target
+    asked = {name: value for name, value in asdict(options).items() if value}
+    return replace(target, options=replace(target.options, **asked)) if asked else target
+
+
+def _places(target: Target) -> list[tuple[str, str]]:
+    return [(file.role, file.path) for file in target.spec.files]
 
 
 def _suitability(backend: Backend, model: ModelSpec) -> int | None:

@@ -4,24 +4,31 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
-import psutil
 from msgspec import Struct
 from msgspec.structs import replace
 
-from aiadmin_core.backend import Engine
+from aiadmin_core.backend import Engine, MemoryEstimate
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
 
 from ..durations import FOREVER
 from ..runners.supervisor import Running
-from . import eviction
+from ..store.names import same_name
+from . import scheduler
+from .choice import same_files
+from .reasons import Reason
+from .scheduler import State
 from .target import Target
 
+MAX_NAMES = 64
+"""Spellings of its names that are kept: clients choose them."""
 
-class Lease(Struct, frozen=True, kw_only=True):
+
+@dataclass(kw_only=True, eq=False)
+class Lease:
     """An engine that stays loaded while the lease is held."""
 
     engine: Engine
@@ -29,18 +36,31 @@ class Lease(Struct, frozen=True, kw_only=True):
     requested: str
     resolved: str
     backend: str
+    load_s: float = 0.0
+    """How long this lease waited for the model to be loaded."""
+    n_waiting: int = 1
+    """Requests to the engine it stands for that nothing has answered yet."""
+
+    def begun(self) -> None:
+        """The engine has begun to answer one of its requests: it no longer counts as waiting."""
+        self.n_waiting = max(0, self.n_waiting - 1)
 
 
 class LoadedModel(Struct, frozen=True, kw_only=True):
     """A loaded model, as `aiadmin ps` shows it."""
 
     name: str
+    names: tuple[str, ...]
+    """Every name it is served under, models first, aliases after them."""
     digest: str
     backend: str
     state: str
     """"starting", "ready" or "stopping"."""
+    reason: str
+    """Why it is there; why it goes, where it does."""
     pid: int | None
     size_bytes: int
+    """Memory it takes; what it is expected to, while it is loading."""
     facts: ModelFacts
     stats: EngineStats
     notes: tuple[str, ...]
@@ -77,76 +97,120 @@ class Replica:
     """One of the engines that answer for a model."""
 
     running: Running
-    n_active: int = 0
+    leases: list[Lease] = field(default_factory=list)
 
 
 @dataclass(kw_only=True, eq=False)
 class Entry:
     """Changed by the router alone, between two awaits: whoever looks sees a whole state."""
 
+    id: int
     key: str
     target: Target
     """Of the request that had it loaded."""
     plugin: str
     backend: str
-    keep_alive_s: float
-    state: Literal["starting", "ready", "stopping"] = "starting"
+    takes_place: bool
+    """Whether it counts among the models that may be loaded at once."""
+    asker: str
+    """Who had it loaded."""
+    since: float
+    """When it came into its state, on the clock of `Clock.now`."""
+    state: State = "queued"
+    need: MemoryEstimate | None = None
+    """What it will take; None until that is known."""
+    load_s: float = 0.0
+    """How long opening it took."""
     replicas: list[Replica] = field(default_factory=list)
-    has_place: bool = False
-    """Whether it counts among the models that may be loaded at once: from before its engine is opened. Never for a
-    backend that needs no process: a remote model must not push a local one out."""
-    n_waiting: int = 0
-    """Requests that wait for it to be loaded."""
-    names: set[str] = field(default_factory=set)
-    """Every name it was asked for by."""
+    waiting: list[int] = field(default_factory=list)
+    """Of each request that waits for it to be loaded, how many it will put to the engine."""
+    n_served: int = 0
+    """Leases that were given."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Every name it was asked for by, and the model behind each."""
+    keep_alives: dict[str, float] = field(default_factory=dict)
+    """What each of them says, or the settings."""
+    asked_keep_alive_s: float | None = None
+    """What the last request that said anything about it said."""
     last_used_at: float = 0.0
-    expires_at: float = FOREVER
-    """On the clock of `Clock.now`, while it is idle."""
-    timer: Timer | None = None
+    reason: Reason | None = None
+    """Why it goes."""
+    loaded_because: str = ""
     work: asyncio.Task[None] | None = None
     """What loads it, then what unloads it."""
+    admitted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it may be loaded."""
     loaded: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    drained: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while no lease is held."""
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
-    def n_leased(self) -> int:
-        return sum(replica.n_active for replica in self.replicas)
+    def leases(self) -> list[Lease]:
+        return [lease for replica in self.replicas for lease in replica.leases]
 
     @property
     def n_active(self) -> int:
-        return self.n_leased + self.n_waiting
+        return len(self.leases) + len(self.waiting)
 
     @property
     def n_queued(self) -> int:
-        """Requests that nothing works on yet, as far as the engines' last word goes."""
-        n_running = sum(_counters(replica.running.engine).n_running for replica in self.replicas)
-        return self.n_waiting + max(0, self.n_leased - n_running)
+        """Requests that no engine has begun to answer."""
+        return sum(self.waiting) + sum(lease.n_waiting for lease in self.leases)
+
+    @property
+    def keep_alive_s(self) -> float:
+        """The last request's word, else the longest of what its names say: a name that pins it is not undone by
+        another."""
+        if self.asked_keep_alive_s is not None:
+            return self.asked_keep_alive_s
+        return max(self.keep_alives.values(), default=FOREVER)
+
+    @property
+    def name(self) -> str:
+        """What it is called: a name that is still there, where one is."""
+        return next(iter(self.names.values()), self.target.resolved)
+
+    def called(self, target: Target, keep_alive_s: float) -> None:
+        """It was asked for by `target`'s name, which keeps it for `keep_alive_s`."""
+        name = next((known for known in self.names if same_name(known, target.requested)), target.requested)
+        if name in self.names or len(self.names) < MAX_NAMES:
+            self.names[name] = target.resolved
+            self.keep_alives[name] = keep_alive_s
+
+    def forget(self, name: str) -> None:
+        """It is no longer served by this name."""
+        self.names.pop(name, None)
+        if len(self.keep_alives) > 1:  # the last one's word counts until it is gone
+            self.keep_alives.pop(name, None)
+
+    def is_called(self, name: str) -> bool:
+        return any(name in pair or same_name(name, pair[0]) or same_name(name, pair[1]) for pair in self.names.items())
 
     def least_busy(self) -> Replica | None:
         """The engine for the next request; None where none can answer."""
         usable = [replica for replica in self.replicas if replica.running.is_usable]
-        return min(usable, key=lambda replica: replica.n_active, default=None)
+        return min(usable, key=lambda replica: len(replica.leases), default=None)
 
     def serves(self, target: Target) -> bool:
         """Whether it is `target`'s model, opened with whatever options."""
-        model, wanted = self.target.spec, target.spec
-        same = model.digest == wanted.digest if wanted.digest else self.target.resolved == target.resolved
-        return same and target.backend in (None, self.backend)
+        return same_files(self.target, target) and target.backend in (None, self.backend)
 
-    def cancel_timer(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        self.expires_at = FOREVER
-
-    def candidate(self, now: float) -> eviction.Candidate:
-        return eviction.Candidate(
-            key=self.key,
-            n_active=self.n_active,
-            remaining_s=self.expires_at - now,
+    def model(self) -> scheduler.Model:
+        """What is decided by."""
+        return scheduler.Model(
+            id=self.id,
+            name=self.name,
+            state=self.state,
+            takes_place=self.takes_place,
+            need=self.need,
+            n_leased=len(self.leases),
+            n_waiting=len(self.waiting),
+            since=self.since,
             last_used_at=self.last_used_at,
+            keep_alive_s=self.keep_alive_s,
+            load_s=self.load_s,
+            asker=self.asker,
+            outgrown=next((one.running.outgrown for one in self.replicas if one.running.outgrown), None),
+            reason=self.reason,
         )
 
     def view(self, clock: Clock) -> LoadedModel:
@@ -154,40 +218,44 @@ class Entry:
         first = self.replicas[0].running if self.replicas else None
         facts = first.engine.facts if first else ModelFacts()
         notes = (*first.notes, *facts.notes) if first else ()
-        expires = self.expires_at != FOREVER
+        expires_at = self.model().expires_at
+        names = dict.fromkeys([self.name, *self.names.values(), *self._aliases()])
         return LoadedModel(
-            name=self.target.resolved,
+            name=self.name,
+            names=tuple(names),
             digest=self.target.spec.digest,
             backend=self.backend,
-            state=self.state,
+            state={"queued": "starting", "loading": "starting", "draining": "stopping"}.get(self.state, self.state),
+            reason=self.reason.text if self.reason else self.loaded_because or self.asker,
             pid=first.pid if first else None,
-            size_bytes=facts.size_bytes or sum(file.size for file in self.target.spec.files),
+            size_bytes=self.n_bytes(),
             facts=facts,
             stats=combined([_stats(replica.running) for replica in self.replicas]),
             notes=notes,
             n_active=self.n_active,
-            expires_at=clock.unix_time() + self.expires_at - clock.now() if expires else None,
+            expires_at=clock.unix_time() + expires_at - clock.now() if expires_at < FOREVER else None,
             capabilities=first.engine.capabilities if first else None,
         )
+
+    def n_bytes(self) -> int:
+        """Memory it takes: as the system sees it, else as the engine or the estimate has it."""
+        if measured := sum(replica.running.memory_bytes for replica in self.replicas):
+            return measured
+        if self.replicas and (told := sum(replica.running.engine.facts.size_bytes for replica in self.replicas)):
+            return told
+        return self.need.n_bytes if self.need else 0
+
+    def _aliases(self) -> list[str]:
+        return [asked for asked, resolved in self.names.items() if not same_name(asked, resolved)]
 
 
 def _stats(running: Running) -> EngineStats:
     """The engine's counters; its memory as the system sees it, where it does not tell."""
-    stats = _counters(running.engine)
-    if stats.memory_bytes or running.pid is None:
-        return stats
     try:
-        return replace(stats, memory_bytes=psutil.Process(running.pid).memory_info().rss)
-    except psutil.Error:  # it has just ended, or is not ours to look at
-        return stats
-
-
-def _counters(engine: Engine) -> EngineStats:
-    """What the engine counts; nothing where it cannot say: one in this process may be dead, or a stranger's."""
-    try:
-        return engine.stats()
-    except Exception:
-        return EngineStats()
+        stats = running.engine.stats()
+    except Exception:  # one in this process may be dead, or a stranger's
+        stats = EngineStats()
+    return stats if stats.memory_bytes else replace(stats, memory_bytes=running.memory_bytes)
 
 
 def combined(stats: list[EngineStats]) -> EngineStats:

@@ -66,21 +66,12 @@ class Resolver:
         Raises `ModelNotFound` with what to do about it, `BadRequest` for aliases that lead in a circle, `StoreError`
         for a model whose files are not what they should be.
         """
-        search, found = self._find(name)
-        spec = self.store.unchecked_spec(found) if isinstance(found, StoredModel) else found
-        doubts = self.store.doubts(spec) if isinstance(found, StoredModel) else ()
-        for alias in reversed(search.aliases):
-            spec = replace(spec, parameters=spec.parameters | alias.parameters)
-        keep_alive = next((alias.keep_alive for alias in search.aliases if alias.keep_alive is not None), None)
-        return Target(
-            requested=name,
-            resolved=found.name,
-            spec=spec,
-            backend=search.backend,
-            options=engine_options(search.aliases, spec.parameters, self.settings),
-            keep_alive_s=None if keep_alive is None else parse_duration(keep_alive),
-            doubts=doubts,
-        )
+        target, found = self._target(name)
+        return replace(target, doubts=self.store.doubts(target.spec)) if isinstance(found, StoredModel) else target
+
+    def find(self, name: str) -> Target:
+        """The same, its files not looked at: for what is loaded, whatever has become of them since."""
+        return self._target(name)[0]
 
     def explain(self, name: str) -> Explanation:
         """How `name` is resolved, step by step, its files not looked at.
@@ -103,6 +94,22 @@ class Resolver:
         if self._backends is None:
             self._backends = self.plugins.backends()
         return self._backends
+
+    def _target(self, name: str) -> tuple[Target, StoredModel | ModelSpec]:
+        search, found = self._find(name)
+        spec = self.store.unchecked_spec(found) if isinstance(found, StoredModel) else found
+        for alias in reversed(search.aliases):
+            spec = replace(spec, parameters=spec.parameters | alias.parameters)
+        keep_alive = next((alias.keep_alive for alias in search.aliases if alias.keep_alive is not None), None)
+        target = Target(
+            requested=name,
+            resolved=found.name,
+            spec=spec,
+            backend=search.backend,
+            options=engine_options(search.aliases, spec.parameters, self.settings),
+            keep_alive_s=None if keep_alive is None else parse_duration(keep_alive),
+        )
+        return target, found
 
     def _find(self, name: str) -> tuple["_Search", StoredModel | ModelSpec]:
         search = self._look_up(name)

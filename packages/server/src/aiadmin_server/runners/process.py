@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,18 +30,26 @@ from .log import RunnerLog
 
 State = Literal["stopped", "starting", "ready", "stopping", "failed"]
 
-SHUTDOWN_S = 3.0
-"""How long a runner may take to end when it is told to; then it is terminated."""
-TERMINATE_S = 1.0
-"""How long it may take then; then it is killed."""
-EXIT_S = 5.0
-"""How long a process may live on without its connection."""
-CONFIRM_S = 3.0
-"""How long a runner that seems silent has for one more heartbeat."""
-STDERR_S = 1.0
-"""How long its last words may take after its exit: a child of its own may hold the pipe open."""
+LOG_SAYS = "The runner's log has its last lines: `aiadmin doctor` says where it is."
+"""What clients are told instead of them: they may hold the text of others' requests."""
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long a runner may take to end, in seconds."""
+
+    shutdown_s: float = 3.0
+    """When it is told to; then it is terminated."""
+    terminate_s: float = 1.0
+    """Then; after that it is killed."""
+    exit_s: float = 5.0
+    """Once its connection has ended."""
+    confirm_s: float = 3.0
+    """For one more heartbeat, where it seems silent."""
+    last_words_s: float = 1.0
+    """Until its standard error ends, after its exit: a child of its own may hold the pipe open."""
 
 
 class DiedLoading(Exception):
@@ -69,6 +78,7 @@ class RunnerProcess:
         dialects: tuple[str, ...] = (),
         log_path: Path | None = None,
         limits: vitals.Limits | None = None,
+        patience: Patience = Patience(),
     ) -> None:
         self.state: State = "stopped"
         self.notes: tuple[str, ...] = ()
@@ -82,6 +92,7 @@ class RunnerProcess:
         self._dialects = dialects
         self._load_timeout_s = load_timeout_s
         self._limits = limits or vitals.Limits()
+        self._patience = patience
         self._process: asyncio.subprocess.Process | None = None
         self._watching: asyncio.Task[None] | None = None
         self._vitals = vitals.first(time.monotonic())
@@ -95,6 +106,11 @@ class RunnerProcess:
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
+
+    @property
+    def memory_bytes(self) -> int:
+        """Resident, as the system sees it; 0 where there is no process."""
+        return self._resident_bytes() if self._process is not None and not self.ended.done() else 0
 
     @property
     def is_usable(self) -> bool:
@@ -134,16 +150,16 @@ class RunnerProcess:
         if self.ended.done() or self._process is None:
             return
         if self.state == "stopping":
-            await asyncio.wait({self.ended}, timeout=SHUTDOWN_S + TERMINATE_S)
+            await asyncio.wait({self.ended}, timeout=self._patience.shutdown_s + self._patience.terminate_s)
         elif self.state == "ready":
             self.state = "stopping"
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SHUTDOWN_S):
+                async with asyncio.timeout(self._patience.shutdown_s):
                     await self.engine.close()
                     await asyncio.shield(self.ended)
         if not self.ended.done():
             _send(self._process, "terminate")
-            await asyncio.wait({self.ended}, timeout=TERMINATE_S)
+            await asyncio.wait({self.ended}, timeout=self._patience.terminate_s)
         await self._kill()
 
     async def _spawn(self, listener: transport.Listener[Reply]) -> None:
@@ -183,12 +199,12 @@ class RunnerProcess:
         reading = asyncio.create_task(self._read(process))
         status = await process.wait()
         try:
-            await asyncio.wait({reading}, timeout=STDERR_S)
+            await asyncio.wait({reading}, timeout=self._patience.last_words_s)
             reading.cancel()
             if self._alarm is not None:
                 self._alarm.cancel()
             if self.state == "ready":
-                logger.error("%s", self._account(exits.describe(status)))
+                logger.error("%s", self._account(exits.describe(status), with_last_words=True))
         finally:  # whatever cannot be told of it, it has ended
             self.state = "stopped" if self.state == "stopping" else "failed"
             self.ended.set_result(status)
@@ -219,10 +235,11 @@ class RunnerProcess:
                     connection.abort()
         finally:
             greeting.cancel()
-        await asyncio.wait({self.ended}, timeout=EXIT_S)
+        await asyncio.wait({self.ended}, timeout=self._patience.exit_s)
         await self._kill()
         status = self.ended.result()
-        raise DiedLoading(status, self._account(f"{exits.describe(status)} while loading"))
+        ending = f"{exits.describe(status)} while loading"  # it has seen nobody's text yet, and may be quoted
+        raise DiedLoading(status, self._account(ending, with_last_words=True))
 
     async def _greeted(self, listener: transport.Listener[Reply]) -> tuple[transport.Connection[Reply], Hello]:
         connection = await listener.accept()
@@ -237,19 +254,22 @@ class RunnerProcess:
         if self.state == "stopping":
             return RunnerDied(f"{self._model.name} was unloaded under the request.", hint="Send the request again.")
         if not reason and not self._ended_because:
-            await asyncio.wait({self.ended}, timeout=EXIT_S)
+            await asyncio.wait({self.ended}, timeout=self._patience.exit_s)
             reason = "" if self.ended.done() else " because its connection ended"
         await self._kill()
         if because := self._ended_because or reason:
-            return RunnerDied(self._account(f"was ended{because}"), hint=exits.SEND_AGAIN)
+            return RunnerDied(self._account(f"was ended{because}"), hint=f"{exits.SEND_AGAIN} {LOG_SAYS}")
         status = self.ended.result()
         next_step = exits.after_exit(status, loading=False, safe_mode=self._options.safe_mode)
-        return RunnerDied(self._account(exits.describe(status)), hint=next_step.hint)
+        return RunnerDied(self._account(exits.describe(status)), hint=f"{next_step.hint} {LOG_SAYS}")
 
-    def _account(self, ending: str) -> str:
+    def _account(self, ending: str, *, with_last_words: bool = False) -> str:
+        who = f"The process serving {self._model.name} ({self._backend})"
+        if not with_last_words:
+            return f"{who} {ending}."
         words = exits.last_words(self.log.lines)
         quoted = f"its last lines: {' | '.join(words)}" if words else "it left no log."
-        return f"The process serving {self._model.name} ({self._backend}) {ending}; {quoted}"
+        return f"{who} {ending}; {quoted}"
 
     async def _kill(self) -> None:
         if self._process is None:
@@ -288,7 +308,7 @@ class RunnerProcess:
 
     def _on_silence(self) -> None:
         """Perhaps this process was asleep, and heartbeats wait to be read: give them time."""
-        self._set_alarm(CONFIRM_S, self._end_if_lost)
+        self._set_alarm(self._patience.confirm_s, self._end_if_lost)
 
     def _end_if_lost(self) -> None:
         """End a runner that will not answer: its requests fail, the next one starts it afresh."""

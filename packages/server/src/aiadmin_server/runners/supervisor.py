@@ -21,11 +21,8 @@ from aiadmin_core.specs.model import EngineOptions, ModelSpec
 from ..settings import Settings
 from . import exits, machine
 from .log import LOGS
-from .process import DiedLoading, RunnerProcess
+from .process import DiedLoading, Patience, RunnerProcess
 from .vitals import Limits
-
-WATCH_S = 2.0
-"""Between two looks at an engine in this process."""
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +37,10 @@ class Running(Protocol):
     @property
     def notes(self) -> tuple[str, ...]:
         """What an administrator should know."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it takes, as the system sees it; 0 where it has no process of its own."""
 
     @property
     def is_usable(self) -> bool:
@@ -71,9 +72,12 @@ class InProcess:
 
     notes = ("runs in the server's own process",)
     outgrown = None
+    memory_bytes = 0
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, watch_s: float) -> None:
+        """`watch_s`: seconds between two looks at whether the engine lives."""
         self.engine = engine
+        self._watch_s = watch_s
         self.pid = os.getpid()
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._watching = asyncio.create_task(self._watch())
@@ -103,17 +107,27 @@ class InProcess:
                 return
             except Exception:  # a bug in its counters: it may answer all the same
                 logger.debug("An engine's stats cannot be read", exc_info=True)
-            await asyncio.sleep(WATCH_S)
+            await asyncio.sleep(self._watch_s)
 
 
 class Supervisor:
     """Opens models as the settings say."""
 
-    def __init__(self, settings: Settings, plugins: Plugins, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        plugins: Plugins,
+        *,
+        limits: Limits | None = None,
+        patience: Patience = Patience(),
+        watch_s: float = 2.0,
+    ) -> None:
         """`plugins` are asked for dialects, here and in runners."""
         self._settings = settings
         self._plugins = plugins
         self._limits = limits
+        self._patience = patience
+        self._watch_s = watch_s
 
     async def open(self, plugin: str, backend: Backend, model: ModelSpec, options: EngineOptions) -> Running:
         """Open `model`; cancelling it leaves no process behind.
@@ -145,7 +159,7 @@ class Supervisor:
     async def _open_here(self, backend: Backend, model: ModelSpec, options: EngineOptions) -> InProcess:
         opening = asyncio.create_task(open_in_process(backend, model, options, plugins=self._plugins))
         try:
-            return InProcess(await asyncio.shield(opening))
+            return InProcess(await asyncio.shield(opening), watch_s=self._watch_s)
         except asyncio.CancelledError:  # the thread that opens it cannot be stopped
             with contextlib.suppress(AiAdminError):
                 await (await opening).close()
@@ -172,6 +186,7 @@ class Supervisor:
             load_timeout_s=self._settings.load_timeout_s,
             log_path=log_path(self._settings.state, backend, model.name),
             limits=self._limits,
+            patience=self._patience,
         )
         await process.start()
         return process

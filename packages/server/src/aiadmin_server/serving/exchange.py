@@ -13,8 +13,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from aiadmin_core.errors import AiAdminError, PluginError
+from aiadmin_core.errors import PluginError
 from aiadmin_core.observe import Exchange
+from aiadmin_core.runner.failures import restore
 from aiadmin_core.specs.events import Event, Failed, Finished
 
 from ..routing.entry import Lease
@@ -23,14 +24,6 @@ from .naming import naming
 from .observers import Observers
 from .ports import RouterPort
 from .settle import settle
-
-
-class EngineFailed(AiAdminError):
-    """What an engine said in a `Failed`."""
-
-    def __init__(self, failed: Failed) -> None:
-        super().__init__(failed.message, hint=failed.hint, param=failed.param)
-        self.code, self.status = failed.code, failed.status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +57,13 @@ class Exchanges:
         names = {**caller.names, **call.names}
         async with AsyncExitStack() as stack:
             with naming(names):
-                lease = await stack.enter_async_context(self.router.lease(call.model, keep_alive_s=call.keep_alive_s))
+                leasing = self.router.lease(
+                    call.model,
+                    keep_alive_s=call.keep_alive_s,
+                    n_requests=len(call.requests),
+                    asked_by=caller.identity or "",
+                )
+                lease = await stack.enter_async_context(leasing)
             on_leased(lease.resolved)
             requests, ignored = settle(
                 call,
@@ -84,7 +83,9 @@ class Exchanges:
                     request=replace(request, id=next(self._ids)),
                 )
                 events = self.observers.wrap(exchange, lease.engine.generate(exchange.request))
-                streams.append(_checked(events, exchange.request.n, names, own=exchange.request.extra))
+                streams.append(
+                    _checked(events, exchange.request.n, names, own=exchange.request.extra, begun=lease.begun)
+                )
             n_choices = sum(request.n for request in requests)
             events = streams[0] if len(streams) == 1 else merge(streams, n_choices // max(1, len(streams)))
             await stack.enter_async_context(aclosing(events))
@@ -92,15 +93,25 @@ class Exchanges:
 
 
 async def _checked(
-    events: AsyncGenerator[Event, None], n: int, names: Mapping[str, str], *, own: Mapping[str, Any]
+    events: AsyncGenerator[Event, None],
+    n: int,
+    names: Mapping[str, str],
+    *,
+    own: Mapping[str, Any],
+    begun: Callable[[], None],
 ) -> AsyncGenerator[Event, None]:
-    """`events`, with `Failed` raised, and an end before every choice has finished raised as well."""
+    """`events`, with `Failed` raised, and an end before every choice has finished raised as well. `begun` is called
+    with the first one."""
     n_finished = 0
+    is_first = True
     with naming(names, own=own):
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, Failed):
-                    raise EngineFailed(event)
+                    raise restore(event)
+                if is_first:
+                    is_first = False
+                    begun()
                 n_finished += isinstance(event, Finished)
                 yield event
     if n_finished < n:

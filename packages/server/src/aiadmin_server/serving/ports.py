@@ -4,14 +4,33 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from aiadmin_core.specs.model import EngineOptions
+
 from ..routing.entry import Lease, LoadedModel
+from ..routing.reasons import Departure
 
 
 class RouterPort(Protocol):
     """Who serves which model."""
 
-    def lease(self, name: str, keep_alive_s: float | None = None) -> AbstractAsyncContextManager[Lease]: ...
+    def lease(
+        self,
+        name: str,
+        keep_alive_s: float | None = None,
+        *,
+        options: EngineOptions | None = None,
+        n_requests: int = 1,
+        asked_by: str = "",
+    ) -> AbstractAsyncContextManager[Lease]:
+        """`options`: how to open the model, where a request says; `n_requests`: how many requests it will be."""
+
     def loaded(self) -> Sequence[LoadedModel]: ...
+    def departed(self) -> Sequence[Departure]:
+        """The last models that went, and why, the latest first."""
+
+    async def refresh(self) -> None:
+        """Look again whether the names of what is loaded still stand for it."""
+
     async def unload(self, name: str) -> bool: ...
     def deaths(self) -> Mapping[str, int]:
         """How many runners ended without being asked to, by the name of their model."""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from litestar import Request, get, post
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from aiadmin_core.specs.model import EngineStats, ModelFacts
 
@@ -37,10 +37,14 @@ class RunningModel(Struct, frozen=True, kw_only=True):
     expires_at: str
     size_vram: int
     context_length: int
+    names: list[str]
+    """Every name it is served under, `name` first."""
     backend: str
     pid: int | None
     state: str
     """`starting`, `ready` or `stopping`."""
+    reason: str
+    """Why it is there; why it goes, where it does."""
     notes: list[str]
     n_active: int
     """Requests that it works on, or that wait for it."""
@@ -48,14 +52,30 @@ class RunningModel(Struct, frozen=True, kw_only=True):
     stats: EngineStats
 
 
+class UnloadedModel(Struct, frozen=True, kw_only=True):
+    """A model that is no longer loaded."""
+
+    name: str
+    backend: str
+    at: str
+    reason: str
+
+
 class Running(Struct, frozen=True, kw_only=True):
     models: list[RunningModel]
+    unloaded: list[UnloadedModel] | UnsetType = UNSET
+    """The last that went, the latest first."""
 
 
 @get("/api/ps", opt=described(response=Running))
 async def ps(router: RouterDependency) -> Running:
-    """What is loaded, and how busy it is."""
-    return Running(models=[running(model) for model in router.loaded()])
+    """What is loaded, how busy it is and why it is there; what went, and why."""
+    await router.refresh()
+    unloaded = [
+        UnloadedModel(name=gone.name, backend=gone.backend, at=_timestamp(gone.at), reason=gone.why)
+        for gone in router.departed()
+    ]
+    return Running(models=[running(model) for model in router.loaded()], unloaded=unloaded or UNSET)
 
 
 @post("/api/stop", status_code=200, opt=described(StopRequest, Stopped))
@@ -71,12 +91,14 @@ def running(model: LoadedModel) -> RunningModel:
         model=model.name,
         size=model.size_bytes,
         digest=model.digest,
+        names=list(model.names),
         expires_at=_timestamp(model.expires_at),
         size_vram=0 if facts.device == "cpu" else model.size_bytes,
         context_length=facts.n_ctx,
         backend=model.backend,
         pid=model.pid,
         state=model.state,
+        reason=model.reason,
         notes=list(model.notes),
         n_active=model.n_active,
         facts=facts,
