@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from aiadmin_core.backend import TokenRequest
 from aiadmin_core.jobs import Job
+from aiadmin_core.sampling.choice import ChoiceSampler
 from aiadmin_core.specs.sampling import SamplingParams
 from aiadmin_llamacpp.engine.kv import KvCache
 from aiadmin_llamacpp.engine.scheduler import (
@@ -41,7 +42,9 @@ class Counting:
             cache_salt=salt,
         )
         job = Job(request=request, tokens=np.array(prompt, np.int32), max_tokens=max_tokens, arrival=self.n)
-        return Sequence(job, TokenBuffer(prompt), [Choice(index, sampler=None) for index in range(n)])
+        return Sequence(
+            job, TokenBuffer(prompt), [Choice(index, ChoiceSampler(request.sampling)) for index in range(n)]
+        )
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ class World:
         for _, sequence in self.scheduler.commit(step):
             assert self.memory.tokens(sequence.slot.id) == sequence.tokens.view().tolist()
             choice = sequence.choices[0]
-            choice.n_sampled += 1
+            choice.sampler.accept(7)
             if choice.n_sampled >= sequence.job.max_tokens:
                 self.scheduler.finish(sequence)
                 self.finished.append((sequence.job.request.id, choice.index))

@@ -13,7 +13,7 @@ from contextlib import aclosing, suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
@@ -39,11 +39,15 @@ from .specs.content import Message
 from .specs.events import Event
 from .specs.model import EngineStats, ModelFacts, ModelSpec
 from .specs.request import ChatInput, GenerateRequest
+from .specs.sampling import SamplingParams
 from .specs.vectors import Scores, Vectors
 from .text.chat_template import CHATML, CHATML_END, ChatTemplate
 from .text.generation import Generation
 from .text.pipeline import TextPipeline
 from .text.prompt import PromptWriter, RenderedPrompt
+
+if TYPE_CHECKING:
+    from .sampling.dry import Breakers
 
 Result = TypeVar("Result")
 
@@ -215,11 +219,19 @@ class AssembledEngine:
             n=request.n,
             matchers=self._matchers(request, shape, speech, rendered),
             end_tokens=frozenset() if sampling.ignore_eos else self._tokenizer.end_tokens,
+            breakers=self._breakers(sampling),
             adapters=request.adapters,
             priority=request.priority,
             cache_salt=request.cache_salt,
         )
         return prepared, rendered.tail
+
+    def _breakers(self, sampling: SamplingParams) -> "Breakers | None":
+        if not sampling.dry_multiplier:
+            return None
+        from .sampling.dry import breakers  # brings numpy
+
+        return breakers(sampling.dry_sequence_breakers, self._tokenizer)
 
     def _matchers(
         self, request: GenerateRequest, shape: AnswerShape, speech: Speech, rendered: RenderedPrompt

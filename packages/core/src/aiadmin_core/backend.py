@@ -14,7 +14,7 @@ Tokenise, embed, score and adapters are optional protocols: an engine that imple
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from .specs.capabilities import Capabilities
 from .specs.content import Message
@@ -24,6 +24,9 @@ from .specs.prompt import Prompt
 from .specs.request import Adapter, GenerateRequest
 from .specs.sampling import SamplingParams
 from .specs.vectors import Scores, Vectors
+
+if TYPE_CHECKING:
+    from .sampling.dry import Breakers  # needs numpy: the server does without
 
 API_VERSION = 1
 """Of the hooks and of these protocols. A plugin states the one it was written for as `aiadmin_api_version`."""
@@ -250,6 +253,8 @@ class TokenRequest:
     """One for each choice."""
     end_tokens: frozenset[int] = frozenset()
     """Tokens that end a choice; empty with `ignore_eos`."""
+    breakers: "Breakers | None" = None
+    """What `sampling.dry_sequence_breakers` are in this vocabulary; None without DRY."""
     adapters: tuple[Adapter, ...] = ()
     priority: int = 0
     cache_salt: str = ""

@@ -3,6 +3,7 @@
 from aiadmin_core.backend import Tokenizer, TokenRequest
 from aiadmin_core.engine_thread import EngineThread
 from aiadmin_core.reports import Sink
+from aiadmin_core.sampling.choice import SUPPORTED
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import EngineStats, ModelFacts
 
@@ -15,23 +16,6 @@ from .scheduler import Scheduler
 from .threads import ThreadGovernor
 
 MAX_LOGPROBS = 20
-
-SAMPLING = frozenset(
-    {
-        "temperature",
-        "top_p",
-        "top_k",
-        "min_p",
-        "frequency_penalty",
-        "presence_penalty",
-        "repeat_penalty",
-        "repeat_last_n",
-        "logit_bias",
-        "seed",
-        "logprobs",
-        "ignore_eos",
-    }
-)
 
 
 class LlamaEngine:
@@ -52,7 +36,7 @@ class LlamaEngine:
         requests with a seed, or all (`always_exact`)."""
         self.capabilities = Capabilities(
             inputs=frozenset({"text", "tokens"}),
-            sampling=SAMPLING,
+            sampling=SUPPORTED,
             max_choices=n_parallel,
             max_logprobs=MAX_LOGPROBS,
             cached_tokens=True,

@@ -4,15 +4,17 @@ touches the context once it is open."""
 import threading
 import time
 
+from aiadmin_core.backend import Sampled
 from aiadmin_core.engine_thread import Gauges
 from aiadmin_core.jobs import Job, Limits
 from aiadmin_core.reports import Reports
+from aiadmin_core.sampling.choice import ChoiceSampler
+from aiadmin_core.sampling.rows import checked_mask
+from aiadmin_core.sampling.step import Chosen, Pick, StepSampler
 from aiadmin_core.steps import PrefillPace
 
 from ..native.batch import Batch
 from ..native.context import Context, Interrupted, OutOfCells
-from ..native.samplers import SamplerChain, native_seed
-from .sampling import sample
 from .scheduler import Scheduler, Step
 from .sequence import Choice, EndReason, Sequence
 from .threads import ThreadGovernor
@@ -31,6 +33,7 @@ class LlamaStepper:
         self._governor = governor
         self._reports = reports
         self._pace = PrefillPace()
+        self._sampler = StepSampler(context.n_vocab)
         self._batch = Batch(context.n_batch)
         self._lock = threading.Lock()
         self._decoding: set[int] = set()
@@ -57,16 +60,14 @@ class LlamaStepper:
     # Requests.
 
     def add(self, job: Job) -> None:
-        sampling = job.request.sampling
+        request = job.request
         choices = [
             Choice(
                 index=index,
-                sampler=SamplerChain(
-                    sampling, self._context, seed=native_seed(sampling.seed, index), recent=job.tokens
-                ),
-                matcher=job.request.matchers[index] if index < len(job.request.matchers) else None,
+                sampler=ChoiceSampler(request.sampling, choice=index, prompt=job.tokens, breakers=request.breakers),
+                matcher=request.matchers[index] if index < len(request.matchers) else None,
             )
-            for index in range(job.request.n)
+            for index in range(request.n)
         ]
         self._scheduler.add(Sequence(job, TokenBuffer(job.tokens, spare=min(job.max_tokens, 1024)), choices))
 
@@ -86,15 +87,10 @@ class LlamaStepper:
         if choice is None:
             with self._lock:
                 self._forsaken.discard(request_id)
-        ended = self._scheduler.cancel(request_id, choice)
-        for one in ended:
-            one.sampler.close()
-        return len(ended)
+        return len(self._scheduler.cancel(request_id, choice))
 
     def start_over(self) -> None:
-        for sequence in self._scheduler.clear():
-            for choice in sequence.choices:
-                choice.sampler.close()
+        self._scheduler.clear()
 
     # A step.
 
@@ -118,9 +114,7 @@ class LlamaStepper:
         now = time.monotonic()
         ready = self._scheduler.commit(step)
         self._reports.stepped(n_sampled=len(ready))
-        for index, sequence in ready:
-            if sequence.slot is not None:  # its request may have failed with the choice before
-                self._advance(sequence, rows[index], now)
+        self._sample([(rows[index], sequence) for index, sequence in ready], now)
 
     def _decode(self, step: Step) -> None:
         """Raises `Interrupted` where everybody it works for has left meanwhile."""
@@ -136,44 +130,70 @@ class LlamaStepper:
                 self._decoding = set()
 
     def _fill(self, step: Step) -> list[int]:
-        """Put the step's tokens into the batch. Gives the place of each piece's last one."""
+        """Put the step's tokens into the batch. Gives the row of logits that each piece's last one will have."""
         self._batch.clear()
         rows: list[int] = []
+        n_rows = 0
         for piece in step.pieces:
             slot = piece.sequence.slot
             assert slot is not None
             tokens = piece.sequence.tokens.view(slot.n, slot.n + piece.n)
-            rows.append(self._batch.add(slot.id, tokens, slot.n, rows=piece.rows) + piece.n - 1)
+            self._batch.add(slot.id, tokens, slot.n, rows=piece.rows)
+            n_rows += len(piece.rows)
+            rows.append(n_rows - 1)
         self._context.fill(self._batch, *step.filler)
         return rows
 
-    def _advance(self, sequence: Sequence, row: int, now: float) -> None:
-        """Sample the next token of a sequence that has all its tokens in the cache."""
+    def _sample(self, ready: list[tuple[int, Sequence]], now: float) -> None:
+        """Choose the next token of each sequence that has all its tokens in the cache, from its row of the logits."""
+        sequences: list[Sequence] = []
+        picks: list[Pick] = []
+        for row, sequence in ready:
+            if sequence.slot is None:
+                continue  # its request has failed with the choice before
+            job, choice = sequence.job, sequence.choices[0]
+            if not job.prefilled_at:
+                self._reports.prefilled(job, now=now)
+            try:
+                mask = checked_mask(choice.matcher.mask()) if choice.matcher is not None else None
+            except Exception as error:  # a constraint's trouble is its request's alone
+                self._break(job, error)
+                continue
+            sequences.append(sequence)
+            picks.append(Pick(row, choice.sampler, mask))
+        if picks:
+            logits = self._context.logits(max(pick.row for pick in picks) + 1)
+            for sequence, chosen in zip(sequences, self._sampler.choose(logits, picks), strict=True):
+                if sequence.slot is not None:
+                    self._advance(sequence, chosen)
+
+    def _advance(self, sequence: Sequence, chosen: Chosen) -> None:
+        """Report the token that was chosen, and go on after it."""
         job, choice = sequence.job, sequence.choices[0]
-        if not job.prefilled_at:
-            self._reports.prefilled(job, now=now)
-        try:
-            sampled = sample(job, choice, row, self._context.logits)
-            if sampled.token in job.request.end_tokens:
-                self._conclude(sequence, "stop", token=sampled.token)
-                return
-            if choice.matcher is not None:
-                choice.matcher.commit(sampled.token)
-        except Exception as error:
-            self.cancel(job.request.id)
-            self._reports.broken(job.request.id, error)
+        if chosen.token in job.request.end_tokens:
+            self._conclude(sequence, "stop", token=chosen.token)
             return
-        self._reports.sampled(sampled)
+        try:
+            if choice.matcher is not None:
+                choice.matcher.commit(chosen.token)
+        except Exception as error:
+            self._break(job, error)
+            return
+        self._reports.sampled(Sampled(job.request.id, choice.index, *chosen))
         if choice.n_sampled >= job.max_tokens:
             self._conclude(sequence, "length")
         else:
-            sequence.tokens.append(sampled.token)
+            sequence.tokens.append(chosen.token)
+
+    def _break(self, job: Job, error: Exception) -> None:
+        """End a request with `error`; the others go on."""
+        self.cancel(job.request.id)
+        self._reports.broken(job.request.id, error)
 
     def _conclude(self, sequence: Sequence, reason: EndReason, *, token: int | None = None) -> None:
         """The sequence's choice is complete: report it, and give up its place."""
         choice = sequence.choices[0]
         self._reports.ended(sequence.job, choice.index, reason, n_tokens=choice.n_sampled, token=token)
-        choice.sampler.close()
         if sequence.slot is not None:
             self._scheduler.finish(sequence)
 

@@ -158,7 +158,7 @@ class _Probe:
             batch.clear()
             batch.add(0, self._tokens[len(rows) : len(rows) + n], len(rows), rows=range(n))
             context.decode(batch)
-            rows += [context.logits(row).copy() for row in range(n)]
+            rows.extend(context.logits(n).copy())
         context.clear()
         return np.stack(rows)
 

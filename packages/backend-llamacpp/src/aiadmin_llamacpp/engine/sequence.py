@@ -1,10 +1,11 @@
 """The state of one request's sequences. Made by the loop, moved along by the scheduler; engine thread only."""
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from aiadmin_core.backend import Matcher
 from aiadmin_core.jobs import Job
+from aiadmin_core.sampling.choice import ChoiceSampler
 
 from .kv import Slot
 from .tokens import TokenBuffer
@@ -12,21 +13,17 @@ from .tokens import TokenBuffer
 EndReason = Literal["stop", "length"]
 
 
-class Sampler(Protocol):
-    """What `native.samplers.SamplerChain` does."""
-
-    def sample(self, row: int) -> int: ...
-    def close(self) -> None: ...
-
-
 @dataclass(slots=True, eq=False)
 class Choice:
     """One answer that is being generated."""
 
     index: int
-    sampler: Sampler
+    sampler: ChoiceSampler
     matcher: Matcher | None = None
-    n_sampled: int = 0
+
+    @property
+    def n_sampled(self) -> int:
+        return self.sampler.n_sampled
 
 
 @dataclass(slots=True, eq=False)

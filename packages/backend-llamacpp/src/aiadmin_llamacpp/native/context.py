@@ -119,9 +119,10 @@ class Context:
         if n:
             batch.add(self.companion, self._nothing[:n], 0, rows=range(n_outputs))
 
-    def logits(self, row: int) -> npt.NDArray[np.float32]:
-        """float32[n_vocab], llama.cpp's own memory: valid, and what samplers read, until the next `decode`."""
-        return np.ctypeslib.as_array(lib.llama_get_logits_ith(self.handle, row), shape=(self.n_vocab,))
+    def logits(self, n_rows: int) -> npt.NDArray[np.float32]:
+        """float32[n_rows, n_vocab], llama.cpp's own memory: of the last step's rows that want logits the first ones, in
+        the order of the batch. Valid until the next `decode`."""
+        return np.ctypeslib.as_array(lib.llama_get_logits(self.handle), shape=(n_rows, self.n_vocab))
 
     def set_threads(self, n_threads: int) -> None:
         """From the next step on."""
