@@ -52,22 +52,23 @@ class BareLoop:
     """The low-level API and nothing else."""
 
     def __init__(self, model: Path, *, n_threads: int, n_sequences: int, safe_mode: bool) -> None:
+        from llama_cpp import llama_cpp as lib
+
         from aiadmin_llamacpp.native.batch import Batch
         from aiadmin_llamacpp.native.context import Context, ContextSettings
         from aiadmin_llamacpp.native.model import Model
-        from aiadmin_llamacpp.native.samplers import SamplerChain
 
         self.model = Model([str(model)], n_gpu_layers=-1, use_extra_bufts=not safe_mode)
         self.context = Context(self.model, ContextSettings(N_CTX, 512, n_sequences, n_threads))
         self.batch = Batch(512)
-        nothing = np.empty(0, np.int32)
-        self.samplers = [SamplerChain(GREEDY, self.context, seed=0, recent=nothing) for _ in range(n_sequences)]
+        self.lib = lib
+        self.sampler = lib.llama_sampler_init_greedy()
 
     def tokens_per_s(self, prompt: Sequence[int], *, n_sequences: int, n_tokens: int) -> float:
         context, batch = self.context, self.batch
         context.clear()
         batch.clear()
-        row = batch.add(0, np.array(prompt, np.int32), 0, wants_logits=True)
+        row = batch.add(0, np.array(prompt, np.int32), 0, rows=[len(prompt) - 1]) + len(prompt) - 1
         context.decode(batch)
         for sequence in range(1, n_sequences):
             context.share(0, sequence, len(prompt))
@@ -75,17 +76,16 @@ class BareLoop:
         one = np.empty(1, np.int32)
         started = time.perf_counter()
         for position in range(len(prompt), len(prompt) + n_tokens):
-            tokens = [self.samplers[sequence].sample(rows[sequence]) for sequence in range(n_sequences)]
+            tokens = [self.lib.llama_sampler_sample(self.sampler, context.handle, row) for row in rows]
             batch.clear()
             for sequence, token in enumerate(tokens):
                 one[0] = token
-                rows[sequence] = batch.add(sequence, one, position, wants_logits=True)
+                rows[sequence] = batch.add(sequence, one, position, rows=[0])
             context.decode(batch)
         return n_sequences * n_tokens / (time.perf_counter() - started)
 
     def close(self) -> None:
-        for sampler in self.samplers:
-            sampler.close()
+        self.lib.llama_sampler_free(self.sampler)
         self.context.close()
         self.model.close()
 
