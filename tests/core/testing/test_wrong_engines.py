@@ -14,7 +14,7 @@ from aiadmin_core.testing.claims import is_beginning_of_json
 from aiadmin_core.testing.conformance import Patience, check
 from aiadmin_core.testing.echo import EchoEngine
 
-IMPATIENT = Patience(whole_s=5.0, idle_s=0.1)
+IMPATIENT = Patience(whole_s=60.0, idle_s=0.1)
 
 
 class Faulty(EchoEngine):

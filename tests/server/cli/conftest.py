@@ -85,7 +85,7 @@ class EchoEngine:
 
     async def generate(self, request):
         """Says what was said: the last message, or "system | last" where there is a system message. "slow" never ends,
-        "think" thinks first, "die" takes the server along."""
+        "a while" lasts one, "think" thinks first, "die" takes the server along."""
         *earlier, last = [plain_text(message.content) for message in request.messages]
         if last == "die":
             print("my last words", file=sys.stderr, flush=True)
@@ -96,6 +96,11 @@ class EchoEngine:
         text = f"[{len(earlier)} before] " + (f"{earlier[0]} | " if request.messages[0].role == "system" else "") + last
         for word in text.split(" "):
             yield TextDelta(request.id, word + " ")
+        for _ in range(100 if last == "a while" else 0):
+            await asyncio.sleep(0.01)
+            yield TextDelta(request.id, "tick ")
+        if last == "a while":
+            yield TextDelta(request.id, "the end")
         while last == "slow":
             await asyncio.sleep(0.01)
             yield TextDelta(request.id, "tick ")

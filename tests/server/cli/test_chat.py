@@ -20,10 +20,12 @@ def chat(running, echo) -> Iterator[pexpect.spawn]:
     child.close(force=True)
 
 
-def start(environment, *arguments):
+def start(environment, *arguments, columns=200):
     command = ["-m", "aiadmin_server", "run", "echo", *arguments]
     environment = environment | {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
-    child = pexpect.spawn(sys.executable, command, env=environment, timeout=10, encoding="utf-8", dimensions=(24, 200))
+    child = pexpect.spawn(
+        sys.executable, command, env=environment, timeout=10, encoding="utf-8", dimensions=(24, columns)
+    )
     child.expect_exact("Ctrl-D leaves.")
     child.expect_exact(PROMPT)
     return child
@@ -101,12 +103,12 @@ def test_a_chat_with_a_model_nobody_knows_does_not_begin(running, echo):
 
 
 def test_an_error_is_a_sentence_and_the_chat_goes_on(chat):
-    chat.send("/set temperature 9\r")
+    chat.send("/set top_k 9\r")
     chat.expect_exact(PROMPT)
     chat.send("hi\r")
     chat.expect_exact("Error: ")
     chat.expect_exact(PROMPT)
-    chat.send("/set temperature\r")
+    chat.send("/set top_k\r")
     chat.expect_exact(PROMPT)
     chat.send("hi\r")
 
@@ -140,3 +142,33 @@ def test_history_can_be_turned_off(running, echo, state):
 def test_a_model_cannot_send_control_sequences_to_the_terminal(chat):
     chat.send("\x1b[200~paste\x1b[201~ \x16\x1b]0;title\x16\x07\r")  # Ctrl-V types the next key as it is
     chat.expect_exact("[0 before] paste ]0;title")
+
+
+def test_keys_typed_ahead_wait_for_the_next_prompt(chat):
+    chat.send("a while\r")
+    chat.expect_exact("tick")
+    chat.send("typed ahead\r")
+    chat.expect_exact("the end")
+    assert "typed" not in chat.before
+    chat.expect_exact(PROMPT)
+
+    chat.expect_exact("[2 before] typed ahead")
+
+
+def test_the_terminal_echoes_again_after_the_chat(echo, running):
+    command = f"{sys.executable} -m aiadmin_server run echo; stty -a"
+    environment = echo | {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
+    child = pexpect.spawn("bash", ["-c", command], env=environment, timeout=20, encoding="utf-8")
+    child.expect_exact(PROMPT)
+    child.send(CTRL_D)
+    child.expect(pexpect.EOF)
+
+    settings = child.before.replace(";", " ").split()
+    assert {"icanon", "echo", "icrnl"} <= set(settings)
+
+
+def test_no_word_breaks_at_the_edge_of_the_terminal(running, echo):
+    child = start(echo, columns=30)
+    child.send("seven words of which the longest is incomprehensible\r")
+    child.expect_exact("\x1b[K\r\nincomprehensible")
+    child.close(force=True)

@@ -8,7 +8,16 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import httpx
 import pytest
 
-from aiadmin_server.cli._client import Client, ServerNotRunning, ServerRefused, connect, probe, refusal, version_in
+from aiadmin_server.cli._client import (
+    Client,
+    ServerNotRunning,
+    ServerRefused,
+    connect,
+    lines_of,
+    probe,
+    refusal,
+    version_in,
+)
 
 
 class Stranger(BaseHTTPRequestHandler):
@@ -38,9 +47,29 @@ class Stranger(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+SEPARATORS = "a\u2028b\u2029c\x85d"
+
+
+class Separators(Stranger):
+    """Streams text as it is, nothing escaped."""
+
+    def do_POST(self):
+        data = json.dumps({"choices": [{"delta": {"content": SEPARATORS}}]}, ensure_ascii=False)
+        self._send(f"data: {data}\n\ndata: [DONE]\n\n".encode(), "text/event-stream")
+
+
+@pytest.fixture
+def separators() -> Iterator[str]:
+    yield from listening(Separators)
+
+
 @pytest.fixture
 def stranger() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Stranger)
+    yield from listening(Stranger)
+
+
+def listening(handler) -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -114,3 +143,18 @@ def test_the_key_is_sent_where_there_is_one_and_a_401_names_its_variable(strange
     with Client(stranger) as client:
         assert client.get("/key") == {"key": None}
     assert "AIADMIN_API_KEY" in refusal({"error": {"message": "Incorrect API key provided."}}, status=401).hint
+
+
+def test_a_line_ends_at_a_line_feed_and_nowhere_else():
+    """JSON holds U+2028, U+2029 and U+0085 as they are, and other characters that Python takes for an end of line."""
+    text = 'data: {"text": "a\u2028b\u2029c\x85d\x0ce\x1cf"}\n\ndata: [DONE]'.encode()
+
+    for n in (1, 2, 3, 1000):
+        assert list(lines_of(text[start : start + n] for start in range(0, len(text), n))) == text.split(b"\n")
+
+
+def test_a_streamed_answer_keeps_characters_that_look_like_ends_of_lines(separators):
+    with Client(separators) as client:
+        (chunk,) = client.stream("/v1/chat/completions", {})
+
+    assert chunk["choices"][0]["delta"]["content"] == SEPARATORS

@@ -1,8 +1,17 @@
 """A chat without its terminal."""
 
+import json
+
+import msgspec
 import pytest
 
+from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest
 from aiadmin_server.cli._conversation import HELP, SETTINGS, Conversation, Leave, is_open, unfenced
+
+
+def decode(body):
+    """A request as the server reads it."""
+    return msgspec.json.decode(json.dumps(body), type=ChatCompletionRequest)
 
 
 def test_a_turn_carries_the_system_message_and_all_earlier_turns():
@@ -38,12 +47,44 @@ def test_set_reads_shows_and_unsets_values():
     assert chat.options == {}
 
 
-def test_what_cannot_be_set_is_explained():
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("temperature warm", "temperature cannot be 'warm': it is a number."),
+        ("temperature 9", "temperature cannot be '9': it is a number of at most 2."),
+        ("temperature nan", "temperature cannot be 'nan': it is a number of at least 0."),
+        ("top_k -1", "top_k cannot be '-1': it is a whole number of at least 0."),
+        ("repeat_penalty 0", "repeat_penalty cannot be '0': it is a number above 0."),
+        ("max_tokens 0", "max_tokens cannot be '0': it is a whole number of at least 1."),
+        ("seed 3.5", "seed cannot be '3.5': it is a whole number."),
+        ("ignore_eos yes", "ignore_eos cannot be 'yes': it is true or false."),
+        ("logit_bias much", "logit_bias cannot be 'much': it is written {\"TOKEN ID\": BIAS}."),
+        ("heat 3", "Cannot set heat; there are system, temperature, top_p, top_k"),
+    ],
+)
+def test_what_cannot_be_set_is_explained_at_once(line, said):
     chat = Conversation("smollm2")
 
-    assert "cannot be 'warm'" in chat.obey("/set temperature warm")
-    assert "temperature" in chat.obey("/set heat 3")
+    assert chat.obey(f"/set {line}").startswith(said)
     assert chat.options == {}
+
+
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in ("system", "stop", "logit_bias")])
+def test_every_sampling_field_can_be_set_and_a_request_has_it(name):
+    chat = Conversation("smollm2")
+    chat.obey(f"/set {name} 1")
+
+    assert chat.request("Hi")[name] == 1
+    decode(chat.request("Hi"))
+
+
+def test_fields_that_are_no_numbers_can_be_set_too():
+    chat = Conversation("smollm2")
+    chat.obey("/set stop END")
+    chat.obey('/set logit_bias {"17": -100}')
+
+    assert decode(chat.request("Hi")).logit_bias == {"17": -100}
+    assert decode(chat.request("Hi")).stop == "END"
 
 
 @pytest.mark.parametrize("word", ["/bye", "/exit", "/quit"])

@@ -73,10 +73,17 @@ def test_a_model_nobody_knows_fails_with_a_hint(running, aiadmin_process):
 
 
 def test_what_the_server_refuses_is_a_sentence(running, aiadmin_process):
-    done = aiadmin_process("run", "echo", "hi", "--temperature", "3")
+    done = aiadmin_process("run", "echo", "hi", "--keep-alive", "soon")
 
     assert done.returncode == 1
-    assert "temperature" in done.stderr
+    assert "keep_alive" in done.stderr
+
+
+def test_a_number_out_of_range_is_misuse(invoke):
+    done = invoke("run", "echo", "hi", "--temperature", "3")
+
+    assert done.exit_code == 2
+    assert "temperature cannot be '3': it is a number of at most 2." in done.stderr
 
 
 def test_a_server_elsewhere_is_not_replaced_by_one_here(echo, aiadmin_process):

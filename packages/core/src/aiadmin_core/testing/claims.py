@@ -159,11 +159,14 @@ async def a_grammar_is_kept_to(engine: Engine) -> None:
 async def the_event_loop_turns_while_it_answers(engine: Engine) -> None:
     """Other requests, and the heartbeat that says the process lives, are on the same loop."""
     await collect(engine, request(engine))  # the first may import or compile something
-    began = time.perf_counter()
-    with _slow_turns() as slow_s:
-        await collect(engine, request(engine))
-    took_s = time.perf_counter() - began
-    assert sum(slow_s) < max(_STILL_S, took_s / 2), (
+    for _ in range(3):  # a busy machine makes a loop slow once or twice
+        began = time.perf_counter()
+        with _slow_turns() as slow_s:
+            await collect(engine, request(engine))
+        took_s = time.perf_counter() - began
+        if sum(slow_s) < max(_STILL_S, took_s / 2):
+            return
+    raise AssertionError(
         f"the event loop stood still for {sum(slow_s):.2f} of the {took_s:.2f} s of an answer: `generate` blocks. "
         f"Await something, or do the work on a thread (`asyncio.to_thread`)."
     )

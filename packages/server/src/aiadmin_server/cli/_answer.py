@@ -12,6 +12,7 @@ import click
 
 from ._client import Client
 from ._output import remark
+from ._wrapping import Wrapper
 
 CHAT_PATH = "/v1/chat/completions"
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -53,12 +54,13 @@ def stream_answer(client: Client, request: dict[str, Any], *, waiting_for: str) 
     body = {**request, "stream": True, "stream_options": {"include_usage": True}}
     try:
         with closing(client.stream(CHAT_PATH, body)) as chunks:
-            show(chunks, answer, write=_write, think=_think, spinner=_spinner(f"waiting for {waiting_for}"))
+            show(chunks, answer, write=_writer(), think=_thinker(), spinner=_spinner(f"waiting for {waiting_for}"))
     except KeyboardInterrupt:
         raise Interrupted(answer) from None
     finally:
         if answer.text and not answer.text.endswith("\n"):
-            _write("\n")
+            sys.stdout.write("\n")
+            sys.stdout.flush()
     return answer
 
 
@@ -120,15 +122,25 @@ def visible(text: str) -> str:
     return CONTROL.sub("", text)
 
 
-def _write(text: str) -> None:
-    sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
-    sys.stdout.flush()
+def _writer() -> Callable[[str], None]:
+    """Writes the answer: as it is, or as a terminal may show it."""
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    if not sys.stdout.isatty():
+        return write
+    wrapper = Wrapper(write)
+    return lambda text: wrapper.write(visible(text))
 
 
-def _think(text: str) -> None:
-    """Beside the answer, and only where somebody watches."""
-    if _watched():
-        click.echo(click.style(visible(text), dim=True), nl=False, err=True)
+def _thinker() -> Callable[[str], None]:
+    """Writes what the model thinks: beside the answer, and only where somebody watches."""
+    if not _watched():
+        return lambda _: None
+    wrapper = Wrapper(lambda text: click.echo(click.style(text, dim=True), nl=False, err=True))
+    return lambda text: wrapper.write(visible(text))
 
 
 def _watched() -> bool:

@@ -1,5 +1,8 @@
 """The chat on the terminal: reads messages with history and editing, shows answers as they arrive. Used by `run`."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,25 +28,26 @@ def chat(client: "Client", conversation: Conversation, *, history: Path | None, 
     """Talk until `/bye` or Ctrl-D. What was typed is kept in the file `history`, or nowhere."""
     session = terminal(history)
     remark(f"Chatting with {conversation.model}. /help lists commands, Ctrl-D leaves.")
-    while True:
-        try:
-            line = session.prompt(">>> ").strip()
-        except KeyboardInterrupt:
-            remark("Ctrl-D or /bye leaves.")
-            continue
-        except EOFError:
-            return
-        if not line:
-            continue
-        try:
-            if line.startswith("/"):
-                remark(conversation.obey(line))
-            else:
-                take_turn(client, conversation, unfenced(line), verbose=verbose)
-        except Leave:
-            return
-        except AiAdminError as error:
-            remark(sentence(error))
+    with unechoed():
+        while True:
+            try:
+                line = session.prompt(">>> ").strip()
+            except KeyboardInterrupt:
+                remark("Ctrl-D or /bye leaves.")
+                continue
+            except EOFError:
+                return
+            if not line:
+                continue
+            try:
+                if line.startswith("/"):
+                    remark(conversation.obey(line))
+                else:
+                    take_turn(client, conversation, unfenced(line), verbose=verbose)
+            except Leave:
+                return
+            except AiAdminError as error:
+                remark(sentence(error))
 
 
 def take_turn(client: "Client", conversation: Conversation, prompt: str, *, verbose: bool) -> None:
@@ -57,6 +61,26 @@ def take_turn(client: "Client", conversation: Conversation, prompt: str, *, verb
         conversation.add(prompt, answer.text)
     if verbose:
         report(answer)
+
+
+@contextmanager
+def unechoed() -> Iterator[None]:
+    """Keys that are typed while an answer is written wait, unseen, for the next prompt. Ctrl-C still interrupts."""
+    try:
+        import termios
+    except ImportError:  # Windows shows no key before somebody reads it
+        yield
+        return
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    quiet = termios.tcgetattr(terminal)
+    quiet[0] &= ~termios.ICRNL  # Enter is what it is at a prompt
+    quiet[3] &= ~(termios.ECHO | termios.ICANON)
+    termios.tcsetattr(terminal, termios.TCSADRAIN, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
 def terminal(history: Path | None) -> PromptSession[str]:

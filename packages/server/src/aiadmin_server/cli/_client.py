@@ -3,7 +3,7 @@
 Used by `run`, `ps`, `stop`, `serve` and `doctor`. Never goes through a proxy: the server is named by its address.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -96,9 +96,9 @@ class Client:
             if response.status_code >= 400:
                 response.read()
                 _body(response)
-            for line in response.iter_lines():
-                data = line.removeprefix("data:").strip()
-                if not line.startswith("data:") or data == "[DONE]":
+            for line in lines_of(response.iter_bytes()):
+                data = line.removeprefix(b"data:").strip()
+                if not line.startswith(b"data:") or data == b"[DONE]":
                     continue
                 chunk = msgspec.json.decode(data)
                 if isinstance(chunk, dict) and "error" in chunk:
@@ -114,6 +114,16 @@ class Client:
         except httpx.HTTPError as error:
             message = f"The connection to {self.url} broke: {error}."
             raise ServerNotRunning(message, hint="The server's log says why.") from error
+
+
+def lines_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines of a stream, cut at line feeds only: JSON may hold every other character that ends a line for Python."""
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
 
 
 def connect(url: str, api_key: str = "") -> Client:

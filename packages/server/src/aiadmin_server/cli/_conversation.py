@@ -1,28 +1,29 @@
 """A chat's state and its commands, without a terminal: what was said, what is set, what `/set temperature 0` does."""
 
-from collections.abc import Callable
+import math
+import re
+import textwrap
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
+from aiadmin_core.errors import BadRequest
+from aiadmin_core.specs.sampling import SamplingParams
+
 FENCE = '"""'
-HELP = '''\
-/set NAME VALUE   set temperature, top_p, seed, max_tokens, stop or system; without VALUE, unset it
+SETTINGS = ("system", *(name for name in SamplingParams.__struct_fields__ if name != "logprobs"))
+"""What `/set` knows: log-probabilities are not shown."""
+_NAMES = textwrap.fill(", ".join(SETTINGS), 76, initial_indent=" " * 18, subsequent_indent=" " * 18)
+HELP = f'''\
+/set NAME VALUE   set one of these, or, without VALUE, unset it:
+{_NAMES}
 /set              show what is set
 /clear            forget the conversation
 /help             show this
 /bye              leave (also Ctrl-D)
 """ ... """       a message of several lines; Alt-Enter starts a new line anywhere
 Ctrl-C            stop the answer'''
-
-SETTINGS: dict[str, Callable[[str], Any]] = {
-    "temperature": float,
-    "top_p": float,
-    "seed": int,
-    "max_tokens": int,
-    "stop": str,
-    "system": str,
-}
-"""What `/set` knows, and how each value is read. Ranges are the server's to judge."""
 
 
 class Leave(Exception):
@@ -75,9 +76,9 @@ class Conversation:
         if name not in SETTINGS:
             return f"Cannot set {name}; there are {', '.join(SETTINGS)}."
         try:
-            value = SETTINGS[name](text) if text else None
-        except ValueError:
-            return f"{name} cannot be {text!r}."
+            value = read_setting(name, text) if text else None
+        except BadRequest as error:
+            return error.message
         if name == "system":
             self.system = value
         elif value is None:
@@ -85,6 +86,33 @@ class Conversation:
         else:
             self.options[name] = value
         return f"{name} is unset." if value is None else f"{name} = {value}"
+
+
+def read_setting(name: str, text: str) -> Any:
+    """The value of a field of `SamplingParams`, or of the system message, as somebody typed it. Raises `BadRequest`
+    where it is none, or out of the field's range; what the model can do with it is the server's to judge."""
+    if name in ("system", "stop"):
+        return text
+    try:
+        value = msgspec.json.decode(text) if name == "logit_bias" else text
+        read = getattr(msgspec.convert({name: value}, SamplingParams, strict=False), name)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{name} cannot be {text!r}: {_wanted(error)}.", param=name) from None
+    except msgspec.DecodeError:
+        raise BadRequest(f'{name} cannot be {text!r}: it is written {{"TOKEN ID": BIAS}}.', param=name) from None
+    if isinstance(read, float) and not math.isfinite(read):
+        raise BadRequest(f"{name} cannot be {text!r}: it is a number.", param=name)
+    return read
+
+
+def _wanted(error: msgspec.ValidationError) -> str:
+    """What msgspec expected, in words."""
+    wanted = re.sub(r"^Expected |,? - at .*|, got .*|`| \| null", "", str(error))
+    for kind, words in (("float", "a number"), ("int", "a whole number"), ("bool", "true or false")):
+        wanted = re.sub(rf"\b{kind}\b", words, wanted)
+    for sign, words in (("<=", "of at most"), (">=", "of at least"), (">", "above"), ("<", "below")):
+        wanted = wanted.replace(sign, words)
+    return f"it is {wanted.removesuffix('.0')}"
 
 
 def is_open(text: str) -> bool:

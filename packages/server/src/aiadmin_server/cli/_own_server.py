@@ -90,4 +90,4 @@ class OwnServer:
     def log_tail(self) -> str:
         """The last lines the server wrote to stderr."""
         self._log.seek(0)
-        return "\n".join(self._log.read().decode(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+        return "\n".join(self._log.read().decode(errors="replace").rstrip("\n").split("\n")[-LOG_TAIL_LINES:])

@@ -1,8 +1,9 @@
 """`aiadmin run`: one prompt, piped input, or a chat. Only the answer goes to stdout."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,14 +14,32 @@ from ._verb import json_option, verb
 if TYPE_CHECKING:
     from ._client import Client
 
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+
+
+def sampling_option(name: str, help: str) -> Callable[[AnyFunction], AnyFunction]:
+    """An option for a field of `SamplingParams`, whose range is checked before anything is asked."""
+
+    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+        from aiadmin_core.errors import BadRequest
+
+        from ._conversation import read_setting
+
+        try:
+            return None if value is None else read_setting(param.name or "", value)
+        except BadRequest as error:
+            raise click.BadParameter(error.message, ctx, param) from None
+
+    return click.option(name, metavar="NUMBER", callback=read, help=help)
+
 
 @verb
 @click.argument("model")
 @click.argument("prompt", nargs=-1)
 @click.option("--system", metavar="TEXT", help="Tell the model how to behave.")
-@click.option("--temperature", type=float, help="0 takes the most likely token; 2 is the wildest.")
-@click.option("--seed", type=int, help="The same seed and prompt give the same answer.")
-@click.option("--max-tokens", type=click.IntRange(min=1), help="End the answer after this many tokens.")
+@sampling_option("--temperature", help="0 takes the most likely token; 2 is the wildest.")
+@sampling_option("--seed", help="The same seed and prompt give the same answer.")
+@sampling_option("--max-tokens", help="End the answer after this many tokens.")
 @click.option("--format", "answer_format", type=click.Choice(["json"]), help="Answer with a JSON object.")
 @click.option("--keep-alive", metavar="TIME", help="Keep the model loaded afterwards: 300, 10m, -1 for ever.")
 @click.option("--verbose", is_flag=True, help="Say how fast it was, on stderr.")
