@@ -26,6 +26,7 @@ from aiadmin_core.plugins import HARM, Plugins, describe
 
 from .apis import Apis
 from .apis.loading import load_apis
+from .http.body import Intake
 from .http.errors import answer_with_error, body_of
 from .http.middleware import authenticated, guarded, identified
 from .http.origins import DEFAULT_ORIGINS, is_loopback
@@ -50,6 +51,8 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     max_body_bytes: int = 100 * 1024 * 1024
     """Room for images and long conversations; more is 413."""
+    total_body_bytes: int = 400 * 1024 * 1024
+    """Of all bodies that are being read; who comes then gets a 503."""
     ping_s: float = 15.0
     """Silence after which a stream says that it is still there, before proxies give up."""
     shutdown_s: float = 10.0
@@ -94,6 +97,8 @@ def create_app(
     offered = [one for one in load_apis(plugins) if one.api]
     apis = Apis(one.api for one in offered if one.api)
 
+    intake = Intake(body_bytes=limits.max_body_bytes, total_bytes=limits.total_body_bytes)
+
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         try:
@@ -114,8 +119,8 @@ def create_app(
         lifespan=[lifespan],
         logging_config=None,
         openapi_config=None,
-        state=State({"apis": apis}),
-        request_max_body_size=limits.max_body_bytes,
+        state=State({"apis": apis, "intake": intake}),
+        request_max_body_size=None,  # `http.body` counts, before and after decoding
     )
     routes = [(one.plugin, "aiadmin_apis", handler) for one in offered if one.api for handler in one.api.routes]
     routes += [(name, "aiadmin_http_routes", handler) for name, handler in plugins.contributions("aiadmin_http_routes")]
@@ -141,7 +146,8 @@ def _surround(app: ASGIApp, settings: Settings, plugins: Plugins, metrics: Metri
     """Our middleware and the plugins', around everything, so that it also sees what has no route. Theirs may guard the
     door: the server does not start without any of it."""
     app = authenticated(app, plugins)
-    app = guarded(app, loopback=is_loopback(settings.host), origins=settings.origins)
+    loopback = is_loopback(settings.host)
+    app = guarded(app, loopback=loopback, origins=settings.origins, names=settings.allowed_hosts)
     for plugin, factory in reversed(plugins.contributions("aiadmin_http_middleware")):
         try:
             inner, app = app, factory(app)

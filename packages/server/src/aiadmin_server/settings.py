@@ -47,6 +47,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """What the command line shows a server that asks who it is."""
     keep_history: bool = True
     """Whether chats on the terminal keep what is typed."""
+    allowed_hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     """Origins of web pages that may use the server, besides those of this machine; `*` stands for anything."""
     debug: bool = False

@@ -7,7 +7,7 @@ Outermost first: `identified` (id, count, last resort for errors), then plugins'
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,6 +28,10 @@ class Forbidden(AiAdminError):
     code, status = "forbidden", 403
 
 
+_ASKING = frozenset({ScopeType.HTTP, ScopeType.WEBSOCKET})
+"""Kinds of connections that ask for something."""
+
+
 class Counting(Protocol):
     """Who is told of every request: `serving.metrics.Metrics`."""
 
@@ -41,19 +45,20 @@ def identified(app: ASGIApp, counting: Counting, apis: Voices) -> ASGIApp:
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
+            if scope["type"] in _ASKING:
+                _introduce(scope, apis)
             await app(scope, receive, send)
             return
         scope["path"] = normalize_path(scope["path"])  # as routes are found: `//v1/models` is judged as `/v1/models`
-        state = scope.setdefault("state", {})
-        state["apis"] = apis
-        request_id = state["request_id"] = "req_" + secrets.token_hex(12)
+        state = _introduce(scope, apis)
+        request_id = state["request_id"]
         status = ClientLeft.status
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             await send(message)
 
         try:
@@ -75,20 +80,25 @@ def identified(app: ASGIApp, counting: Counting, apis: Voices) -> ASGIApp:
     return middleware
 
 
-def guarded(app: ASGIApp, *, loopback: bool, origins: tuple[str, ...]) -> ASGIApp:
+def guarded(app: ASGIApp, *, loopback: bool, origins: tuple[str, ...], names: tuple[str, ...]) -> ASGIApp:
     """Refuse web pages of foreign origins and, on a loopback address, foreign Host headers: a page in the user's own
-    browser can reach this server too, by name (DNS rebinding) or with a form that needs no permission."""
+    browser can reach this server too, by name (DNS rebinding), with a form or a WebSocket, which need no permission.
+
+    `origins` and `names` (of hosts) are allowed besides those of this machine.
+    """
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP:
+        if scope["type"] in _ASKING:
             headers = dict(scope["headers"])
             host, origin = headers.get(b"host", b"").decode("latin-1"), headers.get(b"origin", b"").decode("latin-1")
-            if loopback and not host_allowed(host):
-                await send_error(Forbidden(f"The host '{host}' is not this server's."), scope, send)
+            if loopback and not host_allowed(host, names=names):
+                hint = "Name it in AIADMIN_ALLOWED_HOSTS to allow it."
+                await _refuse(Forbidden(f"The host '{host}' is not this server's.", hint=hint), scope, receive, send)
                 return
-            if origin and not origin_allowed(origin, host=host, extra=origins):
+            if origin and not origin_allowed(origin, host=host, extra=origins, names=names):
                 hint = "Name it in AIADMIN_ORIGINS to allow it."
-                await send_error(Forbidden(f"Pages of '{origin}' may not use this server.", hint=hint), scope, send)
+                error = Forbidden(f"Pages of '{origin}' may not use this server.", hint=hint)
+                await _refuse(error, scope, receive, send)
                 return
         await app(scope, receive, send)
 
@@ -102,7 +112,7 @@ def authenticated(app: ASGIApp, plugins: Plugins) -> ASGIApp:
         return app
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP and scope["method"] != "OPTIONS":  # a preflight carries no key
+        if scope["type"] in _ASKING and scope.get("method") != "OPTIONS":  # a preflight carries no key
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             try:
                 identity = plugins.hook.aiadmin_authenticate(headers=headers, path=scope["path"])
@@ -110,9 +120,31 @@ def authenticated(app: ASGIApp, plugins: Plugins) -> ASGIApp:
                     given = type(identity).__name__ if identity else "an empty name"
                     raise PluginError(f"A plugin's aiadmin_authenticate gave {given} where a name was expected.")
             except HARM as error:
-                await send_error(error if isinstance(error, Exception) else PluginError(describe(error)), scope, send)
+                told = error if isinstance(error, Exception) else PluginError(describe(error))
+                await _refuse(told, scope, receive, send)
                 return
             scope.setdefault("state", {})["identity"] = identity
         await app(scope, receive, send)
 
     return middleware
+
+
+def _introduce(scope: Scope, apis: Voices) -> dict[str, Any]:
+    """The connection's state, with what every error needs to be told."""
+    state: dict[str, Any] = scope.setdefault("state", {})
+    state["apis"] = apis
+    state["request_id"] = "req_" + secrets.token_hex(12)
+    return state
+
+
+async def _refuse(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with `error`; a WebSocket is closed before it is open, which clients see as a 403."""
+    if scope["type"] == ScopeType.HTTP:
+        await send_error(error, scope, send)
+        return
+    if (await receive())["type"] == "websocket.connect":
+        await send({"type": "websocket.close", "code": 1008, "reason": str(error)[:_REASON_CHARS]})
+
+
+_REASON_CHARS = 100
+"""Of a WebSocket's close frame: 123 bytes is what the protocol has room for."""

@@ -2,15 +2,13 @@
 
 from typing import Any
 
-import msgspec
+from .unbroken import encode
 
 PING = b""
 """There is no line without a meaning: nothing is sent while nothing is there."""
 HEADERS = ((b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
-_encoder = msgspec.json.Encoder()
-
 
 def frame(data: Any) -> bytes:
     """One line."""
-    return _encoder.encode(data) + b"\n"
+    return encode(data) + b"\n"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import msgspec
+from .unbroken import encode
 
 PING = b": ping\n\n"
 """A comment, sent when nothing else has been for a while, before proxies give up."""
@@ -12,10 +12,8 @@ HEADERS = (
     (b"x-accel-buffering", b"no"),  # nginx would hold the stream back
 )
 
-_encoder = msgspec.json.Encoder()
-
 
 def frame(data: Any, *, event: str = "") -> bytes:
-    """One event: JSON has no line break, so one `data:` line holds it. `event` is its name, where it has one."""
+    """One event, in one `data:` line. `event` is its name, where it has one."""
     name = f"event: {event}\n".encode() if event else b""
-    return b"".join((name, b"data: ", _encoder.encode(data), b"\n\n"))
+    return b"".join((name, b"data: ", encode(data), b"\n\n"))

@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Request, post
 
 from ....http.openapi import described
-from ....http.reading import read
+from ....http.reading import read_as
 from ....serving.answer import Answer
 from ....serving.dependencies import ServiceDependency
 from ..streaming import includes_usage, new_head
@@ -21,11 +21,10 @@ from .wire import ChatCompletion, ChatCompletionChunk, ChatCompletionRequest
 )
 async def create_chat_completion(request: Request[Any, Any, Any], service: ServiceDependency) -> Answer:
     """Answer a conversation, whole or streamed."""
-    decoded = await read(request, ChatCompletionRequest)
-    data = decoded.data
+    data, call = await read_as(request, ChatCompletionRequest, chat_call)
     return Answer(
         service,
-        chat_call(decoded),
+        call,
         lambda opened: ChatWriter(
             new_head("chatcmpl-", data.model, opened),
             n=opened.n_choices,

@@ -7,7 +7,7 @@ from litestar import Request, post
 from aiadmin_core.specs.request import TextInput
 
 from ....http.openapi import described
-from ....http.reading import read
+from ....http.reading import read_as
 from ....serving.answer import Answer
 from ....serving.call import Call
 from ....serving.dependencies import ServiceDependency
@@ -24,9 +24,7 @@ from .wire import CompletionRequest, TextCompletion
 )
 async def create_completion(request: Request[Any, Any, Any], service: ServiceDependency) -> Answer:
     """Continue one or several prompts, whole or streamed."""
-    decoded = await read(request, CompletionRequest)
-    data = decoded.data
-    call = completion_call(decoded)
+    data, call = await read_as(request, CompletionRequest, completion_call)
     n, best_of = data.n or 1, data.best_of or data.n or 1
     best = Best(n=n, best_of=best_of, show_logprobs=data.logprobs is not None) if best_of > n else None
     return Answer(
