@@ -318,3 +318,27 @@ def test_middleware_that_cannot_be_used_stops_the_server(serve, given):
                 pass
 
     asyncio.run(main())
+
+
+async def test_who_is_known_shares_no_prefixes_with_others(serve):
+    class Names:
+        @hookimpl
+        def aiadmin_authenticate(self, headers, path):
+            return headers.get("x-name")
+
+    async with serve(plugins=[("names", Names())]) as server:
+        for name in ("alice", "bob", "alice"):
+            server.http.headers["x-name"] = name
+            assert (await server.chat(priority=9)).status_code == 200
+        first, second, third = server.engine.requests
+
+    assert first.cache_salt == third.cache_salt != second.cache_salt
+    assert {first.priority, second.priority} == {0}
+
+
+async def test_where_nobody_is_known_salt_and_priority_are_the_clients(serve):
+    async with serve() as server:
+        assert (await server.chat(priority=9, cache_salt="mine")).status_code == 200
+        (request,) = server.engine.requests
+
+    assert (request.cache_salt, request.priority) == ("mine", 9)

@@ -7,7 +7,7 @@ from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.request import GenerateRequest, TextInput
 from aiadmin_core.specs.sampling import SamplingParams
 from aiadmin_server.serving.call import Call, Unplaced
-from aiadmin_server.serving.settle import own_sampling, settle
+from aiadmin_server.serving.settle import own_sampling, owned, settle
 
 ABLE = Capabilities(inputs=frozenset({"text"}), sampling=frozenset({"temperature", "top_k"}))
 
@@ -66,3 +66,33 @@ def test_fields_without_effect_here_are_passed_on_to_an_engine_that_forwards():
     assert (request.extra, ignored) == ({}, ())
     (request,), ignored = settled(one, Capabilities(inputs=frozenset({"text"}), forwards_unknown=True))
     assert (request.extra, ignored) == (fields, ())
+
+
+def request(**fields) -> GenerateRequest:
+    return GenerateRequest(id=0, input=TextInput(text="hi"), **fields)
+
+
+def test_callers_share_prefixes_with_themselves_only():
+    salts = [
+        owned(request(cache_salt=salt), identity, ABLE).cache_salt
+        for identity in (None, "alice", "bob", 'alice","x')
+        for salt in ("", "x", 'x"]', '["alice",""]')
+    ]
+
+    assert len(set(salts)) == len(salts), "whatever anybody writes"
+    assert salts[0] == "", "nobody, and nothing asked for"
+    assert owned(request(), "alice", ABLE) == owned(request(), "alice", ABLE)
+    assert "alice" not in owned(request(), "alice", ABLE).cache_salt
+
+
+def test_another_servers_cache_is_not_divided():
+    forwarding = Capabilities(forwards_unknown=True)
+
+    assert owned(request(), "alice", forwarding).cache_salt == ""
+    assert owned(request(cache_salt="mine"), "alice", forwarding).cache_salt == "mine"
+
+
+@pytest.mark.parametrize(("asked", "given"), [(5, 0), (0, 0), (-5, -5)])
+def test_a_known_caller_may_stand_back_and_not_go_ahead(asked, given):
+    assert owned(request(priority=asked), "alice", ABLE).priority == given
+    assert owned(request(priority=asked), None, ABLE).priority == given

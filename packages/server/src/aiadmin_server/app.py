@@ -92,6 +92,7 @@ def create_app(
         router=router,
         observers=Observers([("metrics", metrics.observe), *plugin_observers(plugins)]),
         ignore_unknown_fields=settings.ignore_unknown_fields,
+        knows_callers=bool(plugins.hook.aiadmin_authenticate.get_hookimpls()),
     )
     service = Service(exchanges, on_disconnect=metrics.disconnected, ping_s=limits.ping_s)
     offered = [one for one in load_apis(plugins) if one.api]

@@ -23,7 +23,7 @@ from .call import Call, Caller
 from .naming import naming
 from .observers import Observers
 from .ports import RouterPort
-from .settle import settle
+from .settle import owned, settle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,8 @@ class Exchanges:
     router: RouterPort
     observers: Observers
     ignore_unknown_fields: bool = False
+    knows_callers: bool = False
+    """Whether a plugin says who is calling: nobody then learns of others' prompts, or goes ahead of them."""
     _ids: Any = field(default_factory=lambda: itertools.count(1))
 
     @asynccontextmanager
@@ -72,6 +74,9 @@ class Exchanges:
                 ignore_unknown=self.ignore_unknown_fields,
                 names=names,
             )
+            if self.knows_callers:
+                able = lease.engine.capabilities
+                requests = tuple(owned(request, caller.identity, able) for request in requests)
             streams: list[AsyncGenerator[Event, None]] = []
             for request in requests:
                 exchange = Exchange(

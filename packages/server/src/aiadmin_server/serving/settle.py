@@ -1,6 +1,7 @@
 """What a call becomes once its engine is known: pure, called once a request by `exchange`."""
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -55,6 +56,20 @@ def settle(
         replace(request, extra=extra, sampling=replace(request.sampling, **usable)) for request in call.requests
     )
     return requests, tuple(unknown)
+
+
+def owned(request: GenerateRequest, identity: str | None, capabilities: Capabilities) -> GenerateRequest:
+    """`request` where callers are told apart by name: each shares cached prefixes with nobody else, whose prompts
+    `cached_tokens` would betray, and nobody goes ahead of the others (`priority` may be negative).
+
+    Another server's cache (`forwards_unknown`) is not ours to divide: it may not know the field, and is sent what the
+    client sent.
+    """
+    salt = request.cache_salt
+    if (identity is not None or salt) and not capabilities.forwards_unknown:
+        # Nobody's name is in it, and what one caller writes never becomes another's: the name is apart in the JSON.
+        salt = sha256(msgspec.json.encode((identity, salt))).hexdigest()
+    return replace(request, cache_salt=salt, priority=min(request.priority, 0))
 
 
 def own_sampling(parameters: Mapping[str, Any], capabilities: Capabilities) -> dict[str, Any]:
