@@ -3,7 +3,8 @@
 import pytest
 
 from aiadmin_core.errors import ModelLoadFailed
-from aiadmin_mlx.memory import available_bytes, check_weights, plan, resident_bytes
+from aiadmin_core.specs.model import EngineOptions
+from aiadmin_mlx.memory import available_bytes, check_weights, estimate, plan, resident_bytes
 
 GB = 10**9
 
@@ -59,3 +60,25 @@ def test_metals_recommendation_bounds_the_unified_memory():
 
 def test_this_process_has_some_memory():
     assert resident_bytes() > 1_000_000
+
+
+LLAMA = {"num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "hidden_size": 576}
+
+
+@pytest.mark.parametrize(
+    ("changes", "n_ctx", "expected"),
+    [
+        ({}, 1000, 1000 * 30 * 3 * 64 * 4),
+        ({"head_dim": 128}, 1000, 1000 * 30 * 3 * 128 * 4),
+        ({"max_position_embeddings": 2048}, None, 2048 * 30 * 3 * 64 * 4),
+        ({"max_position_embeddings": 131072}, None, 8192 * 30 * 3 * 64 * 4),
+        ({"num_hidden_layers": "many"}, 1000, 0),
+    ],
+)
+def test_what_a_model_will_take_is_told_by_its_config(changes, n_ctx, expected):
+    found = estimate(LLAMA | changes, EngineOptions(n_ctx=n_ctx), weights_bytes=GB, separate=False)
+    assert (found.weights_bytes, found.cache_bytes, found.is_certain) == (GB, expected, True)
+
+
+def test_a_device_with_memory_of_its_own_takes_little_of_the_machines():
+    assert estimate(LLAMA, EngineOptions(), weights_bytes=GB, separate=True).weights_bytes == 0

@@ -9,11 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiadmin_core.backend import Health, ModelInfo
+from aiadmin_core.backend import Health, MemoryEstimate, ModelInfo
 from aiadmin_core.errors import ModelLoadFailed
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
-from . import gguf
+from . import gguf, memory
 from .engine.threads import prepare_environment
 
 if TYPE_CHECKING:
@@ -87,6 +87,10 @@ class LlamaBackend:
             )
         return Health(ok=True, summary=f"{DISTRIBUTION} {version} | {probe.stdout.strip().rstrip('| ')}")
 
+    def estimate_memory(self, model: ModelSpec, options: EngineOptions) -> MemoryEstimate | None:
+        """From the header of the first part. Raises `BadRequest` for a broken file."""
+        return memory.estimate(model, options, offloads=_offloads())
+
     def open_engine(self, model: ModelSpec, options: EngineOptions) -> "LlamaEngine":
         """Load `model` and decode once. Raises `ModelLoadFailed`."""
         prepare_environment(os.environ)
@@ -97,6 +101,13 @@ class LlamaBackend:
                 f"llama.cpp cannot be loaded: {error}.", hint="`aiadmin doctor` says more about the installation."
             ) from error
         return open_engine(model, options)
+
+
+def _offloads() -> bool:
+    """Whether this build keeps weights on devices with memory of their own, as its libraries' names tell (Metal's is
+    the machine's)."""
+    names = [path.name for path in _library_folder().glob("*ggml*")]
+    return any(kind in name for name in names for kind in ("cuda", "hip", "vulkan", "sycl", "musa", "cann"))
 
 
 def _library_folder() -> Path:

@@ -11,10 +11,10 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from aiadmin_core.backend import Health, ModelInfo, TokenEngine
+from aiadmin_core.backend import Health, MemoryEstimate, ModelInfo, TokenEngine
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
-from . import safetensors
+from . import memory, safetensors
 
 LIBRARIES = ("mlx", "mlx-lm", "mlx-metal", "mlx-cpu", "mlx-cuda-12", "mlx-cuda-13")
 """Distributions whose versions make up the build: the front end, and the native library of each kind of device."""
@@ -72,6 +72,20 @@ class MlxBackend:
             return Health(ok=False, summary=f"{self.build_id()} does not work here: {last[0]}", hint=_REINSTALL)
         found = json.loads(probe.stdout)
         return Health(ok=True, summary=f"{self.build_id()} on {found['kind']} ({found['device'] or 'unnamed'})")
+
+    def estimate_memory(self, model: ModelSpec, options: EngineOptions) -> MemoryEstimate | None:
+        """From the files' sizes and config.json. Raises `BadRequest` for a broken one."""
+        config = next((Path(file.path) for file in model.files if file.name == "config.json"), None)
+        if config is None:
+            return None
+        weights = sum(file.size for file in model.files if file.role == "model")
+        separate = any(_version(library) for library in LIBRARIES if "cuda" in library)
+        return memory.estimate(
+            safetensors.language_config(safetensors.read_json(config)),
+            options,
+            weights_bytes=weights,
+            separate=separate,
+        )
 
     def open_engine(self, model: ModelSpec, options: EngineOptions) -> TokenEngine:
         """Load `model` on a thread of its own, and decode with it once. Raises `errors.ModelLoadFailed`."""

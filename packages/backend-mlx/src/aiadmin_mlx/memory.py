@@ -1,13 +1,18 @@
 """How much memory a model may take. The plan is a pure function; `available_bytes` asks the system."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import psutil
 
+from aiadmin_core.backend import MemoryEstimate
 from aiadmin_core.errors import ModelLoadFailed
 from aiadmin_core.memory import container_memory
+from aiadmin_core.specs.model import EngineOptions
+
+from .safetensors import context_length
 
 _MIN_CONTEXT = 256
 """A model whose cache cannot hold this many tokens is refused."""
@@ -31,6 +36,38 @@ class MemoryPlan:
     prompt_cache_bytes: int
     n_kept: int = 0
     """Tokens that kept prefixes may have; 0 where they are not what takes the memory."""
+
+
+_PROCESS_BYTES = 250_000_000
+"""Python, mlx and mlx-lm, before a model is loaded."""
+_EXPECTED_N_CTX = 8192
+"""The cache grows with what is asked, up to what `plan` leaves: so much of it is counted on beforehand."""
+
+
+def estimate(
+    language: Mapping[str, Any], options: EngineOptions, *, weights_bytes: int, separate: bool
+) -> MemoryEstimate:
+    """What a model of this config.json will take of the machine's memory. `separate`: its device has memory of its own.
+
+    Keys and values are kept in 16 bits.
+    """
+    if separate:
+        return MemoryEstimate(compute_bytes=_PROCESS_BYTES)
+
+    def whole(*keys: str) -> int:
+        return next((language[key] for key in keys if isinstance(language.get(key), int)), 0)
+
+    n_heads = max(1, whole("num_attention_heads", "n_head"))
+    head = whole("head_dim") or whole("hidden_size", "n_embd") // n_heads
+    per_token = whole("num_hidden_layers", "n_layer") * (whole("num_key_value_heads") or n_heads) * head * 2 * 2
+    n_ctx = min(options.n_ctx or context_length(language) or _EXPECTED_N_CTX, _EXPECTED_N_CTX)
+    return MemoryEstimate(
+        weights_bytes=weights_bytes,
+        cache_bytes=n_ctx * per_token,
+        compute_bytes=_PROCESS_BYTES,
+        n_ctx=n_ctx,
+        is_certain=True,
+    )
 
 
 def check_weights(name: str, *, weights_bytes: int, limit_bytes: int) -> None:

@@ -28,8 +28,7 @@ def is_model_folder(folder: Path) -> bool:
 def read_folder(folder: Path) -> ModelInfo:
     """The facts of the model in `folder`. Raises `BadRequest` where a file of it is broken."""
     config = read_json(folder / "config.json")
-    text = config.get("text_config")
-    language: Mapping[str, Any] = {**config, **text} if isinstance(text, dict) else config
+    language = language_config(config)
     tensors: dict[str, Any] = {}
     for path in sorted(folder.glob("*.safetensors")):
         tensors.update(read_header(path))
@@ -38,12 +37,23 @@ def read_folder(folder: Path) -> ModelInfo:
         format="safetensors",
         architecture=str(config.get("model_type", "")),
         n_params=count_params(tensors, quantization),
-        n_ctx_train=_first_int(language, _CONTEXT_KEYS),
+        n_ctx_train=context_length(language),
         n_embd=_first_int(language, _WIDTH_KEYS),
         quantization=name_quantization(tensors, quantization),
         chat_template=read_chat_template(folder),
         metadata=config,
     )
+
+
+def language_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a config.json that is about text, where there are others."""
+    text = config.get("text_config")
+    return {**config, **text} if isinstance(text, dict) else config
+
+
+def context_length(language: Mapping[str, Any]) -> int:
+    """What it was trained for; 0 where that is not said."""
+    return _first_int(language, _CONTEXT_KEYS)
 
 
 def read_chat_template(folder: Path) -> str | None:

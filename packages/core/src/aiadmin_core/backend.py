@@ -68,7 +68,7 @@ class MemoryEstimate:
     n_ctx: int = 0
     is_certain: bool = False
     """The weights lie in the machine's memory and nowhere else: a machine with less cannot serve the model. False
-    where a device has memory of its own, where layers may stay on the disk, and for a guess."""
+    where a device has memory of its own, and for a guess."""
 
     @property
     def n_bytes(self) -> int:

@@ -10,6 +10,7 @@ from aiadmin_core.errors import AiAdminError, ModelLoadFailed
 from aiadmin_core.specs.model import EngineOptions, ModelFacts, ModelSpec
 
 from .. import gguf
+from ..memory import DEFAULT_N_BATCH, DEFAULT_N_CTX
 from ..native.batch import Batch
 from ..native.context import CACHE_TYPES, MAX_SEQUENCES, Context, ContextSettings
 from ..native.model import Model, supports_gpu
@@ -17,10 +18,6 @@ from . import exactness
 from .engine import LlamaEngine
 from .threads import default_threads, usable_cores
 
-DEFAULT_N_CTX = 8192
-"""Most context a model is opened with unasked: the cache of a large one would fill the memory."""
-
-DEFAULT_N_BATCH = 512
 DEFAULT_N_PARALLEL = 16
 
 SEQUENCES_PER_PLACE = 4
