@@ -1,20 +1,14 @@
 """A fake of llama.cpp's cache for the pure parts, and one open engine with the real model for the rest."""
 
-import itertools
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aiadmin_core.backend import Broken, Ended, Prefilled, Sampled, StepEvent, TokenEngine, TokenRequest
 from aiadmin_core.specs.model import EngineOptions, ModelFile, ModelSpec
-from aiadmin_core.specs.prompt import TokenSegment
-from aiadmin_core.specs.sampling import SamplingParams
-
-TIMEOUT_S = 60
+from aiadmin_core.testing.driving import Driver
 
 
 @dataclass
@@ -116,110 +110,6 @@ class FakeMemory:
 @pytest.fixture(scope="session")
 def fake_memory() -> Callable[..., FakeMemory]:
     return FakeMemory
-
-
-@dataclass
-class Answer:
-    """What one choice got."""
-
-    tokens: list[int] = field(default_factory=list)
-    sampled: list[Sampled] = field(default_factory=list)
-    reason: str = ""
-    n_tokens: int = 0
-    end_token: int | None = None
-
-
-@dataclass
-class Request:
-    """A request under way, and everything its sink was told."""
-
-    id: int
-    prefilled: Prefilled | None = None
-    choices: dict[int, Answer] = field(default_factory=dict)
-    error: Exception | None = None
-    n: int = 1
-
-    @property
-    def done(self) -> bool:
-        return self.error is not None or sum(bool(choice.reason) for choice in self.choices.values()) == self.n
-
-    @property
-    def tokens(self) -> list[int]:
-        return self.choices[0].tokens
-
-
-class Driver:
-    """Runs requests on a started engine and waits for what they give."""
-
-    def __init__(self, engine: TokenEngine) -> None:
-        self.engine = engine
-        self.steps: list[list[StepEvent]] = []
-        self._requests: dict[int, Request] = {}
-        self._ids = itertools.count(1)
-        self._changed = threading.Condition()
-        engine.start(self._on_step)
-
-    def _on_step(self, events: Sequence[StepEvent]) -> None:
-        with self._changed:
-            self.steps.append(list(events))
-            for event in events:
-                request = self._requests[event.request_id]
-                if isinstance(event, Prefilled):
-                    request.prefilled = event
-                elif isinstance(event, Broken):
-                    request.error = event.error
-                else:
-                    answer = request.choices.setdefault(event.choice, Answer())
-                    if isinstance(event, Sampled):
-                        answer.tokens.append(event.token)
-                        answer.sampled.append(event)
-                    elif isinstance(event, Ended):
-                        answer.reason, answer.n_tokens, answer.end_token = event.reason, event.n_tokens, event.token
-            self._changed.notify_all()
-
-    def encode(self, text: str) -> list[int]:
-        return self.engine.tokenizer.encode(text, special=True)
-
-    def chat(self, text: str) -> list[int]:
-        return self.encode(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n")
-
-    def text(self, tokens: Sequence[int]) -> str:
-        return b"".join(map(self.engine.tokenizer.piece, tokens)).decode("utf-8", "replace")
-
-    def submit(self, prompt: str | Sequence[int], *, max_tokens: int = 16, n: int = 1, **options: Any) -> Request:
-        """`options`: fields of TokenRequest by name, all others of SamplingParams."""
-        tokens = self.encode(prompt) if isinstance(prompt, str) else prompt
-        fields = {
-            name: options.pop(name) for name in ("matchers", "priority", "cache_salt", "adapters") if name in options
-        }
-        sampling = SamplingParams(**{"temperature": 0, **options})
-        request = Request(next(self._ids), n=n)
-        self._requests[request.id] = request
-        self.engine.submit(
-            TokenRequest(
-                id=request.id,
-                prompt=(TokenSegment(tuple(tokens)),),
-                sampling=sampling,
-                max_tokens=max_tokens,
-                n=n,
-                end_tokens=frozenset() if sampling.ignore_eos else self.engine.tokenizer.end_tokens,
-                **fields,
-            )
-        )
-        return request
-
-    def until(self, happened: Callable[[], bool]) -> None:
-        """Wait for a step after which `happened()`."""
-        with self._changed:
-            assert self._changed.wait_for(happened, TIMEOUT_S), "the engine did not get there"
-
-    def wait(self, *requests: Request) -> None:
-        self.until(lambda: all(request.done for request in requests))
-
-    def run(self, prompt: str | Sequence[int], **options: Any) -> Request:
-        request = self.submit(prompt, **options)
-        self.wait(request)
-        return request
 
 
 @pytest.fixture(scope="session")

@@ -48,43 +48,43 @@ def folder(request, tiny_mlx, tmp_path_factory):
 
 def test_sequences_decoded_together_equal_those_decoded_alone(open_player, folder):
     player = open_player(folder, n_batch=16)
-    alone = [player.ask(prompt, max_tokens=30).tokens() for prompt in PROMPTS]
+    alone = [player.run(prompt, max_tokens=30).tokens for prompt in PROMPTS]
 
     together = [player.submit(prompt, max_tokens=30, cache_salt="together") for prompt in PROMPTS]
 
-    assert [answer.wait().tokens() for answer in together] == alone
+    assert [answer.wait().tokens for answer in together] == alone
     assert player.engine.stats().max_batch == 3
 
 
 def test_the_next_turn_goes_on_from_what_cannot_be_cut_back(open_player, folder):
     player = open_player(folder)
-    first = player.ask(PROMPTS[0], max_tokens=20)
-    history = [*first.request.prompt[0].tokens, *first.tokens()]
+    first = player.run(PROMPTS[0], max_tokens=20)
+    history = [*first.request.prompt[0].tokens, *first.tokens]
 
-    second = player.ask([*history, 50, 51], max_tokens=5)
+    second = player.run([*history, 50, 51], max_tokens=5)
 
     assert second.prefilled.n_cached == len(history) - 1
-    assert second.tokens() == player.ask([*history, 50, 51], max_tokens=5, cache_salt="nothing kept").tokens()
+    assert second.tokens == player.run([*history, 50, 51], max_tokens=5, cache_salt="nothing kept").tokens
 
 
 def test_a_branch_that_cannot_be_cut_back_is_prefilled_anew(open_player, folder):
     player = open_player(folder)
-    first = player.ask(PROMPTS[0], max_tokens=20)
+    first = player.run(PROMPTS[0], max_tokens=20)
     other = [*first.request.prompt[0].tokens[:-5], 50, 51]
 
-    branch = player.ask(other, max_tokens=5)
+    branch = player.run(other, max_tokens=5)
 
     assert branch.prefilled.n_cached == 0
-    assert branch.tokens() == player.ask(other, max_tokens=5, cache_salt="nothing kept").tokens()
+    assert branch.tokens == player.run(other, max_tokens=5, cache_salt="nothing kept").tokens
 
 
 def test_choices_of_one_prefill_are_each_their_own(open_player, folder):
     player = open_player(folder)
-    alone = [player.ask(PROMPTS[1], max_tokens=8, temperature=1.0, seed=5 + i).tokens() for i in range(2)]
+    alone = [player.run(PROMPTS[1], max_tokens=8, temperature=1.0, seed=5 + i).tokens for i in range(2)]
 
-    answer = player.ask(PROMPTS[1], max_tokens=8, temperature=1.0, seed=5, n=2)
+    answer = player.run(PROMPTS[1], max_tokens=8, temperature=1.0, seed=5, n=2)
 
-    assert [answer.tokens(0), answer.tokens(1)] == alone
+    assert [answer.choices[0].tokens, answer.choices[1].tokens] == alone
 
 
 def test_caches_that_cannot_be_merged_are_served_one_at_a_time(open_player, monkeypatch):
@@ -96,6 +96,6 @@ def test_caches_that_cannot_be_merged_are_served_one_at_a_time(open_player, monk
 
     answers = [player.submit(prompt, max_tokens=5) for prompt in PROMPTS]
 
-    assert all(len(answer.wait().tokens()) == 5 for answer in answers)
+    assert all(len(answer.wait().tokens) == 5 for answer in answers)
     assert player.engine.capabilities.max_choices == player.engine.stats().max_batch == 1
     assert any(note.startswith("one sequence at a time") for note in player.engine.facts.notes)

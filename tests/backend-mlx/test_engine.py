@@ -41,7 +41,7 @@ class Free:
 
 
 def test_events_come_in_order_and_the_numbers_add_up(tiny):
-    answer = tiny.ask("Order, please: one two", max_tokens=5, cache_salt="order")
+    answer = tiny.run("Order, please: one two", max_tokens=5, cache_salt="order")
 
     assert [type(event) for event in answer.events] == [Prefilled, *[Sampled] * 5, Ended]
     assert answer.prefilled.n_prompt == len(answer.request.prompt[0].tokens)
@@ -50,45 +50,45 @@ def test_events_come_in_order_and_the_numbers_add_up(tiny):
 
 
 def test_an_end_token_ends_a_choice_and_is_not_reported(tiny):
-    third = tiny.ask("An end", max_tokens=3).tokens()[2]
+    third = tiny.run("An end", max_tokens=3).tokens[2]
 
-    answer = tiny.ask("An end", max_tokens=9, end_tokens=frozenset({third}))
+    answer = tiny.run("An end", max_tokens=9, end_tokens=frozenset({third}))
 
-    assert len(answer.tokens()) == 2
+    assert len(answer.tokens) == 2
     (ended,) = answer.all(Ended)
     assert (ended.reason, ended.n_tokens, ended.token) == ("stop", 3, third)
 
 
 def test_a_prompt_of_one_token_is_answered_alone_and_in_company(tiny):
-    alone = tiny.ask([17], max_tokens=6).tokens()
+    alone = tiny.run([17], max_tokens=6).tokens
 
     both = [tiny.submit(prompt, max_tokens=6) for prompt in ([17], PROMPTS[1], [17])]
 
-    assert both[0].wait().tokens() == both[2].wait().tokens() == alone
+    assert both[0].wait().tokens == both[2].wait().tokens == alone
     both[1].wait()
 
 
 def test_sequences_are_decoded_together_and_equal_those_decoded_alone(open_player):
     player = open_player()
-    alone = [player.ask(prompt, max_tokens=40).tokens() for prompt in PROMPTS]
+    alone = [player.run(prompt, max_tokens=40).tokens for prompt in PROMPTS]
 
     together = [player.submit(prompt, max_tokens=40, cache_salt="together") for prompt in PROMPTS]
 
-    assert [answer.wait().tokens() for answer in together] == alone
+    assert [answer.wait().tokens for answer in together] == alone
     assert player.engine.stats().max_batch >= 3
 
 
 def test_a_request_that_joins_and_leaves_does_not_disturb_the_others(open_player):
     player = open_player()
-    alone = player.ask(PROMPTS[0], max_tokens=60).tokens()
+    alone = player.run(PROMPTS[0], max_tokens=60).tokens
     running = player.submit(PROMPTS[0], max_tokens=60, cache_salt="again")
     running.first_token.wait()
 
-    short = [player.ask(PROMPTS[i % 4], max_tokens=1 + i, cache_salt=f"{i}") for i in range(6)]
+    short = [player.run(PROMPTS[i % 4], max_tokens=1 + i, cache_salt=f"{i}") for i in range(6)]
 
     assert not running.over.is_set() or len(alone) == 60
-    assert running.wait().tokens() == alone
-    assert all(len(answer.tokens()) == 1 + i for i, answer in enumerate(short))
+    assert running.wait().tokens == alone
+    assert all(len(answer.tokens) == 1 + i for i, answer in enumerate(short))
 
 
 def test_a_running_stream_goes_on_while_a_long_prompt_is_prefilled(open_player):
@@ -105,15 +105,15 @@ def test_a_running_stream_goes_on_while_a_long_prompt_is_prefilled(open_player):
 
 
 def test_the_second_turn_prefills_only_what_is_new(tiny):
-    first = tiny.ask(PROMPTS[1], max_tokens=6, cache_salt="turns")
-    history = [*first.request.prompt[0].tokens, *first.tokens()]
+    first = tiny.run(PROMPTS[1], max_tokens=6, cache_salt="turns")
+    history = [*first.request.prompt[0].tokens, *first.tokens]
 
-    second = tiny.ask([*history, 50, 51, 52], max_tokens=4, cache_salt="turns")
+    second = tiny.run([*history, 50, 51, 52], max_tokens=4, cache_salt="turns")
 
     assert second.prefilled.n_cached == len(history) - 1  # the last token sampled was never decoded
-    fresh = tiny.ask([*history, 50, 51, 52], max_tokens=4, cache_salt="nothing kept")
+    fresh = tiny.run([*history, 50, 51, 52], max_tokens=4, cache_salt="nothing kept")
     assert fresh.prefilled.n_cached == 0
-    assert second.tokens() == fresh.tokens()
+    assert second.tokens == fresh.tokens
 
 
 def test_a_shared_beginning_is_reused_while_its_first_reader_still_runs(open_player):
@@ -122,63 +122,63 @@ def test_a_shared_beginning_is_reused_while_its_first_reader_still_runs(open_pla
     first = player.submit([*system, 1, 2, 3], max_tokens=200)
     first.first_token.wait()
 
-    second = player.ask([*system, 7, 8, 9], max_tokens=2)
+    second = player.run([*system, 7, 8, 9], max_tokens=2)
 
     assert second.prefilled.n_cached == len(system)
     player.engine.cancel(first.request.id)
 
 
 def test_another_salt_shares_no_prefix(tiny):
-    tiny.ask(PROMPTS[2], max_tokens=2, cache_salt="mine")
+    tiny.run(PROMPTS[2], max_tokens=2, cache_salt="mine")
 
-    assert tiny.ask(PROMPTS[2], max_tokens=2, cache_salt="yours").prefilled.n_cached == 0
+    assert tiny.run(PROMPTS[2], max_tokens=2, cache_salt="yours").prefilled.n_cached == 0
 
 
 def test_a_byte_budget_of_nothing_keeps_nothing(open_player):
     player = open_player(extra={"prompt_cache_bytes": 0})
-    first = player.ask(PROMPTS[0], max_tokens=4)
+    first = player.run(PROMPTS[0], max_tokens=4)
 
-    again = player.ask(PROMPTS[0], max_tokens=4)
+    again = player.run(PROMPTS[0], max_tokens=4)
 
     assert again.prefilled.n_cached == 0
-    assert again.tokens() == first.tokens()
+    assert again.tokens == first.tokens
 
 
 def test_a_seed_gives_the_same_tokens_alone_and_inside_a_batch(tiny):
-    alone = tiny.ask(PROMPTS[0], max_tokens=12, temperature=1.0, seed=11).tokens()
+    alone = tiny.run(PROMPTS[0], max_tokens=12, temperature=1.0, seed=11).tokens
 
     company = [tiny.submit(prompt, max_tokens=20, temperature=1.3) for prompt in PROMPTS[1:]]
-    inside = tiny.ask(PROMPTS[0], max_tokens=12, temperature=1.0, seed=11).tokens()
+    inside = tiny.run(PROMPTS[0], max_tokens=12, temperature=1.0, seed=11).tokens
 
     assert inside == alone
-    assert tiny.ask(PROMPTS[0], max_tokens=12, temperature=1.0, seed=12).tokens() != alone
-    assert all(len(answer.wait().tokens()) == 20 for answer in company)
+    assert tiny.run(PROMPTS[0], max_tokens=12, temperature=1.0, seed=12).tokens != alone
+    assert all(len(answer.wait().tokens) == 20 for answer in company)
 
 
 @pytest.mark.parametrize("top_k", [2**31, 2**40, 2**63])
 def test_a_top_k_beyond_the_vocabulary_keeps_all_and_harms_nobody(tiny, top_k):
     other = tiny.submit(PROMPTS[1], max_tokens=12)
 
-    answer = tiny.ask(PROMPTS[0], max_tokens=4, temperature=1.0, seed=3, top_k=top_k)
+    answer = tiny.run(PROMPTS[0], max_tokens=4, temperature=1.0, seed=3, top_k=top_k)
 
-    assert answer.tokens() == tiny.ask(PROMPTS[0], max_tokens=4, temperature=1.0, seed=3).tokens()
-    assert len(other.wait().tokens()) == 12
+    assert answer.tokens == tiny.run(PROMPTS[0], max_tokens=4, temperature=1.0, seed=3).tokens
+    assert len(other.wait().tokens) == 12
 
 
 def test_without_a_seed_answers_differ(tiny):
-    texts = {tuple(tiny.ask(PROMPTS[0], max_tokens=10, temperature=1.5).tokens()) for _ in range(3)}
+    texts = {tuple(tiny.run(PROMPTS[0], max_tokens=10, temperature=1.5).tokens) for _ in range(3)}
 
     assert len(texts) == 3
 
 
 def test_choices_share_one_prefill_and_each_has_the_next_seed(open_player):
     player = open_player()
-    alone = [player.ask(PROMPTS[1], max_tokens=10, temperature=1.0, seed=40 + i).tokens() for i in range(3)]
+    alone = [player.run(PROMPTS[1], max_tokens=10, temperature=1.0, seed=40 + i).tokens for i in range(3)]
     before = player.engine.stats().n_prompt_tokens
 
-    answer = player.ask(PROMPTS[1], max_tokens=10, temperature=1.0, seed=40, n=3)
+    answer = player.run(PROMPTS[1], max_tokens=10, temperature=1.0, seed=40, n=3)
 
-    assert [answer.tokens(choice) for choice in range(3)] == alone
+    assert [answer.choices[choice].tokens for choice in range(3)] == alone
     assert len(answer.all(Prefilled)) == 1
     assert player.engine.stats().n_prompt_tokens - before == answer.prefilled.n_prompt
 
@@ -194,8 +194,8 @@ def test_one_choice_can_be_cancelled_while_the_others_go_on(open_player):
     while len(answer.all(Ended)) < 2:
         assert not answer.over.wait(0.01)
     assert set(answer.reasons) == {0, 2}
-    assert len(answer.tokens(1)) == 1
-    assert len(answer.tokens(0)) == len(answer.tokens(2)) == 12
+    assert len(answer.choices[1].tokens) == 1
+    assert len(answer.choices[0].tokens) == len(answer.choices[2].tokens) == 12
 
 
 def test_cancelling_frees_the_place_within_one_step(open_player):
@@ -203,7 +203,7 @@ def test_cancelling_frees_the_place_within_one_step(open_player):
     cancelled = threading.Event()
 
     def cancel_at_the_third(event):
-        if isinstance(event, Sampled) and len(player.answers[event.request_id].tokens()) == 2:
+        if isinstance(event, Sampled) and len(player.asked[event.request_id].tokens) == 2:
             player.engine.cancel(event.request_id)
             cancelled.set()
 
@@ -211,9 +211,9 @@ def test_cancelling_frees_the_place_within_one_step(open_player):
     answer = player.submit(PROMPTS[0], max_tokens=1000)
     cancelled.wait(30)
     player.on_event = lambda event: None
-    player.ask(PROMPTS[1], max_tokens=3)
+    player.run(PROMPTS[1], max_tokens=3)
 
-    assert len(answer.tokens()) == 3
+    assert len(answer.tokens) == 3
     stats = player.engine.stats()
     assert (stats.n_running, stats.n_waiting, stats.n_cancelled) == (0, 0, 1)
 
@@ -226,7 +226,7 @@ def test_a_prompt_can_be_cancelled_while_it_is_prefilled_or_waits(open_player):
     player.engine.cancel(waiting.request.id)
     player.engine.cancel(running.request.id)
 
-    assert len(player.ask(PROMPTS[1], max_tokens=3).tokens()) == 3
+    assert len(player.run(PROMPTS[1], max_tokens=3).tokens) == 3
     assert waiting.events == []
 
 
@@ -234,7 +234,7 @@ def test_cancelling_what_nobody_knows_is_ignored(tiny):
     tiny.engine.cancel(987654)
     tiny.engine.cancel(987654, 2)
 
-    assert len(tiny.ask(PROMPTS[0], max_tokens=2).tokens()) == 2
+    assert len(tiny.run(PROMPTS[0], max_tokens=2).tokens) == 2
 
 
 def test_a_higher_priority_is_admitted_first(open_player):
@@ -267,17 +267,17 @@ def small_reserve(monkeypatch):
 def test_sequences_that_outgrow_the_memory_take_turns_and_say_the_same(open_player, kept_bytes, small_reserve):
     roomy = open_player()
     settings = {"max_tokens": small_reserve + 24, "temperature": 1.0}
-    alone = [roomy.ask(prompt, seed=i, **settings).tokens() for i, prompt in enumerate(PROMPTS)]
-    choices = roomy.ask(PROMPTS[0], seed=0, n=2, **settings)
+    alone = [roomy.run(prompt, seed=i, **settings).tokens for i, prompt in enumerate(PROMPTS)]
+    choices = roomy.run(PROMPTS[0], seed=0, n=2, **settings)
     player = with_cells(open_player(extra={"prompt_cache_bytes": kept_bytes}), 60)
 
     answers = [player.submit(prompt, seed=i, **settings) for i, prompt in enumerate(PROMPTS)]
 
-    assert [answer.wait().tokens() for answer in answers] == alone
+    assert [answer.wait().tokens for answer in answers] == alone
     assert all(len(answer.all(Prefilled)) == 1 for answer in answers)
     assert player.engine.stats().max_batch == 2
-    both = player.ask(PROMPTS[0], seed=0, n=2, **settings)
-    assert [both.tokens(0), both.tokens(1)] == [choices.tokens(0), choices.tokens(1)]
+    both = player.run(PROMPTS[0], seed=0, n=2, **settings)
+    assert [both.choices[0].tokens, both.choices[1].tokens] == [choices.choices[0].tokens, choices.choices[1].tokens]
 
 
 def test_a_sequence_that_was_put_back_can_be_cancelled(open_player, small_reserve):
@@ -286,7 +286,7 @@ def test_a_sequence_that_was_put_back_can_be_cancelled(open_player, small_reserv
     first.wait()
     player.engine.cancel(second.request.id)
 
-    assert len(player.ask(PROMPTS[2], max_tokens=3).tokens()) == 3
+    assert len(player.run(PROMPTS[2], max_tokens=3).tokens) == 3
     stats = player.engine.stats()
     assert (stats.n_running, stats.n_waiting) == (0, 0)
 
@@ -296,18 +296,18 @@ def test_a_mask_is_honoured_in_company_and_every_token_is_committed(tiny):
     matcher = Allow(allowed)
     company = [tiny.submit(prompt, max_tokens=15) for prompt in PROMPTS[1:]]
 
-    answer = tiny.ask(PROMPTS[0], max_tokens=10, temperature=1.0, seed=5, matchers=(matcher,))
+    answer = tiny.run(PROMPTS[0], max_tokens=10, temperature=1.0, seed=5, matchers=(matcher,))
 
-    assert set(answer.tokens()) <= allowed
-    assert matcher.committed == answer.tokens()[:-1]  # nothing follows the last one
-    alone = [tiny.ask(prompt, max_tokens=15).tokens() for prompt in PROMPTS[1:]]
-    assert [other.wait().tokens() for other in company] == alone
+    assert set(answer.tokens) <= allowed
+    assert matcher.committed == answer.tokens[:-1]  # nothing follows the last one
+    alone = [tiny.run(prompt, max_tokens=15).tokens for prompt in PROMPTS[1:]]
+    assert [other.wait().tokens for other in company] == alone
 
 
 def test_a_mask_that_allows_all_changes_nothing(tiny):
-    free = tiny.ask(PROMPTS[3], max_tokens=10).tokens()
+    free = tiny.run(PROMPTS[3], max_tokens=10).tokens
 
-    assert tiny.ask(PROMPTS[3], max_tokens=10, matchers=(Free(),)).tokens() == free
+    assert tiny.run(PROMPTS[3], max_tokens=10, matchers=(Free(),)).tokens == free
 
 
 @pytest.mark.parametrize("when", ["mask", "commit"])
@@ -320,17 +320,17 @@ def test_a_matcher_that_fails_breaks_its_own_request_only(tiny, when):
     setattr(matcher, when, fail)
     other = tiny.submit(PROMPTS[0], max_tokens=12)
 
-    broken = tiny.ask(PROMPTS[1], max_tokens=12, matchers=(matcher,))
+    broken = tiny.run(PROMPTS[1], max_tokens=12, matchers=(matcher,))
 
     assert isinstance(broken.error, BadRequest)
-    assert len(other.wait().tokens()) == 12
+    assert len(other.wait().tokens) == 12
     assert tiny.engine.stats().n_running == 0
 
 
 def test_logprobs_are_of_the_distribution_before_masks_penalties_and_temperature(tiny):
-    plain = tiny.ask(PROMPTS[0], max_tokens=1, logprobs=3).all(Sampled)[0]
+    plain = tiny.run(PROMPTS[0], max_tokens=1, logprobs=3).all(Sampled)[0]
 
-    bent = tiny.ask(
+    bent = tiny.run(
         PROMPTS[0],
         max_tokens=1,
         logprobs=3,
@@ -362,34 +362,34 @@ def test_logprobs_are_each_requests_own(tiny):
 
 def test_logit_bias_and_penalties_bind(tiny):
     favourite = 4321
-    biased = tiny.ask(PROMPTS[0], max_tokens=6, logit_bias={favourite: 100.0})
-    counted = tiny.ask(
+    biased = tiny.run(PROMPTS[0], max_tokens=6, logit_bias={favourite: 100.0})
+    counted = tiny.run(
         PROMPTS[0], max_tokens=20, logit_bias={favourite: 100.0, 999: 95.0}, frequency_penalty=2.0, presence_penalty=1.0
     )
 
-    assert biased.tokens() == [favourite] * 6
-    assert set(counted.tokens()) == {favourite, 999}  # each falls behind the other as it is used
+    assert biased.tokens == [favourite] * 6
+    assert set(counted.tokens) == {favourite, 999}  # each falls behind the other as it is used
 
 
 def test_a_repeat_penalty_looks_at_the_prompt_too(tiny):
     prompt = tiny.engine.tokenizer.encode(PROMPTS[0], special=False)
-    first = tiny.ask(prompt, max_tokens=1).tokens()[0]
+    first = tiny.run(prompt, max_tokens=1).tokens[0]
 
     prompt_with_it = [first, *prompt]
-    again = tiny.ask(prompt_with_it, max_tokens=1, logit_bias={first: 30.0}).tokens()[0]
+    again = tiny.run(prompt_with_it, max_tokens=1, logit_bias={first: 30.0}).tokens[0]
 
     assert again == first
-    assert tiny.ask(prompt_with_it, max_tokens=1, logit_bias={first: 30.0}, repeat_penalty=50.0).tokens()[0] != first
-    window = tiny.ask(
+    assert tiny.run(prompt_with_it, max_tokens=1, logit_bias={first: 30.0}, repeat_penalty=50.0).tokens[0] != first
+    window = tiny.run(
         prompt_with_it, max_tokens=1, logit_bias={first: 30.0}, repeat_penalty=50.0, repeat_last_n=len(prompt)
     )
-    assert window.tokens()[0] == first  # just outside the window
+    assert window.tokens[0] == first  # just outside the window
 
 
 def test_the_counters_tell_what_happened(open_player):
     player = open_player()
-    player.ask(PROMPTS[0], max_tokens=5)
-    player.ask(PROMPTS[0], max_tokens=5)
+    player.run(PROMPTS[0], max_tokens=5)
+    player.run(PROMPTS[0], max_tokens=5)
 
     stats = player.engine.stats()
 
@@ -413,20 +413,20 @@ def test_the_counters_tell_what_happened(open_player):
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(tiny, settings, error, param):
-    answer = tiny.ask(PROMPTS[0], **settings)
+    answer = tiny.run(PROMPTS[0], **settings)
 
     assert type(answer.error) is error
     assert answer.error.param == param
 
 
 def test_token_ids_outside_the_vocabulary_never_reach_the_model(tiny):
-    assert isinstance(tiny.ask([1, 2, 10**6]).error, BadRequest)
-    assert isinstance(tiny.ask([-1]).error, BadRequest)
+    assert isinstance(tiny.run([1, 2, 10**6]).error, BadRequest)
+    assert isinstance(tiny.run([-1]).error, BadRequest)
 
 
 def test_a_request_that_nobody_can_read_harms_no_other(tiny):
     other = tiny.submit(PROMPTS[0], max_tokens=20)
 
-    assert isinstance(tiny.ask(PROMPTS[1], matchers=()).error, IndexError)
+    assert isinstance(tiny.run(PROMPTS[1], matchers=()).error, IndexError)
 
-    assert len(other.wait().tokens()) == 20
+    assert len(other.wait().tokens) == 20

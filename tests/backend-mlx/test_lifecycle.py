@@ -71,8 +71,8 @@ def test_options_are_honoured_or_noted(open_player):
     facts = player.engine.facts
     assert (facts.n_ctx, facts.device, player.engine.capabilities.max_choices) == (64, "cpu", 2)
     assert [note.split(":")[0] for note in facts.notes] == ["safe mode", "n_threads has no effect"]
-    assert len(player.ask([5] * 61, max_tokens=9).tokens()) == 3
-    assert player.ask([5] * 64, max_tokens=9).error is not None
+    assert len(player.run([5] * 61, max_tokens=9).tokens) == 3
+    assert player.run([5] * 64, max_tokens=9).error is not None
 
 
 def test_the_facts_are_those_of_the_files(tiny):
@@ -85,15 +85,15 @@ def test_the_facts_are_those_of_the_files(tiny):
 
 def test_an_unforeseen_error_ends_the_open_requests_and_the_engine_goes_on(open_player):
     player = open_player(n_parallel=1)
-    before = player.ask("one two", max_tokens=5).tokens()
+    before = player.run("one two", max_tokens=5).tokens
     running, waiting = (player.submit(prompt, max_tokens=1000) for prompt in ("three", "four"))
     running.first_token.wait()
     fail_once(player)
 
     assert isinstance(running.wait().error, MemoryError)
     assert isinstance(waiting.wait().error, MemoryError)
-    again = player.ask("one two", max_tokens=5)
-    assert again.tokens() == before
+    again = player.run("one two", max_tokens=5)
+    assert again.tokens == before
     assert again.prefilled.n_cached == 0  # what was kept is in doubt
     assert player.engine.stats().n_running == 0
 

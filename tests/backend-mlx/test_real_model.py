@@ -17,16 +17,16 @@ CAPITAL = (
 
 
 def test_it_answers_sensibly_and_stops_by_itself(real):
-    answer = real.ask(CAPITAL, max_tokens=12, end_tokens=real.engine.tokenizer.end_tokens)
+    answer = real.run(CAPITAL, max_tokens=12, end_tokens=real.engine.tokenizer.end_tokens)
 
-    assert "Paris" in real.text(answer)
+    assert "Paris" in real.text(answer.tokens)
     assert answer.reasons == {0: "stop"}
 
 
 def test_a_batch_of_different_lengths_says_what_each_says_alone(real):
     """bfloat16 rounds differently in different shapes: where the texts part, the two candidates are close."""
     prompts = [CAPITAL, "1, 2, 3, 4,", "The opposite of hot is"]
-    alone = [real.ask(prompt, max_tokens=5, logprobs=2).all(Sampled) for prompt in prompts]
+    alone = [real.run(prompt, max_tokens=5, logprobs=2).all(Sampled) for prompt in prompts]
 
     together = [real.submit(prompt, max_tokens=5, logprobs=2, cache_salt="batch") for prompt in prompts]
 
@@ -39,19 +39,19 @@ def test_a_batch_of_different_lengths_says_what_each_says_alone(real):
 
 
 def test_a_prefix_is_reused(real):
-    first = real.ask(CAPITAL, max_tokens=1, cache_salt="prefix")
-    second = real.ask(CAPITAL + "The", max_tokens=1, cache_salt="prefix")
+    first = real.run(CAPITAL, max_tokens=1, cache_salt="prefix")
+    second = real.run(CAPITAL + "The", max_tokens=1, cache_salt="prefix")
 
     assert second.prefilled.n_cached >= first.prefilled.n_prompt - 1
 
 
 def test_a_seed_repeats_two_choices_of_one_prefill(real):
     settings = {"max_tokens": 4, "temperature": 1.0, "top_p": 0.95, "top_k": 50, "min_p": 0.02, "seed": 3}
-    first = real.ask(CAPITAL, n=2, **settings)
-    again = real.ask(CAPITAL, n=2, **settings)
+    first = real.run(CAPITAL, n=2, **settings)
+    again = real.run(CAPITAL, n=2, **settings)
 
-    assert first.tokens(0) == again.tokens(0)
-    assert first.tokens(1) == again.tokens(1)
+    assert first.choices[0].tokens == again.choices[0].tokens
+    assert first.choices[1].tokens == again.choices[1].tokens
 
 
 def test_a_json_schema_binds_inside_a_batch(real):
@@ -62,22 +62,22 @@ def test_a_json_schema_binds_inside_a_batch(real):
 
     company = real.submit("Once upon a time", max_tokens=10)
     settings = {"end_tokens": tokenizer.end_tokens, "temperature": 1.0, "seed": 1}
-    answer = real.ask(CAPITAL, max_tokens=40, matchers=(matcher,), **settings)
+    answer = real.run(CAPITAL, max_tokens=40, matchers=(matcher,), **settings)
 
     assert answer.reasons == {0: "stop"}
-    found = json.loads(real.text(answer))
+    found = json.loads(real.text(answer.tokens))
     assert found["city"] in ("Paris", "London")
     assert 0 <= found["n"] <= 9
-    assert len(company.wait().tokens()) == 10
+    assert len(company.wait().tokens) == 10
 
 
 def test_penalties_change_what_is_repeated(real):
-    plain = real.ask("ha ha ha ha ha ha ha ha", max_tokens=5)
-    punished = real.ask(
+    plain = real.run("ha ha ha ha ha ha ha ha", max_tokens=5)
+    punished = real.run(
         "ha ha ha ha ha ha ha ha", max_tokens=5, repeat_penalty=1.8, frequency_penalty=1.5, presence_penalty=1.0
     )
 
-    assert len(set(plain.tokens())) < len(set(punished.tokens()))
+    assert len(set(plain.tokens)) < len(set(punished.tokens))
 
 
 def test_cancelling_frees_the_place(real):
@@ -85,5 +85,5 @@ def test_cancelling_frees_the_place(real):
     answer.first_token.wait(60)
     real.engine.cancel(answer.request.id)
 
-    assert len(real.ask("Hi", max_tokens=2).tokens()) == 2
+    assert len(real.run("Hi", max_tokens=2).tokens) == 2
     assert real.engine.stats().n_running == 0

@@ -213,8 +213,11 @@ def test_a_backend_that_is_none_is_named_and_the_rest_is_checked(invoke, monkeyp
     plugins = load_plugins(builtin=[("doctor", doctor), ("wrong", Wrong())], only=[])
     monkeypatch.setattr(_plugins, "installed_plugins", lambda: plugins)
 
-    found = {finding["name"]: finding for finding in json.loads(invoke("doctor", "--json").stdout)}
+    result = invoke("doctor", "--json")
+    found = {finding["name"]: finding for finding in json.loads(result.stdout)}
 
+    assert result.stderr == ""
+    assert "plugin wrong" not in found
     assert "wrong: aiadmin_backends gave an object, which is no Backend" in found["plugins"]["summary"]
     assert found["python"]["status"] in ("ok", "warning")
 

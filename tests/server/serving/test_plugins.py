@@ -342,3 +342,20 @@ async def test_where_nobody_is_known_salt_and_priority_are_the_clients(serve):
         (request,) = server.engine.requests
 
     assert (request.cache_salt, request.priority) == ("mine", 9)
+
+
+@pytest.mark.parametrize("observe", [broken_at_once, broken_after_taking_one])
+async def test_no_request_goes_on_without_an_observer_whose_plugin_guards(serve, observe):
+    """It may be there to take names out of answers."""
+
+    class Redaction(Observer):
+        @hookimpl
+        def aiadmin_authenticate(self, headers, path):
+            return "alice"
+
+    async with serve(plugins=[("redaction", Redaction(observe))]) as server:
+        response = await server.chat()
+
+    assert response.status_code == 500
+    assert response.json()["error"]["code"] == "plugin_error"
+    assert "three" not in response.text

@@ -36,7 +36,7 @@ from .routing.resolver import Resolver
 from .routing.router import Router
 from .serving.exchange import Exchanges
 from .serving.metrics import Metrics
-from .serving.observers import Observers, plugin_observers
+from .serving.observers import Observer, Observers, plugin_observers
 from .serving.ports import RouterPort
 from .serving.work import Service
 from .settings import Settings
@@ -90,7 +90,7 @@ def create_app(
     metrics = Metrics(router)
     exchanges = Exchanges(
         router=router,
-        observers=Observers([("metrics", metrics.observe), *plugin_observers(plugins)]),
+        observers=Observers([Observer("metrics", metrics.observe), *plugin_observers(plugins)]),
         ignore_unknown_fields=settings.ignore_unknown_fields,
         knows_callers=bool(plugins.hook.aiadmin_authenticate.get_hookimpls()),
     )

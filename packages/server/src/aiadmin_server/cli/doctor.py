@@ -10,6 +10,7 @@ from ._verb import json_option, verb
 
 if TYPE_CHECKING:
     from aiadmin_core.observe import DoctorCheck, Finding
+    from aiadmin_core.plugins import Plugins
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
@@ -30,14 +31,14 @@ def command(ctx: click.Context, verify: bool, as_json: bool) -> None:
     plugins = installed_plugins()
     with quietly():  # what is wrong with plugins is found below
         checks: list[DoctorCheck] = plugins.collect("aiadmin_doctor_checks")
-        checks += [missing_checks(plugin.name, plugin.faults) for plugin in plugins.broken if not plugin.error]
-    if verify:
-        checks.append(verify_check())
-    findings: list[Finding] = []
-    for check in checks:
-        findings.append(run_check(check))
-        if not as_json:
-            _print(check.name, findings[-1], width=max(len(check.name) for check in checks))
+        checks += missing_checks(plugins)
+        if verify:
+            checks.append(verify_check())
+        findings: list[Finding] = []
+        for check in checks:
+            findings.append(run_check(check))
+            if not as_json:
+                _print(check.name, findings[-1], width=max(len(check.name) for check in checks))
     if as_json:
         print_json([_record(check, finding) for check, finding in zip(checks, findings, strict=True)])
     ctx.exit(status_of(findings))
@@ -61,12 +62,18 @@ def run_check(check: "DoctorCheck") -> "Finding":
     return finding
 
 
-def missing_checks(plugin: str, faults: "Sequence[str]") -> "DoctorCheck":
-    """In the place of the checks that a plugin could not give: silence would look like health."""
+def missing_checks(plugins: "Plugins") -> "list[DoctorCheck]":
+    """In the place of the checks that plugins could not give: silence would look like health."""
     from aiadmin_core.observe import DoctorCheck, Finding
 
-    finding = Finding(status="problem", summary="; ".join(faults), hint="Upgrade or uninstall the plugin.")
-    return DoctorCheck(name=f"plugin {plugin}", run=lambda: finding)
+    hint = "Upgrade or uninstall the plugin."
+    found = [
+        (plugin.name, Finding(status="problem", summary=fault, hint=hint))
+        for plugin in plugins.installed
+        for fault in plugin.faults
+        if fault.startswith("aiadmin_doctor_checks ")
+    ]
+    return [DoctorCheck(name=f"plugin {name}", run=lambda finding=finding: finding) for name, finding in found]  # type: ignore[misc]  # bound now
 
 
 def status_of(findings: "Sequence[Finding]") -> int:
