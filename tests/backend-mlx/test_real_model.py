@@ -6,6 +6,7 @@ import pytest
 
 from aiadmin_core.backend import Sampled
 from aiadmin_core.constraint.compiler import ConstraintCompiler
+from aiadmin_core.constraint.shape import AnswerShape
 from aiadmin_core.specs.constraint import JsonSchema
 
 pytestmark = pytest.mark.real_model
@@ -58,7 +59,7 @@ def test_a_json_schema_binds_inside_a_batch(real):
     tokenizer = real.engine.tokenizer
     properties = {"city": {"enum": ["Paris", "London"]}, "n": {"type": "integer", "maximum": 9, "minimum": 0}}
     schema = {"type": "object", "properties": properties, "required": ["city", "n"], "additionalProperties": False}
-    (matcher,) = ConstraintCompiler(tokenizer).matchers(JsonSchema(schema=schema), 1, None, "")
+    (matcher,) = ConstraintCompiler(tokenizer).matchers(AnswerShape(format=JsonSchema(schema=schema)), 1)
 
     company = real.submit("Once upon a time", max_tokens=10)
     settings = {"end_tokens": tokenizer.end_tokens, "temperature": 1.0, "seed": 1}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ..backend import Broken, Ended, Prefilled, Sampled, StepEvent, TokenEngine, TokenRequest
-from ..specs.prompt import TokenSegment
+from ..specs.prompt import Prompt, TokenSegment
 from ..specs.sampling import SamplingParams
 
 Kind = TypeVar("Kind", bound=StepEvent)
@@ -118,13 +118,16 @@ class Driver:
         """What `tokens` say."""
         return b"".join(map(self.engine.tokenizer.piece, tokens)).decode("utf-8", "replace")
 
-    def submit(self, prompt: str | Sequence[int], *, n: int = 1, **options: Any) -> Asked:
-        """Ask, and go on. `options` are fields of `TokenRequest` by name, all others of `SamplingParams`."""
+    def submit(
+        self, prompt: str | Sequence[int], *, n: int = 1, segments: Prompt | None = None, **options: Any
+    ) -> Asked:
+        """Ask, and go on. `segments` stand in the prompt's place; `options` are fields of `TokenRequest` by name, all
+        others of `SamplingParams`."""
         tokens = self.encode(prompt) if isinstance(prompt, str) else prompt
         given = {name: options.pop(name) for name in TokenRequest.__dataclass_fields__ if name in options}
         sampling = SamplingParams(**{"temperature": 0.0, **options})
         fields = {
-            "prompt": (TokenSegment(tuple(tokens)),),
+            "prompt": segments if segments is not None else (TokenSegment(tuple(tokens)),),
             "max_tokens": self._max_tokens,
             "matchers": (None,) * n,
             "end_tokens": frozenset() if sampling.ignore_eos else self._end_tokens,
