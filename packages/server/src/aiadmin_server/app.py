@@ -29,6 +29,7 @@ from .apis.loading import load_apis
 from .http.body import Intake
 from .http.errors import answer_with_error, body_of
 from .http.middleware import authenticated, guarded, identified
+from .http.openapi import openapi_config
 from .http.origins import DEFAULT_ORIGINS, is_loopback
 from .http.protocol import Bounds, HttpConnection
 from .plugins import load_server_plugins
@@ -119,7 +120,7 @@ def create_app(
         exception_handlers={Exception: answer_with_error},
         lifespan=[lifespan],
         logging_config=None,
-        openapi_config=None,
+        openapi_config=openapi_config(apis.envelope_at),
         state=State({"apis": apis, "intake": intake}),
         request_max_body_size=None,  # `http.body` counts, before and after decoding
     )

@@ -5,7 +5,7 @@ one package (or module) for each stands beside this file. Nothing here needs the
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 from msgspec import Struct
 
@@ -52,6 +52,10 @@ class Apis:
     def at(self, path: str) -> Api:
         """The API that `path` belongs to: the longest prefix wins. Its errors are told in its envelope."""
         return next((api for prefix, api in self._owners if is_below(path, prefix)), PLAIN)
+
+    def envelope_at(self, path: str) -> Any:
+        """The type of the body that tells an error at `path`: what `envelope` is annotated to return."""
+        return get_type_hints(self.at(path).envelope).get("return")
 
     def nothing_at(self, path: str, *, host: str) -> str:
         """What a 404 says of a path that has no route."""

@@ -8,6 +8,7 @@ from litestar.enums import MediaType
 from litestar.params import SkipValidation
 from msgspec import Struct
 
+from ..http.openapi import described
 from ..serving.dependencies import RouterDependency
 from ..serving.metrics import Metrics
 from . import Api, tell_plainly
@@ -19,7 +20,7 @@ class Health(Struct, frozen=True, kw_only=True):
     """A sentence each."""
 
 
-@route("/health", http_method=["GET", "HEAD"])
+@route("/health", http_method=["GET", "HEAD"], opt=described(response=Health))
 async def health(router: RouterDependency) -> Response[Health]:
     """200 while requests can be served, 503 with what is wrong otherwise."""
     problems = list(router.health())

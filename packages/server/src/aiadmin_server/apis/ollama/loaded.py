@@ -78,7 +78,7 @@ async def ps(router: RouterDependency) -> Running:
     return Running(models=[running(model) for model in router.loaded()], unloaded=unloaded or UNSET)
 
 
-@post("/api/stop", status_code=200, opt=described(StopRequest, Stopped))
+@post("/api/stop", status_code=200, opt=described(StopRequest, Stopped, closed=False))
 async def stop(request: Request[Any, Any, Any], router: RouterDependency) -> Stopped:
     """Unload a model now, without waiting for its `keep_alive`."""
     return Stopped(stopped=await router.unload((await read(request, StopRequest)).data.model))

@@ -6,6 +6,8 @@ from msgspec import Struct
 
 import aiadmin_server
 
+from ...http.openapi import described
+
 
 class Version(Struct, frozen=True, kw_only=True):
     version: str
@@ -17,7 +19,7 @@ async def root() -> str:
     return "AiAdmin is running"
 
 
-@route("/api/version", http_method=["GET", "HEAD"])
+@route("/api/version", http_method=["GET", "HEAD"], opt=described(response=Version))
 async def version() -> Version:
     """The server's version."""
     return Version(version=aiadmin_server.__version__)

@@ -14,6 +14,7 @@ from aiadmin_core.errors import InvalidName, ModelNotFound
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import ModelFacts, ModelSpec
 
+from ...http.openapi import described
 from ...routing.entry import LoadedModel
 from ...routing.resolver import Resolver
 from ...serving.dependencies import RouterDependency
@@ -48,13 +49,13 @@ class ModelList(Struct, frozen=True, kw_only=True):
     data: list[Model]
 
 
-@get("/v1/models")
+@get("/v1/models", opt=described(response=ModelList))
 async def list_models(resolver: NamedDependency[SkipValidation[Resolver]], router: RouterDependency) -> ModelList:
     """Every model of the store, newest first, and every alias."""
     return ModelList(data=await _models(resolver, router))
 
 
-@get("/v1/models/{name:path}")
+@get("/v1/models/{name:path}", opt=described(response=Model))
 async def get_model(
     name: FromPath[str], resolver: NamedDependency[SkipValidation[Resolver]], router: RouterDependency
 ) -> Model:

@@ -12,7 +12,7 @@ from ...durations import parse_duration
 MAX_INT = 2**31 - 1
 MAX_STOP = 4
 
-RANGES: dict[str, tuple[float, float]] = {
+SHARED_RANGES: dict[str, tuple[float, float]] = {
     "frequency_penalty": (-2, 2),
     "max_completion_tokens": (1, MAX_INT),
     "max_tokens": (1, MAX_INT),

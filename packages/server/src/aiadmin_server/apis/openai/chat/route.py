@@ -8,6 +8,7 @@ from ....http.openapi import described
 from ....http.reading import read_as
 from ....serving.answer import Answer
 from ....serving.dependencies import ServiceDependency
+from ..sampling import SHARED_RANGES
 from ..streaming import includes_usage, new_head
 from .from_core import ChatWriter
 from .to_core import chat_call
@@ -17,7 +18,7 @@ from .wire import ChatCompletion, ChatCompletionChunk, ChatCompletionRequest
 @post(
     "/v1/chat/completions",
     status_code=200,
-    opt=described(ChatCompletionRequest, ChatCompletion, event=ChatCompletionChunk),
+    opt=described(ChatCompletionRequest, ChatCompletion, event=ChatCompletionChunk, ranges=SHARED_RANGES),
 )
 async def create_chat_completion(request: Request[Any, Any, Any], service: ServiceDependency) -> Answer:
     """Answer a conversation, whole or streamed."""

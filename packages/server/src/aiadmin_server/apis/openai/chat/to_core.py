@@ -10,7 +10,7 @@ from aiadmin_core.specs.request import ChatInput, GenerateRequest, ToolChoice
 from ....http.reading import Decoded
 from ....serving.call import Call, portable
 from ..messages import to_message
-from ..sampling import RANGES, check_ranges, given, keep_alive_s, sampling_params
+from ..sampling import SHARED_RANGES, check_ranges, given, keep_alive_s, sampling_params
 from ..streaming import check_stream_options
 from ..unplaced import unplaced
 from . import wire
@@ -19,7 +19,7 @@ from . import wire
 def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
     """Raises `BadRequest` naming the field that is out of range or contradicts another."""
     data = decoded.data
-    check_ranges(data, RANGES)
+    check_ranges(data, SHARED_RANGES)
     check_stream_options(data.stream, data.stream_options)
     if not data.messages:
         raise BadRequest("'messages' must hold at least one message.", param="messages")

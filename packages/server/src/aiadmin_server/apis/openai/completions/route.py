@@ -13,14 +13,14 @@ from ....serving.call import Call
 from ....serving.dependencies import ServiceDependency
 from ..streaming import includes_usage, new_head
 from .from_core import Best, TextWriter
-from .to_core import completion_call
+from .to_core import RANGES, completion_call
 from .wire import CompletionRequest, TextCompletion
 
 
 @post(
     "/v1/completions",
     status_code=200,
-    opt=described(CompletionRequest, TextCompletion, event=TextCompletion),
+    opt=described(CompletionRequest, TextCompletion, event=TextCompletion, ranges=RANGES),
 )
 async def create_completion(request: Request[Any, Any, Any], service: ServiceDependency) -> Answer:
     """Continue one or several prompts, whole or streamed."""

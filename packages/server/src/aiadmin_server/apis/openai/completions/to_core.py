@@ -5,7 +5,7 @@ from aiadmin_core.specs.request import GenerateRequest, Input, TextInput, Tokens
 
 from ....http.reading import Decoded
 from ....serving.call import Call
-from ..sampling import MAX_INT, RANGES, check_ranges, given, keep_alive_s, sampling_params
+from ..sampling import MAX_INT, SHARED_RANGES, check_ranges, given, keep_alive_s, sampling_params
 from ..streaming import check_stream_options
 from ..unplaced import unplaced
 from . import wire
@@ -13,13 +13,13 @@ from . import wire
 MAX_PROMPTS = 2048
 DEFAULT_TOKENS = 16
 
-_RANGES = {**RANGES, "best_of": (1, 20), "logprobs": (0, 5)}
+RANGES = {**SHARED_RANGES, "best_of": (1, 20), "logprobs": (0, 5)}
 
 
 def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
     """As `chat_call`. Each prompt becomes a request of its own."""
     data = decoded.data
-    check_ranges(data, _RANGES)
+    check_ranges(data, RANGES)
     check_stream_options(data.stream, data.stream_options)
     n_kept = data.n or 1
     n = data.best_of or n_kept
