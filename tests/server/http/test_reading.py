@@ -33,8 +33,8 @@ def chat(**fields) -> bytes:
         (chat(stream_options={"include_usage": "yes"}), "stream_options.include_usage"),
         (chat(response_format={"type": "yaml"}), "response_format.type"),
         (
-            chat(response_format={"type": "json_schema", "json_schema": {"name": "x"}}),
-            "response_format.json_schema.schema",
+            chat(response_format={"type": "json_schema", "json_schema": {"schema": {}}}),
+            "response_format.json_schema.name",
         ),
         (chat(tools=[{"type": "function", "function": {}}]), "tools[0].function.name"),
         (chat(reasoning_effort="some"), "reasoning_effort"),

@@ -35,7 +35,7 @@ def _json(schema: dict[str, Any] | bool) -> list[dict[str, Any]]:
     try:
         return [{"json_schema": styled(schema)}]
     except Unenforceable as error:
-        raise unenforceable(error, "response_format") from error
+        raise unenforceable(error, "constraint") from error
     except (TypeError, ValueError, RecursionError) as error:
         raise BadRequest(f"The JSON schema cannot be read: {error}", param="constraint") from error
 
