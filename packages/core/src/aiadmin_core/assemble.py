@@ -2,15 +2,16 @@
 
 Called by the runner (and in-process) after `Backend.open_engine`. Prompts are rendered and tokenised on worker
 threads; the engine thread hands each step over to the event loop with one call; text, reasoning, stop strings and tool
-calls are the loop's work, in one `Generation` for each request.
+calls are the loop's work, in one `Generation` for each request, and leave as the step gave them (`batches`).
 """
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -27,7 +28,7 @@ from .backend import (
     TokenEngine,
     TokenRequest,
 )
-from .batches import Batches, flat
+from .batches import Sink, flat, handed_over
 from .constraint.shape import AnswerShape
 from .dialects.choice import offered, to_shape
 from .dialects.dialect import Dialect
@@ -68,6 +69,16 @@ def assemble(
     return AssembledEngine(engine, model, (*dialects, *OURS))
 
 
+@dataclass(frozen=True)
+class _Open:
+    """A request that is being answered."""
+
+    generation: Generation
+    sink: Sink
+    ended: asyncio.Future[None]
+    """Done when it is answered; raises what ended it before there was any event."""
+
+
 class AssembledEngine:
     """See `assemble`. Used from one event loop at a time; owns the token engine."""
 
@@ -76,11 +87,12 @@ class AssembledEngine:
         self._tokenizer = engine.tokenizer
         template, self._turn_ends, notes = _template(engine, model)
         self._speech = find_speech(template.source, dialects) if template else Speech()
+        self._piece = cache(engine.tokenizer.piece)  # asked for at every token, and bounded by the vocabulary
         self._writer = PromptWriter(engine.tokenizer, template, system=model.system)
         self._control_texts = {token: text.encode() for text, token in engine.tokenizer.control_tokens.items()}
         self._compiler: Any = None  # a constraint.compiler.ConstraintCompiler, imported when a request needs it
         self._ids = itertools.count(1)  # the engine's own: a caller may use an id again while events are on their way
-        self._generations: dict[int, Generation] = {}
+        self._open: dict[int, _Open] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._workers = ThreadPoolExecutor(_N_WORKERS, thread_name_prefix="aiadmin-text")
         self._closed = False
@@ -94,12 +106,12 @@ class AssembledEngine:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         """See `Engine.generate`."""
-        async with aclosing(flat(self.generate_batches(request))) as events:
+        async with aclosing(flat(handed_over(self, request))) as events:
             async for event in events:
                 yield event
 
-    async def generate_batches(self, request: GenerateRequest) -> Batches:
-        """See `batches.GeneratesBatches`. A batch is what a step gave, or several that found no reader."""
+    async def generate_into(self, request: GenerateRequest, sink: Sink) -> None:
+        """See `batches.GeneratesInto`."""
         if refusal := unsupported(request, self.capabilities):
             raise refusal
         self._start()
@@ -112,14 +124,13 @@ class AssembledEngine:
             partial(self._engine.cancel, prepared.id),
             cached=self.capabilities.cached_tokens,
         )
-        self._generations[prepared.id] = generation
+        ended = asyncio.get_running_loop().create_future()
+        self._open[prepared.id] = _Open(generation, sink, ended)
         try:
             self._engine.submit(prepared)
-            while not generation.over:
-                if batch := await generation.news():
-                    yield batch
+            await ended
         finally:
-            del self._generations[prepared.id]
+            del self._open[prepared.id]
             if generation.running:
                 self._engine.cancel(prepared.id)
 
@@ -162,8 +173,9 @@ class AssembledEngine:
     async def close(self) -> None:
         """See `backend.Engine`."""
         self._closed = True
-        for generation in self._generations.values():
-            generation.fail(EngineStopped("The engine was closed."))
+        for one in self._open.values():
+            one.generation.fail(EngineStopped("The engine was closed."))
+        _hand_over(self._open.values())
         # Whoever renders or tokenises has to leave first: native tokenizers end with the model.
         await asyncio.to_thread(self._workers.shutdown)
         await asyncio.to_thread(self._engine.close)
@@ -189,12 +201,15 @@ class AssembledEngine:
     def _deliver(self, events: Sequence[StepEvent]) -> None:
         if self._closed:
             return  # every request has been told, and the tokenizer may be gone
+        touched: dict[int, _Open] = {}
         for event in events:
-            if generation := self._generations.get(event.request_id):
+            if (one := self._open.get(event.request_id)) is not None:
+                touched[event.request_id] = one
                 try:
-                    generation.take(event)
+                    one.generation.take(event)
                 except Exception as error:  # a dialect is a plugin's: its request fails, no other
-                    generation.fail(error)
+                    one.generation.fail(error)
+        _hand_over(touched.values())
 
     def _prepare(self, request: GenerateRequest, id: int) -> tuple[TokenRequest, str]:
         """What the engine is asked, and the end of the prompt's text. On a worker thread."""
@@ -254,7 +269,7 @@ class AssembledEngine:
         shown = speech.markers(calls=bool(tools))
         return [
             TextPipeline(
-                self._tokenizer.piece,
+                self._piece,
                 self._control_texts,
                 shown=shown,
                 parser=speech.parser(tail, tools),
@@ -269,6 +284,22 @@ class AssembledEngine:
     def _speech_for(self, request: GenerateRequest) -> Speech:
         """Plain text and tokens are continued as they are: nothing in what follows is told apart."""
         return self._speech if isinstance(request.input, ChatInput) else Speech()
+
+
+def _hand_over(requests: Collection[_Open]) -> None:
+    """Give each sink what has happened, all its requests in one piece."""
+    given: dict[Sink, list[Event]] = {}
+    for one in requests:
+        if events := one.generation.give():
+            given.setdefault(one.sink, []).extend(events)
+    for sink, events in given.items():
+        sink(events)
+    for one in requests:
+        if one.generation.over and not one.ended.done():
+            if one.generation.refusal is not None:
+                one.ended.set_exception(one.generation.refusal)
+            else:
+                one.ended.set_result(None)
 
 
 def _template(engine: TokenEngine, model: ModelSpec) -> tuple[ChatTemplate | None, tuple[str, ...], list[str]]:

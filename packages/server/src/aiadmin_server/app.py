@@ -37,7 +37,7 @@ from .routing.resolver import Resolver
 from .routing.router import Router
 from .serving.exchange import Exchanges
 from .serving.metrics import Metrics
-from .serving.observers import Observer, Observers, plugin_observers
+from .serving.observers import Observers, plugin_observers
 from .serving.ports import RouterPort
 from .serving.work import Service
 from .settings import Settings
@@ -91,7 +91,8 @@ def create_app(
     metrics = Metrics(router)
     exchanges = Exchanges(
         router=router,
-        observers=Observers([Observer("metrics", metrics.observe), *plugin_observers(plugins)]),
+        observers=Observers(plugin_observers(plugins)),
+        measure=metrics.measure,
         ignore_unknown_fields=settings.ignore_unknown_fields,
         knows_callers=bool(plugins.hook.aiadmin_authenticate.get_hookimpls()),
     )

@@ -18,6 +18,7 @@ from ..specs.events import Event, Failed
 from ..specs.model import EngineStats
 from ..specs.request import GenerateRequest
 from ..specs.vectors import Scores, Vectors
+from ..streams import EventStream
 from . import calls, failures, frames
 from .messages import (
     PROTOCOL_VERSION,
@@ -33,7 +34,6 @@ from .messages import (
     Returned,
     Shutdown,
 )
-from .streams import EventStream
 from .transport import Connection
 
 Result = TypeVar("Result")
@@ -205,7 +205,7 @@ class RemoteEngine:
             case Events():
                 for event in reply.events:
                     if (stream := self._streams.get(event.request_id)) is not None:
-                        stream.put(event)
+                        stream.put((event,))
             case Closed():
                 if (stream := self._streams.get(reply.request_id)) is not None:
                     stream.end()

@@ -2,7 +2,8 @@
 `python -m aiadmin_core.runner`.
 
 The engine is opened on a worker thread and the connection is read all the while: when it ends, at any time, so does
-the process. Events that become available in one turn of the event loop, of all requests, leave in one frame.
+the process. What a step of the engine gives, of all requests, leaves in one frame; of engines that give single events,
+what becomes available in one turn of the event loop.
 """
 
 import asyncio
@@ -11,16 +12,17 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, NoReturn
 
 from .. import __version__
 from ..backend import Backend, Engine
-from ..batches import batches
+from ..batches import GeneratesInto
 from ..errors import AiAdminError, BadRequest, EngineStopped, NoBackend
 from ..plugins import Plugins, load_plugins
 from ..specs.events import Event, Finished
 from ..specs.request import GenerateRequest
+from ..streams import EventStream
 from . import calls, failures, frames, transport
 from .messages import (
     Cancel,
@@ -136,7 +138,10 @@ class Host:
         self._heartbeat: asyncio.Task[None] | None = None
         self.died: asyncio.Future[None] = self._loop.create_future()
         """Done when the engine is dead for good."""
-        self._events: list[Event] = []
+        self._outbox = EventStream()
+        """Events that leave with the next frame."""
+        self._emptying: asyncio.Task[None] | None = None
+        """Waits until the server reads on."""
         self._replies: list[Returned | Closed] = []
         self._flushing = False
         self._closing = False
@@ -206,19 +211,37 @@ class Host:
 
     async def _generate(self, engine: Engine, request: GenerateRequest) -> None:
         try:
-            async with contextlib.aclosing(batches(engine, request)) as given:
-                async for batch in given:
-                    self._events += batch
-                    self._flush_soon()
-                    if len(self._events) >= OUTBOX_EVENTS or self._connection.is_congested:
-                        await self._drained()
+            if isinstance(engine, GeneratesInto):
+                await engine.generate_into(request, self._send_step)
+            else:
+                await self._generate_singly(engine, request)
         except Exception as error:
             if not isinstance(error, AiAdminError):
                 traceback.print_exc()
-            self._events.append(failures.failed(request.id, error))
+            self._outbox.put((failures.failed(request.id, error),))
         finally:
             self._replies.append(Closed(request.id))
             self._flush_soon()
+
+    async def _generate_singly(self, engine: Engine, request: GenerateRequest) -> None:
+        async with contextlib.aclosing(engine.generate(request)) as events:
+            async for event in events:
+                self._outbox.put((event,))
+                self._flush_soon()
+                if len(self._outbox) >= OUTBOX_EVENTS or self._connection.is_congested:
+                    await self._drained()
+
+    def _send_step(self, events: Sequence[Event]) -> None:
+        """What a step gave leaves at once. While the server is slow it waits, joined."""
+        self._outbox.put(events)
+        if not self._connection.is_congested:
+            self._flush()
+        elif self._emptying is None or self._emptying.done():
+            self._emptying = self._loop.create_task(self._empty())
+
+    async def _empty(self) -> None:
+        await self._drained()
+        self._flush()
 
     async def _invoke(self, engine: Engine, invoke: Invoke) -> None:
         try:
@@ -243,9 +266,9 @@ class Host:
             self._loop.call_soon(self._flush)  # after every task that this turn has woken
 
     def _flush(self) -> None:
-        events, self._events = self._events, []
-        replies, self._replies = self._replies, []
         self._flushing = False
+        events = self._outbox.take()
+        replies, self._replies = self._replies, []
         if any(isinstance(event, Finished) for event in events):
             self._pulse()  # whoever has an answer finds it counted
         try:
@@ -254,7 +277,7 @@ class Host:
             self._flush_apart(events)
             self._connection.send(*replies)
 
-    def _flush_apart(self, events: list[Event]) -> None:
+    def _flush_apart(self, events: Sequence[Event]) -> None:
         """Send each request's events in a frame of its own; a request whose events cannot be sent has failed."""
         for request_id in dict.fromkeys(event.request_id for event in events):
             try:

@@ -1,10 +1,10 @@
 """One request on its way out: what the engine reports about it becomes its events.
 
-Made by `assemble` for each request; only the event loop touches it. The engine's reports are worked off as they
-arrive, whether or not anybody reads: a stop string frees its place in the engine even under a reader that is slow.
+Made by `assemble` for each request; only the event loop touches it. Pure, but for the clock. The engine's reports are
+worked off as they arrive, whether or not anybody reads: a stop string frees its place in the engine even under a reader
+that is slow.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -31,9 +31,10 @@ class Generation:
         self._error: Exception | None = None
         self._out: list[Event] = []
         self._begun = False
-        self._happened = asyncio.Event()
         self.over = False
-        """Whether `news` has given everything there will be."""
+        """Whether `give` has given everything there will be."""
+        self.refusal: AiAdminError | None = None
+        """What ended it before there was any event, once it is over."""
 
     @property
     def running(self) -> bool:
@@ -43,9 +44,6 @@ class Generation:
     def take(self, event: StepEvent) -> None:
         """Work off one report of the engine."""
         match event:
-            case Prefilled():
-                self._prefilled, self._prefilled_at = event, time.monotonic()
-                self._out.append(Started(self._request_id, event.n_prompt, event.n_cached if self._cached else None))
             case Sampled(choice=choice) if choice in self._running:
                 pipeline = self._running[choice]
                 pipeline.feed(event)
@@ -55,37 +53,37 @@ class Generation:
             case Ended(choice=choice) if choice in self._running:
                 self._running[choice].flush(event.token)
                 self._finish(choice, event.reason, event.n_tokens, event.decode_s)
+            case Prefilled():
+                self._prefilled, self._prefilled_at = event, time.monotonic()
+                self._out.append(Started(self._request_id, event.n_prompt, event.n_cached if self._cached else None))
             case Broken():
-                self._error = event.error
+                self.fail(event.error)
             case _:  # a choice that has ended here before it ended in the engine: these were on their way
-                return
-        self._happened.set()
+                pass
 
     def fail(self, error: Exception) -> None:
-        """End it from outside. The first error is the one that is told."""
+        """End it. The first error is the one that is told."""
         self._error = self._error or error
-        self._happened.set()
 
-    async def news(self) -> list[Event]:
-        """Wait for what has happened since the last call, in order; neighbouring text of a choice is one delta.
-
-        Raises the error that ended the request if there was no event before it.
-        """
-        await self._happened.wait()
-        self._happened.clear()
+    def give(self) -> list[Event]:
+        """What has happened since the last call, in order; neighbouring text of a choice is one delta. Nothing once it
+        is over."""
+        if self.over:
+            return []
         events, self._out = self._out, []
         for choice, pipeline in self._running.items():
-            events.extend(pipeline.take(self._request_id, choice))
+            events += pipeline.take(self._request_id, choice)
         self._begun = self._begun or bool(events)
+        self.over = not self._running
         if self._error is not None:
             self.over = True
             error = _foreseen(self._error)
-            if not self._begun:
-                raise error from self._error
-            events.append(
-                Failed(self._request_id, error.message, error.code, error.status, error.hint, param=error.param)
-            )
-        self.over = self.over or not self._running
+            if self._begun:
+                events.append(
+                    Failed(self._request_id, error.message, error.code, error.status, error.hint, param=error.param)
+                )
+            else:
+                self.refusal = error
         return events
 
     def _finish(self, choice: int, ended: Literal["stop", "length"], n_tokens: int, decode_s: float) -> None:
@@ -108,4 +106,6 @@ class Generation:
 def _foreseen(error: Exception) -> AiAdminError:
     if isinstance(error, AiAdminError):
         return error
-    return AiAdminError(f"The engine failed: {type(error).__name__}: {error}")
+    foreseen = AiAdminError(f"The engine failed: {type(error).__name__}: {error}")
+    foreseen.__cause__ = error
+    return foreseen

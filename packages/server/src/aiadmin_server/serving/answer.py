@@ -5,8 +5,7 @@ a JSON body; what fails later is the stream's last frame. A client that leaves a
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +13,6 @@ import msgspec
 from litestar import Response
 from litestar.types import Receive, Scope, Send
 
-from aiadmin_core.specs.events import Event
 from aiadmin_core.specs.joining import joined
 
 from ..http.connection import while_connected
@@ -75,6 +73,9 @@ class Sending:
         self._send = send
         self._writer: Writer | None = None
         """Of a stream that has begun, until it has ended."""
+        self._sending = asyncio.Lock()
+        """Held while a part of the body is sent: pings come between parts."""
+        self._sent_at = 0.0
 
     @property
     def may_say_more(self) -> bool:
@@ -83,7 +84,7 @@ class Sending:
 
     async def whole(self) -> None:
         opened = await self._work.opened()
-        events = [event async for batch in self._work.batches() for event in batch]
+        events = [event async for batch in opened.batches for event in batch]
         body = msgspec.json.encode(self._make_writer(opened).whole(joined(events)))
         length = (b"content-length", str(len(body)).encode())
         await self._start([(b"content-type", b"application/json"), length], opened)
@@ -91,21 +92,36 @@ class Sending:
 
     async def stream(self, *, ping_s: float) -> None:
         opened = await self._work.opened()
-        async with aclosing(self._work.batches(idle_s=ping_s)) as batches:
-            first = await _first(batches)
-            writer = self._make_writer(opened)
-            await self._start(writer.headers, opened)
-            self._writer = writer
-            try:
-                await self._body(writer.opening() + writer.events(joined(first)))
-                async for batch in batches:
-                    if data := writer.events(joined(batch)) if batch else writer.ping:
-                        await self._body(data)
-            except Exception as error:
-                await self.fail(error)
+        first = await anext(opened.batches, ())  # until then there is no status to send a ping under
+        writer = self._make_writer(opened)
+        await self._start(writer.headers, opened)
+        self._writer = writer
+        pinging = asyncio.create_task(self._ping(writer.ping, ping_s))
+        try:
+            await self._body(writer.opening() + writer.events(joined(first)))
+            async for batch in opened.batches:
+                if data := writer.events(joined(batch)):
+                    await self._body(data)
+        except Exception as error:
+            await self.fail(error)
+        else:
+            self._writer = None
+            await self._body(writer.closing(), more=False)
+        finally:
+            pinging.cancel()
+
+    async def _ping(self, ping: bytes, ping_s: float) -> None:
+        """Send `ping` whenever nothing else has been sent for so long, as long as the stream has not ended."""
+        loop = asyncio.get_running_loop()
+        while self._writer and ping:
+            silent_s = loop.time() - self._sent_at
+            if self._sending.locked() or silent_s < ping_s:
+                await asyncio.sleep(ping_s - silent_s if silent_s < ping_s else ping_s)
             else:
-                self._writer = None
-                await self._body(writer.closing(), more=False)
+                try:
+                    await self._body(ping)
+                except Exception:  # the next part meets the same, and is told of it
+                    return
 
     async def fail(self, error: BaseException) -> None:
         """End a stream that has begun with an error."""
@@ -118,15 +134,9 @@ class Sending:
         await self._send({"type": "http.response.start", "status": 200, "headers": all_headers})
 
     async def _body(self, data: bytes, *, more: bool = True) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
-
-
-async def _first(batches: AsyncGenerator[list[Event], None]) -> list[Event]:
-    """The first batch with anything in it: until then there is no status to send a ping under."""
-    async for batch in batches:
-        if batch:
-            return batch
-    return []
+        async with self._sending:
+            await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        self._sent_at = asyncio.get_running_loop().time()
 
 
 def _ignored(fields: Iterable[str]) -> list[Header]:

@@ -1,18 +1,20 @@
 """One call with an engine, from the lease to the last event: everything that asks an engine goes through `exchange`.
 
-The chain of generators, innermost first: the engine's events; observers (`observers`), the first loaded innermost;
-`_checked`, which raises what failed and what is missing. Closing the outermost closes them all.
+Events come in the batches that the engine gave. The chain of generators, innermost first: the engine's; those of
+plugins that observe (`observers`), the first loaded innermost; `checked`, which raises what failed and what is
+missing. Closing the outermost closes them all.
 """
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec.structs import replace
 
+from aiadmin_core.batches import Batches, batches
 from aiadmin_core.errors import PluginError
 from aiadmin_core.observe import Exchange
 from aiadmin_core.runner.failures import restore
@@ -25,13 +27,17 @@ from .observers import Observers
 from .ports import RouterPort
 from .settle import owned, settle
 
+Measured = Callable[[Sequence[Event]], None]
+"""Is given every batch of one request as it leaves."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """An engine at work on a call. `events` are those of all its requests, choices numbered through."""
+    """An engine at work on a call."""
 
     lease: Lease
-    events: AsyncGenerator[Event, None]
+    batches: Batches
+    """The events of all its requests, choices numbered through. Read by one task at a time."""
     n_choices: int
     ignored: tuple[str, ...]
     """Fields that were dropped."""
@@ -43,6 +49,7 @@ class Exchanges:
 
     router: RouterPort
     observers: Observers
+    measure: Callable[[Exchange], Measured]
     ignore_unknown_fields: bool = False
     knows_callers: bool = False
     """Whether a plugin says who is calling: nobody then learns of others' prompts, or goes ahead of them."""
@@ -77,7 +84,7 @@ class Exchanges:
             if self.knows_callers:
                 able = lease.engine.capabilities
                 requests = tuple(owned(request, caller.identity, able) for request in requests)
-            streams: list[AsyncGenerator[Event, None]] = []
+            streams: list[Batches] = []
             for request in requests:
                 exchange = Exchange(
                     model=call.model,
@@ -87,56 +94,66 @@ class Exchanges:
                     identity=caller.identity,
                     request=replace(request, id=next(self._ids)),
                 )
-                events = self.observers.wrap(exchange, lease.engine.generate(exchange.request))
-                streams.append(
-                    _checked(events, exchange.request.n, names, own=exchange.request.extra, begun=lease.begun)
-                )
+                observed = self.observers.wrap(exchange, batches(lease.engine, exchange.request))
+                streams.append(checked(exchange, observed, self.measure(exchange), names, begun=lease.begun))
             n_choices = sum(request.n for request in requests)
-            events = streams[0] if len(streams) == 1 else merge(streams, n_choices // max(1, len(streams)))
-            await stack.enter_async_context(aclosing(events))
-            yield Opened(lease=lease, events=events, n_choices=n_choices, ignored=ignored)
+            merged = streams[0] if len(streams) == 1 else merge(streams, n_choices // max(1, len(streams)))
+            await stack.enter_async_context(aclosing(merged))
+            yield Opened(lease=lease, batches=merged, n_choices=n_choices, ignored=ignored)
 
 
-async def _checked(
-    events: AsyncGenerator[Event, None],
-    n: int,
-    names: Mapping[str, str],
-    *,
-    own: Mapping[str, Any],
-    begun: Callable[[], None],
-) -> AsyncGenerator[Event, None]:
-    """`events`, with `Failed` raised, and an end before every choice has finished raised as well. `begun` is called
-    with the first one."""
+async def checked(
+    exchange: Exchange, batches: Batches, measure: Measured, names: Mapping[str, str], *, begun: Callable[[], None]
+) -> Batches:
+    """`batches`, with `Failed` raised after what came before it, and an end before every choice has finished raised as
+    well. `begun` is called with the first event that is none."""
     n_finished = 0
     is_first = True
-    with naming(names, own=own):
-        async with aclosing(events):
-            async for event in events:
-                if isinstance(event, Failed):
-                    raise restore(event)
-                if is_first:
-                    is_first = False
-                    begun()
-                n_finished += isinstance(event, Finished)
-                yield event
-    if n_finished < n:
+    try:
+        with naming(names, own=exchange.request.extra):
+            async with aclosing(batches):
+                async for batch in batches:
+                    measure(batch)
+                    for index, event in enumerate(batch):
+                        if isinstance(event, Finished):
+                            n_finished += 1
+                        elif isinstance(event, Failed):
+                            if index:
+                                yield batch[:index]
+                            raise restore(event)
+                        if is_first:
+                            is_first = False
+                            begun()
+                    yield batch
+    except asyncio.CancelledError as error:
+        raise told_from_within(error) from None
+    if n_finished < exchange.request.n:
         raise PluginError("The engine ended its stream before it had finished the answer.")
 
 
-async def merge(streams: Sequence[AsyncGenerator[Event, None]], n: int) -> AsyncGenerator[Event, None]:
-    """The events of several requests of `n` choices each as they come, choices numbered through in order.
+def told_from_within(error: BaseException) -> BaseException:
+    """`error`; or, for a cancellation that nobody has asked the current task for, what it is: an engine's or plugin's
+    mistake, which must be told like any other."""
+    this = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and this is not None and not this.cancelling():
+        return PluginError("The engine's stream was cancelled from within.")
+    return error
+
+
+async def merge(streams: Sequence[Batches], n: int) -> Batches:
+    """The batches of several requests of `n` choices each as they come, choices numbered through in order.
 
     The first failure ends all of them. Without requests there are no events: a model was to be loaded, nothing more.
     """
     if not streams:
         return
-    queue: asyncio.Queue[Event | BaseException | None] = asyncio.Queue(maxsize=len(streams))
+    queue: asyncio.Queue[Sequence[Event] | BaseException | None] = asyncio.Queue(maxsize=len(streams))
 
-    async def read(stream: AsyncGenerator[Event, None], offset: int) -> None:
+    async def read(stream: Batches, offset: int) -> None:
         try:
             async with aclosing(stream):
-                async for event in stream:
-                    await queue.put(renumbered(event, offset))
+                async for batch in stream:
+                    await queue.put([renumbered(event, offset) for event in batch])
         except Exception as error:
             await queue.put(error)
         else:
@@ -146,13 +163,13 @@ async def merge(streams: Sequence[AsyncGenerator[Event, None]], n: int) -> Async
     try:
         n_open = len(tasks)
         while n_open:
-            event = await queue.get()
-            if isinstance(event, BaseException):
-                raise event
-            if event is None:
+            found = await queue.get()
+            if isinstance(found, BaseException):
+                raise found
+            if found is None:
                 n_open -= 1
             else:
-                yield event
+                yield found
     finally:
         for task in tasks:
             task.cancel()

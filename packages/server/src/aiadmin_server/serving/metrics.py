@@ -1,12 +1,11 @@
 """What `/metrics` tells: counters of this app, and each engine's own, read when Prometheus asks.
 
-`observe` is one more observer of every request; `middleware` feeds the rest. Labels are bounded: endpoints are route
+`measure` sees every request's events; `middleware` feeds the rest. Labels are bounded: endpoints are route
 templates, models are resolved names of models that were loaded. Everything runs on the event loop.
 """
 
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
-from contextlib import aclosing
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -79,30 +78,30 @@ class Metrics:
     def disconnected(self, endpoint: str) -> None:
         self._disconnects.labels(endpoint).inc()
 
-    def observe(self, exchange: Exchange, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
-        """The hook `aiadmin_observe`, for this app alone."""
-        return self._observe(exchange.resolved, events)
-
-    async def _observe(self, model: str, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+    def measure(self, exchange: Exchange) -> Callable[[Sequence[Event]], None]:
+        """What to call with each batch of a request's events, as it leaves for the client."""
+        model = exchange.resolved
+        first, between = self._first.labels(model), self._between.labels(model)
         begun = time.perf_counter()
         last: dict[int, float] = {}
-        between = self._between.labels(model)
-        async with aclosing(events):
-            async for event in events:
+
+        def measured(events: Sequence[Event]) -> None:
+            now = time.perf_counter()
+            for event in events:
                 match event:
                     case TextDelta() | ReasoningDelta() | ToolCallDelta():
-                        now = time.perf_counter()
                         if event.choice in last:
                             between.observe(now - last[event.choice])
                         elif not last:
-                            self._first.labels(model).observe(now - begun)
+                            first.observe(now - begun)
                         last[event.choice] = now
                     case Started():
                         self._prompt.labels(model).inc(event.prompt_tokens)
                         self._cached.labels(model).inc(event.cached_tokens or 0)
                     case Finished():
                         self._completion.labels(model).inc(event.usage.completion_tokens)
-                yield event
+
+        return measured
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """The page and its content type, in the newest format that `accept` names."""

@@ -1,4 +1,4 @@
-"""The hook `aiadmin_observe`: one request's events wrapped by every observer. Used by `exchange`.
+"""The hook `aiadmin_observe`: one request's events wrapped by every observer, event by event. Used by `exchange`.
 
 An observer that fails before it has given anything is named in the log and left out; the events it had taken are not
 lost. What it raises later ends the request, for nobody knows what it meant to hide; so does whatever an observer
@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
+from aiadmin_core.batches import Batches, flat, gathered
 from aiadmin_core.errors import PluginError
 from aiadmin_core.observe import Exchange
 from aiadmin_core.plugins import HARM, Plugins
@@ -36,11 +37,14 @@ class Observers:
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
 
-    def wrap(self, exchange: Exchange, events: Events) -> Events:
-        """Closing what is returned closes `events`."""
+    def wrap(self, exchange: Exchange, batches: Batches) -> Batches:
+        """Closing what is returned closes `batches`, which are left as they are where nobody observes."""
+        if not self._observers:
+            return batches
+        events = flat(batches)
         for observer in self._observers:
             events = _observed(observer, exchange, events)
-        return events
+        return gathered(events)
 
 
 def plugin_observers(plugins: Plugins) -> list[Observer]:

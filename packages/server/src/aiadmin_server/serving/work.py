@@ -1,25 +1,20 @@
-"""Calls being carried out, each in a task that belongs to the server and not to a connection.
+"""Calls being carried out, each held by a task that belongs to the server and not to a connection.
 
 Whoever starts a `Work` closes it: an answer when its client has left or has everything. One that outlives its
-connection is closed by whoever started it, and by the server when it ends. Cancelling is closing: the task ends, which
-closes the event stream, which closes the engine's iterator and gives the lease back.
+connection is read and closed by whoever started it, and closed by the server when it ends. Its events are read where
+they are used, with no task between. Cancelling is closing: the task ends, which closes the event stream, which closes
+the engine's iterator and gives the lease back.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
-
-from aiadmin_core.errors import PluginError
-from aiadmin_core.specs.events import Event
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 from .call import Call, Caller
-from .exchange import Exchanges, Opened
+from .exchange import Exchanges, Opened, told_from_within
 
 LOG = logging.getLogger("aiadmin.server")
-
-N_WAITING = 256
-"""Events kept for a reader that is slow before the engine's stream is left to wait."""
 
 
 class Service:
@@ -47,15 +42,13 @@ class Service:
 
 
 class Work:
-    """One call. Its events are read once, by one reader."""
+    """One call."""
 
     def __init__(self, opening: "Callable[[Work], AbstractAsyncContextManager[Opened]]") -> None:
         self.model = ""
         """The model behind the name, from when it is leased."""
         self._opened: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
-        self._queue: asyncio.Queue[Event | None] = asyncio.Queue(maxsize=N_WAITING)
-        self._failure: Exception | None = None
-        self._task = asyncio.create_task(self._run(opening(self)))
+        self._task = asyncio.create_task(self._hold(opening(self)))
 
     def leased(self, model: str) -> None:
         self.model = model
@@ -67,59 +60,23 @@ class Work:
         """The engine at work. Raises what kept it from being leased, and what the request cannot have."""
         return await asyncio.shield(self._opened)
 
-    async def batches(self, *, idle_s: float | None = None) -> AsyncGenerator[list[Event], None]:
-        """Whatever has come since the last batch, at least one event; an empty batch after `idle_s` without any.
-
-        Raises what the engine's stream raised, after what came before it.
-        """
-        while True:
-            try:
-                async with asyncio.timeout(idle_s):
-                    event = await self._queue.get()
-            except TimeoutError:
-                yield []
-                continue
-            batch: list[Event] = []
-            while event is not None:
-                batch.append(event)
-                if self._queue.empty():
-                    break
-                event = self._queue.get_nowait()
-            if batch:
-                yield batch
-            if event is None:
-                break
-        if self._failure:
-            raise self._failure
-
     async def close(self) -> None:
-        """End the work; when this returns the engine is free again."""
+        """End the work, which nobody reads any more; when this returns the engine is free again."""
         self._task.cancel()
         await asyncio.wait({self._task})
         if not self._task.cancelled() and (error := self._task.exception()):
             LOG.warning("closing a request whose client has left failed", exc_info=error)
 
-    async def _run(self, opening: AbstractAsyncContextManager[Opened]) -> None:
-        this = asyncio.current_task()
-        assert this
+    async def _hold(self, opening: AbstractAsyncContextManager[Opened]) -> None:
+        """Open, and keep open until `close`."""
         try:
-            await self._read(opening)
-        except asyncio.CancelledError:
-            if this.cancelling():
+            async with opening as opened:
+                self._opened.set_result(opened)
+                await asyncio.Event().wait()
+        except (Exception, asyncio.CancelledError) as error:
+            if self._opened.done():
                 raise
-            self._failure = PluginError("The engine's stream was cancelled from within.")
-        except Exception as error:
-            if this.cancelling():
-                raise
-            self._failure = error
-        if not self._opened.done():
-            assert self._failure
-            self._opened.set_exception(self._failure)
+            self._opened.set_exception(told_from_within(error))
             self._opened.exception()  # read: nobody may be waiting for it any more
-        await self._queue.put(None)
-
-    async def _read(self, opening: AbstractAsyncContextManager[Opened]) -> None:
-        async with opening as opened, aclosing(opened.events) as events:
-            self._opened.set_result(opened)
-            async for event in events:
-                await self._queue.put(event)
+            if isinstance(error, asyncio.CancelledError):
+                raise

@@ -1,0 +1,118 @@
+"""An engine's batches on their way to an answer: checked, measured and merged, without a server."""
+
+import asyncio
+
+import pytest
+
+from aiadmin_core.errors import AiAdminError, PluginError
+from aiadmin_core.observe import Exchange
+from aiadmin_core.specs.events import Failed, Finished, Started, TextDelta
+from aiadmin_core.specs.request import GenerateRequest, TextInput
+from aiadmin_server.serving.exchange import checked, merge
+
+
+async def stream(*batches):
+    for batch in batches:
+        if isinstance(batch, BaseException):
+            raise batch
+        yield batch
+
+
+def checked_stream(*batches, measured=None, n=1):
+    exchange = Exchange(
+        model="m",
+        resolved="m:latest",
+        backend="echo",
+        endpoint="/v1/completions",
+        identity=None,
+        request=GenerateRequest(id=1, input=TextInput(text="hi"), n=n),
+    )
+    return checked(
+        exchange, stream(*batches), [].append if measured is None else measured.append, {}, begun=lambda: None
+    )
+
+
+async def test_batches_pass_as_they_are_and_are_measured_once():
+    batches = [(Started(1, 2), TextDelta(1, "a")), (TextDelta(1, "b"), Finished(1, "stop"))]
+    measured = []
+
+    assert [batch async for batch in checked_stream(*batches, measured=measured)] == batches == measured
+
+
+async def test_a_failure_is_raised_after_what_came_before_it_in_its_batch():
+    found = checked_stream((TextDelta(1, "a"), Failed(1, "It died.", code="runner_died", status=502)))
+
+    assert await anext(found) == (TextDelta(1, "a"),)
+    with pytest.raises(AiAdminError, match="It died") as caught:
+        await anext(found)
+    assert caught.value.code == "runner_died"
+
+
+async def test_an_end_before_every_choice_has_finished_is_a_mistake_of_the_engine():
+    with pytest.raises(PluginError, match="before it had finished"):
+        [batch async for batch in checked_stream((Finished(1, "stop"),), n=2)]
+
+
+async def test_a_stream_that_cancels_itself_has_failed():
+    found = checked_stream((TextDelta(1, "a"),), asyncio.CancelledError())
+
+    await anext(found)
+    with pytest.raises(PluginError, match="cancelled from within"):
+        await anext(found)
+
+
+async def test_a_reader_that_is_cancelled_is_cancelled():
+    async def forever():
+        await asyncio.Event().wait()
+        yield ()
+
+    async def read():
+        exchange = Exchange(
+            model="m",
+            resolved="m",
+            backend="echo",
+            endpoint="/",
+            identity=None,
+            request=GenerateRequest(id=1, input=TextInput(text="hi")),
+        )
+        await anext(checked(exchange, forever(), lambda _: None, {}, begun=lambda: None))
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.wait({reading})
+    assert reading.cancelled()
+
+
+async def test_choices_of_several_requests_are_numbered_through():
+    streams = [stream((TextDelta(number, "a", choice),)) for number in range(2) for choice in range(2)][:2]
+    merged = [event async for batch in merge(streams, 2) for event in batch]
+
+    assert sorted((event.request_id, event.choice) for event in merged) == [(0, 0), (0, 3)]
+
+
+async def test_the_first_failure_ends_all_of_them():
+    closed = asyncio.Event()
+
+    async def endless():
+        try:
+            while True:
+                yield (TextDelta(1, "a"),)
+                await asyncio.sleep(0)
+        finally:
+            closed.set()
+
+    with pytest.raises(ZeroDivisionError):
+        [batch async for batch in merge([endless(), stream(ZeroDivisionError())], 1)]
+    assert closed.is_set()
+
+
+async def test_one_of_several_that_cancels_itself_leaves_nobody_waiting():
+    async with asyncio.timeout(10):
+        with pytest.raises(PluginError):
+            [
+                batch
+                async for batch in merge(
+                    [checked_stream(asyncio.CancelledError()), checked_stream((Finished(1, "stop"),))], 1
+                )
+            ]
