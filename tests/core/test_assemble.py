@@ -20,7 +20,7 @@ from aiadmin_core.errors import (
 )
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.constraint import JsonObject, JsonSchema
-from aiadmin_core.specs.content import Message, TextPart, Tool
+from aiadmin_core.specs.content import ImagePart, Message, TextPart
 from aiadmin_core.specs.events import Failed, Finished, ReasoningDelta, Started, TextDelta
 from aiadmin_core.specs.model import ModelFacts, ModelSpec
 from aiadmin_core.specs.prompt import TokenSegment
@@ -195,11 +195,11 @@ def test_a_conversation_that_leaves_no_room_names_its_field():
 
 
 def test_what_the_engine_lacks_is_refused_by_name():
-    tools = ChatInput(messages=ask().messages, tools=(Tool(name="f"),))
+    image = ChatInput(messages=(Message(role="user", content=(ImagePart(data=b"x"),)),))
     with pytest.raises(UnsupportedParameter) as caught:
-        answer(FakeTokenEngine(), ask(input=tools))
+        answer(FakeTokenEngine(), ask(input=image))
 
-    assert caught.value.param == "tools"
+    assert caught.value.param == "messages[0].content[0]"
 
 
 def test_a_token_outside_the_vocabulary_cannot_be_biased():
@@ -217,7 +217,7 @@ def test_capabilities_are_the_engines_and_cores():
     assert whole.capabilities.protocols == {"tokenize"}
     assert whole.capabilities.max_choices == 4
     assert not whole.capabilities.reasoning
-    assert not whole.capabilities.tools
+    assert whole.capabilities.tools
 
 
 def test_closing_the_stream_cancels_in_the_engine():

@@ -216,10 +216,37 @@ def test_an_over_long_prompt_is_refused_with_both_numbers(client: Any) -> None:
     assert client.chat.completions.create(model="smollm2", messages=ASK, max_tokens=2).choices
 
 
+def test_a_tool_that_is_required_is_called_with_valid_arguments_and_its_result_is_read(client: Any) -> None:
+    """From a model of 135M parameters whose template knows no tools."""
+    parameters = {
+        "type": "object",
+        "properties": {"city": {"enum": ["Bonn", "Trier"]}, "days": {"type": "integer", "minimum": 1, "maximum": 7}},
+        "required": ["city", "days"],
+        "additionalProperties": False,
+    }
+    tools = [{"type": "function", "function": {"name": "get_weather", "parameters": parameters}}]
+    choice = {"type": "function", "function": {"name": "get_weather"}}
+    asked = client.chat.completions.create(
+        model="smollm2", messages=ASK, tools=tools, tool_choice=choice, parallel_tool_calls=False
+    )
+    (call,) = asked.choices[0].message.tool_calls
+    arguments = json.loads(call.function.arguments)
+
+    assert asked.choices[0].finish_reason == "tool_calls"
+    assert call.function.name == "get_weather"
+    assert arguments["city"] in ("Bonn", "Trier")
+    assert 1 <= arguments["days"] <= 7
+
+    history = [*ASK, asked.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "rain"}]
+    answered = client.chat.completions.create(
+        model="smollm2", messages=history, tools=tools, tool_choice="none", max_tokens=8
+    )
+    assert answered.choices[0].message.content
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("tools", [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]),
         ("audio", {"voice": "alloy", "format": "wav"}),
         ("no_such_field", 1),
     ],

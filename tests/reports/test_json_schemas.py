@@ -105,4 +105,4 @@ def test_a_schema_that_cannot_be_enforced_is_refused_before_anything_is_generate
     with pytest.raises(BadRequest) as caught:
         answer(schema)
     assert named in caught.value.message
-    assert caught.value.param == "response_format"
+    assert caught.value.param == "constraint"

@@ -10,7 +10,7 @@ import pytest
 
 from aiadmin_core.assemble import assemble
 from aiadmin_core.dialects.dialect import CallPiece, Dialect
-from aiadmin_core.errors import BadRequest, UnsupportedParameter
+from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.constraint import JsonObject
 from aiadmin_core.specs.content import Message, TextPart, Tool
 from aiadmin_core.specs.events import Failed, Finished, ReasoningDelta, TextDelta, ToolCallDelta
@@ -131,6 +131,11 @@ def refusal(hermes):
 def prompt(engine):
     (segment,) = engine.submitted[-1].prompt
     return bytes(segment.tokens).decode()
+
+
+def prompt_text(engine):
+    (segment,) = engine.submitted[-1].prompt
+    return bytes(token for token in segment.tokens if token < 256).decode()
 
 
 def test_a_call_is_told_apart(answer):
@@ -337,18 +342,15 @@ def test_without_tools_nothing_is_parsed(answer):
     assert answer(call(), ask(tools=())).text == call()
 
 
-def test_without_a_dialect_tools_are_refused_by_name(refusal):
-    error = refusal(ask(), ())
+@pytest.mark.parametrize("n_dialects", [0, 1])
+def test_a_model_whose_template_knows_no_tools_is_told_of_them(hermes, n_dialects):
+    engine = FakeTokenEngine(script=says(f"Well. {call()}"))  # its template is ChatML
+    tools = (Tool(name="weather", description="Tells it."),)
+    given = Answer(events(engine, ask(tools=tools), [hermes][:n_dialects]))
 
-    assert isinstance(error, UnsupportedParameter)
-    assert error.param == "tools"
-
-
-def test_a_dialect_of_other_models_is_none(hermes):
-    engine = FakeTokenEngine(script=says("x"))  # its template is ChatML
-
-    assert not assemble(engine, MODEL, dialects=[hermes]).capabilities.tools
-    assert assemble(engine_that("x"), MODEL, dialects=[hermes]).capabilities.tools
+    assert given.calls == [("weather", '{"city": "Bonn"}')]
+    assert given.text == "Well. "
+    assert '"description": "Tells it."' in prompt_text(engine)
 
 
 @pytest.mark.parametrize("parallel", [True, False])
@@ -434,6 +436,20 @@ def test_calls_that_are_free_to_come_keep_to_their_schema_once_their_marker_is_t
     assert given.text == "Hm. "
     assert given.calls[0][0] in ("weather", "time")
     assert set(json.loads(given.calls[0][1])) == {"city", "days"}
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_a_strict_tool_whose_schema_cannot_be_enforced_is_refused_by_its_pointer(mode):
+    parameters = {"type": "object", "properties": {"a": {"type": "array", "items": {}, "uniqueItems": True}}}
+    engine = engine_that("x")
+    with pytest.raises(BadRequest, match="#/properties/a/uniqueItems") as caught:
+        events(engine, ask(tools=(TOOLS[0], Tool(name="f", parameters=parameters, strict=True)), mode=mode), [])
+    assert caught.value.param == "tools[1].function.parameters"
+
+    loose = Answer(
+        events(engine_that(draws(2)), ask(tools=(Tool(name="f", parameters=parameters),), mode="required"), [])
+    )
+    assert loose.calls[0][0] == "f"
 
 
 def test_only_allowed_tools_can_be_called(hermes):

@@ -53,7 +53,7 @@ def test_a_token_engine_gets_the_dialects_of_the_plugins():
 
     with_it, without = asyncio.run(capabilities(("talker", talker))), asyncio.run(capabilities())
     assert (with_it.reasoning, with_it.tools) == (True, True)
-    assert (without.reasoning, without.tools) == (False, False)
+    assert (without.reasoning, without.tools) == (False, True)  # tools come to every model that converses
 
 
 def test_a_runner_imports_the_plugins_it_is_told_and_no_others(start_runner, tmp_path):

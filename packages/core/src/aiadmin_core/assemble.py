@@ -86,7 +86,7 @@ class AssembledEngine:
         self._engine = engine
         self._tokenizer = engine.tokenizer
         template, self._turn_ends, notes = _template(engine, model)
-        self._speech = find_speech(template.source, dialects) if template else Speech()
+        self._speech = find_speech(template, dialects, tuple(engine.tokenizer.control_tokens)) if template else Speech()
         self._piece = cache(engine.tokenizer.piece)  # asked for at every token, and bounded by the vocabulary
         self._writer = PromptWriter(engine.tokenizer, template, system=model.system)
         self._control_texts = {token: text.encode() for text, token in engine.tokenizer.control_tokens.items()}

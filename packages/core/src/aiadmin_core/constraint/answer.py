@@ -7,7 +7,7 @@ from typing import Any
 
 from ..dialects.dialect import CallGrammar
 from .grammar import to_grammars
-from .lark import TEXT, literal, marker
+from .lark import TEXT, literal, marked, marker
 from .shape import AnswerShape
 
 
@@ -20,9 +20,13 @@ def to_grammar(shape: AnswerShape, before: str | None, control_tokens: dict[str,
     if before is not None:
         grammars.append({"lark_grammar": before})
     name = "answer"
+    header = marked(shape.header, control_tokens)
     if shape.calls is not None:
-        rules = _with_calls(shape, shape.calls, control_tokens)
+        rules = _with_calls(shape, shape.calls, header, control_tokens)
         grammars.append({"name": name, "lark_grammar": rules})
+        name = "format"
+    elif header and shape.format is not None:
+        grammars.append({"name": name, "lark_grammar": f"start: {header} @format"})
         name = "format"
     if shape.format is not None and not (shape.calls and shape.required):
         first, *others = to_grammars(shape.format)
@@ -30,7 +34,7 @@ def to_grammar(shape: AnswerShape, before: str | None, control_tokens: dict[str,
     return json.dumps({"grammars": grammars})
 
 
-def _with_calls(shape: AnswerShape, calls: CallGrammar, control_tokens: dict[str, int]) -> str:
+def _with_calls(shape: AnswerShape, calls: CallGrammar, header: str, control_tokens: dict[str, int]) -> str:
     rules = [f"TEXT: {TEXT}", f"section: {calls.body}", *calls.rules]
     opening = marker(calls.opening, control_tokens) if calls.opening else ""
     if shape.required or shape.format is not None:
@@ -39,7 +43,9 @@ def _with_calls(shape: AnswerShape, calls: CallGrammar, control_tokens: dict[str
             separator = literal(calls.separator) if calls.separator else ""
             start += f" ({separator} {opening} section)*"
         if not shape.required:
-            start = f"{start} | @format"
+            start = f"{start} | {header} @format"
+    elif calls.auto is not None:
+        start = calls.auto
     elif not calls.opening:
         start = "section | TEXT"
     else:

@@ -35,18 +35,9 @@ def _json(schema: dict[str, Any] | bool) -> list[dict[str, Any]]:
     try:
         return [{"json_schema": styled(schema)}]
     except Unenforceable as error:
-        raise unenforceable(error, "constraint") from error
+        raise error.refusal("constraint") from error
     except (TypeError, ValueError, RecursionError) as error:
         raise BadRequest(f"The JSON schema cannot be read: {error}", param="constraint") from error
-
-
-def unenforceable(error: Unenforceable, param: str) -> BadRequest:
-    """What a client is told whose schema cannot be enforced."""
-    return BadRequest(
-        f"The JSON schema cannot be enforced at {error.pointer}: {error.why}.",
-        hint="Leave out what is named there, or ask for a simpler format.",
-        param=param,
-    )
 
 
 def _grammars(encoded: str) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@ calls. Pure; imports nothing heavy.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -28,6 +29,13 @@ def literal(text: str) -> str:
 def marker(text: str, control_tokens: Mapping[str, int]) -> str:
     """`text` as the model has it: a control token, or as plain text."""
     return f"<[{control_tokens[text]}]>" if text in control_tokens else literal(text)
+
+
+def marked(text: str, control_tokens: Mapping[str, int]) -> str:
+    """`text` as a rule expression, the control tokens in it as such; "" where it is empty."""
+    special = sorted((token for token in control_tokens if token), key=len, reverse=True)
+    pieces = re.split("(" + "|".join(map(re.escape, special)) + ")", text) if special else [text]
+    return " ".join(marker(piece, control_tokens) for piece in pieces if piece)
 
 
 def json_value(schema: Mapping[str, Any] | bool) -> str:

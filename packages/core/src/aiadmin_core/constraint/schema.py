@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from ..errors import BadRequest
 from .languages import (
     ANY_TEXT,
     NOTHING,
@@ -36,6 +37,14 @@ class Unenforceable(ValueError):
         super().__init__(f"{pointer}: {why}")
         self.pointer = pointer
         self.why = why
+
+    def refusal(self, param: str) -> BadRequest:
+        """What a client is told whose schema it is."""
+        return BadRequest(
+            f"The JSON schema cannot be enforced at {self.pointer}: {self.why}.",
+            hint="Leave out what is named there, or ask for a simpler format.",
+            param=param,
+        )
 
 
 def enforceable(schema: Schema | bool) -> Schema | bool:

@@ -12,6 +12,8 @@ class AnswerShape:
 
     format: Constraint | None = None
     """Of an answer that calls nothing."""
+    header: str = ""
+    """What stands before such an answer, as text."""
     calls: CallGrammar | None = None
     """Of the calls in it; None where they are free, or none are told apart."""
     required: bool = False

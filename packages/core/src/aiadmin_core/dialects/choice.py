@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from ..constraint.schema import Unenforceable
 from ..constraint.shape import AnswerShape
 from ..errors import BadRequest, UnsupportedParameter
 from ..specs.content import Tool
@@ -28,9 +29,12 @@ def to_shape(request: GenerateRequest, speech: Speech, control_tokens: Mapping[s
     if limited and not allowed:
         raise BadRequest("'tool_choice' allows none of the 'tools'.", param="tool_choice")
     if not tools:
-        return AnswerShape(format=request.constraint)
+        return AnswerShape(format=request.constraint, header=speech.answer_header)
     strict = next((index for index, tool in enumerate(tools) if tool.strict), None)
-    calls = speech.call_grammar(allowed, choice, control_tokens)
+    try:
+        calls = speech.call_grammar(allowed, choice, control_tokens)
+    except Unenforceable as error:
+        raise error.refusal(f"tools[{strict}].function.parameters") from error
     if calls is None and limited:
         raise UnsupportedParameter("tool_choice", why=_WHY)
     if calls is None and strict is not None:
@@ -44,7 +48,11 @@ def to_shape(request: GenerateRequest, speech: Speech, control_tokens: Mapping[s
     if request.sampling.ignore_eos and not limited and strict is None and request.constraint is None:
         calls = None  # nothing was asked for that could not go on for ever
     return AnswerShape(
-        format=request.constraint, calls=calls, required=choice.mode == "required", parallel=choice.parallel
+        format=request.constraint,
+        header=speech.answer_header,
+        calls=calls,
+        required=choice.mode == "required",
+        parallel=choice.parallel,
     )
 
 

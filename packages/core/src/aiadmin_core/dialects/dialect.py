@@ -68,6 +68,8 @@ class CallGrammar:
     `answer` and `TEXT`."""
     separator: str | None = None
     """What stands between two sections; None where a section holds all calls."""
+    auto: str | None = None
+    """The rule expression of an answer that may, but need not, call; None has it made of text and sections."""
 
 
 class Dialect:
@@ -82,6 +84,9 @@ class Dialect:
     """Whether its parsers tell tool calls."""
     markers: Sequence[str] = ()
     """The texts around thoughts and calls that may be control tokens of the model: parsers see them as text."""
+
+    answer_header: str = ""
+    """What stands before an answer that is kept to a format, as text."""
 
     def recognises(self, template: str) -> bool:
         """Whether the chat template `template` is of this family."""

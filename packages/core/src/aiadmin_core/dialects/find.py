@@ -6,10 +6,15 @@ from dataclasses import dataclass
 
 from ..specs.content import Tool
 from ..specs.request import ChatInput, ToolChoice
+from ..text.chat_template import ChatTemplate
 from .dialect import CallGrammar, Dialect, Parser, Piece, PlainText
+from .harmony import Harmony
 from .reasoning import REASONING
+from .tools.derive import derive
+from .tools.generic import GenericDialect
+from .tools.template import FormDialect
 
-OURS: tuple[Dialect, ...] = REASONING
+OURS: tuple[Dialect, ...] = (Harmony(), *REASONING)
 """Those of plugins come first."""
 
 
@@ -51,6 +56,11 @@ class Speech:
         """See `Dialect.call_grammar`."""
         return self.calls.call_grammar(tools, choice, control_tokens) if self.calls else None
 
+    @property
+    def answer_header(self) -> str:
+        """See `Dialect.answer_header`."""
+        return self.reasoning.answer_header if self.reasoning else ""
+
     def _distinct(self) -> list[Dialect]:
         found = [dialect for dialect in (self.reasoning, self.calls) if dialect is not None]
         return found[:1] if self.reasoning is self.calls else found
@@ -86,14 +96,21 @@ class Stacked:
         return read
 
 
-def find_speech(template: str, dialects: Sequence[Dialect]) -> Speech:
-    """The first of `dialects` that recognise the chat template: one that tells reasoning, one that tells calls. One
-    that raises is passed over: it is a plugin's, and must not keep every model from being opened."""
-    found = [dialect for dialect in dialects if _recognises(dialect, template)]
+def find_speech(template: ChatTemplate, dialects: Sequence[Dialect], control_texts: Sequence[str] = ()) -> Speech:
+    """How the model of `template` speaks. For reasoning and for calls it is the first of `dialects` that recognises the
+    template; one that raises is passed over: it is a plugin's, and must not keep every model from being opened. Where
+    none knows the calls, their form is what the template itself writes, and else the generic one. `control_texts` are
+    the texts of the model's control tokens."""
+    found = [dialect for dialect in dialects if _recognises(dialect, template.source)]
     return Speech(
         reasoning=next((dialect for dialect in found if dialect.reasoning), None),
-        calls=next((dialect for dialect in found if dialect.calls), None),
+        calls=next((dialect for dialect in found if dialect.calls), None) or _of_template(template, control_texts),
     )
+
+
+def _of_template(template: ChatTemplate, control_texts: Sequence[str]) -> Dialect:
+    form = derive(template)
+    return FormDialect("template", form, control_texts) if form is not None else GenericDialect()
 
 
 def _recognises(dialect: Dialect, template: str) -> bool:

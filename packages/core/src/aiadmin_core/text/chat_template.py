@@ -99,7 +99,9 @@ class ChatTemplate:
         call = ToolCall(id="call00001", name="f", arguments=json.dumps({"a": _NEEDLE}))
         answers = Message(role="assistant", tool_calls=(call,))
         question = Message(role="user", content=(TextPart("?"),))
-        return self._first_that_shows([question, answers], shape, replace(shape, arguments_text=True))
+        empty = replace(shape, no_content=True)
+        shapes = [one for base in (shape, empty) for one in (base, replace(base, arguments_text=True))]
+        return self._first_that_shows([question, answers], *shapes)
 
     def _first_that_shows(self, messages: Sequence[Message], *shapes: TemplateShape) -> TemplateShape:
         """The first shape in which the needle in `messages` reaches the prompt, or else the first."""

@@ -29,6 +29,8 @@ class TemplateShape:
     """Arguments of tool calls are JSON text, not objects."""
     developer_role: bool = False
     """The template knows the role "developer"; to others it is "system"."""
+    no_content: bool = False
+    """A message that only calls tools has no content at all, not an empty one."""
     tools_list: bool = False
     """`tools` is a list even where there are none; most templates test for None."""
 
@@ -76,7 +78,8 @@ def marked(value: Any, mark: Mark) -> Any:
 
 def _message(message: Message, text: str, shape: TemplateShape, mark: Mark) -> dict[str, Any]:
     role = "system" if message.role == "developer" and not shape.developer_role else message.role
-    result: dict[str, Any] = {"role": role, "content": _content(mark(text), shape)}
+    content = None if shape.no_content and message.tool_calls and not text else _content(mark(text), shape)
+    result: dict[str, Any] = {"role": role, "content": content}
     if message.name is not None:
         result["name"] = mark(message.name)
     if message.tool_calls:

@@ -1,0 +1,235 @@
+"""From a chat template to the form of its tool calls: what the template writes for an assistant's calls is what the
+model was trained to write. Found by rendering small conversations and looking where names and arguments stand.
+
+Used once a model, by `find`.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import takewhile
+from typing import Any
+
+from ...errors import BadRequest
+from ...specs.content import Message, TextPart, Tool, ToolCall, ToolResultPart
+from ...text.chat_template import ChatTemplate
+from .form import ID, KEY, NUMBER, CallForm, Tags
+
+_NAMES = ("needle_one", "needle_two")
+_IDS = ("needleidA", "needleidB")
+_CONTENT = "N33dle"
+_VALUES: dict[str, Any] = {
+    "string": "some text",
+    "boolean": True,
+    "number": 73,
+    "array": ["xyz"],
+    "object": {"inner": 5},
+}
+"""By type; each stands in the argument `key_<type>`."""
+_ARGUMENTS = {f"key_{kind}": value for kind, value in _VALUES.items()}
+_SECOND = {"key_string": "other words", "key_number": 91}
+_TOOLS = [
+    Tool(
+        name=name,
+        description="d",
+        parameters={"type": "object", "properties": {"key_string": {"type": "string", "description": "d"}}},
+    )
+    for name in _NAMES
+]
+_USER = Message(role="user", content=(TextPart("?"),))
+
+
+def derive(template: ChatTemplate) -> CallForm | None:
+    """The form of the calls that `template` writes; None where it writes none, or none that can be read."""
+    first = ToolCall(id=_IDS[0], name=_NAMES[0], arguments=json.dumps(_ARGUMENTS))
+    second = ToolCall(id=_IDS[1], name=_NAMES[1], arguments=json.dumps(_SECOND))
+    said = Message(role="assistant", content=(TextPart(_CONTENT),))
+    results = [
+        Message(role="tool", content=(ToolResultPart(tool_call_id=one, content=(TextPart("done"),)),)) for one in _IDS
+    ]
+    # Some templates leave out an assistant's message that is the last one.
+    found_forms: list[CallForm] = []
+    for after_text, n_results in (((), 0), ((_USER,), 2)):
+        before_said, found, after_said = (_rendered(template, said, *after_text) or "").rpartition(_CONTENT)
+        if not found:
+            before_said, after_said = _prompt(template), ""
+        for calls in ((first, second), (first,)):
+            message = Message(role="assistant", tool_calls=calls)
+            rendered = _rendered(template, message, *results[: min(n_results, len(calls))])
+            known = [(_NAMES[0], _ARGUMENTS), (_NAMES[1], _SECOND)][: len(calls)]
+            form = _form(rendered, before_said, after_said, known) if rendered else None
+            if form is not None:
+                found_forms.append(form)
+                break
+    return min(found_forms, key=lambda form: (len(form.begin + form.end), -len(form.texts)), default=None)
+
+
+def shows_tools(template: ChatTemplate) -> bool:
+    """Whether the template writes the tools it is given."""
+    return _NAMES[0] in _prompt(template)
+
+
+def _prompt(template: ChatTemplate) -> str:
+    try:
+        return template.render([_USER], _TOOLS)
+    except BadRequest:
+        return ""
+
+
+def _rendered(template: ChatTemplate, *messages: Message) -> str | None:
+    try:
+        return template.render([_USER, *messages], _TOOLS)
+    except BadRequest:
+        return None
+
+
+def _form(
+    rendered: str, before_said: str, after_said: str, calls: Sequence[tuple[str, dict[str, Any]]]
+) -> CallForm | None:
+    """Cut `rendered` at what is known: what stands between is the form."""
+    start = _n_common(rendered, before_said)
+    end = len(rendered) - _n_common_at_end(rendered[start:], after_said)
+    text = _EMPTY_THOUGHT.sub("", _before_turn_end(rendered[start:end], after_said))
+    texts: list[str] = []  # around names and arguments: before the first name, after it, after the arguments, ...
+    tags: Tags | None = None
+    indented = False
+    position = 0
+    for name, arguments in calls:
+        at = text.find(name, position)
+        if at < 0:
+            return None
+        texts.append(text[position:at])
+        inside = at + len(name)
+        span = _json_span(text, inside, arguments)
+        if span is None:
+            tagged = _tagged_span(text, inside, arguments)
+            if tagged is None:
+                return None
+            span, found = tagged
+            tags = tags or found
+        elif text[span[0] : span[1]] not in (json.dumps(arguments), json.dumps(arguments, ensure_ascii=False)):
+            indented = True
+        texts.append(text[inside : span[0]])
+        position = span[1]
+    texts.append(text[position:])
+    form = _assembled([_slotted(one) for one in texts], tags)
+    return replace(form, indented=indented) if form is not None else None
+
+
+def _assembled(texts: list[str], tags: Tags | None) -> CallForm | None:
+    begin_head, mid, rest = texts[0], texts[1], texts[-1]
+    between = texts[2] if len(texts) == 5 else None
+    if not begin_head.strip():
+        return None  # nothing tells a call from an answer
+    if between is None:
+        return CallForm(begin="", head=begin_head.lstrip(), mid=mid, tail=rest.rstrip(), tags=tags)
+    n_head = _n_common_at_end(begin_head, between)
+    n_tail = _n_common(between[: len(between) - n_head], rest)
+    if not n_head:
+        return None
+    head, tail = between[len(between) - n_head :], between[:n_tail]
+    return CallForm(
+        begin=begin_head[: len(begin_head) - n_head].lstrip(),
+        head=head if begin_head[: len(begin_head) - n_head].strip() else head.lstrip(),
+        mid=mid,
+        tail=tail,
+        separator=between[n_tail : len(between) - n_head] + _leading_space(head, begin_head, n_head),
+        end=rest[n_tail:].rstrip(),
+        tags=tags,
+    )
+
+
+def _leading_space(head: str, begin_head: str, n_head: int) -> str:
+    """White space that begins `head` where it was taken off."""
+    if begin_head[: len(begin_head) - n_head].strip():
+        return ""
+    return head[: len(head) - len(head.lstrip())]
+
+
+def _json_span(text: str, start: int, arguments: dict[str, Any]) -> tuple[int, int] | None:
+    """Where the arguments stand as JSON behind `start`."""
+    for match in re.finditer(r"\{", text[start:]):
+        try:
+            value, end = json.JSONDecoder().raw_decode(text, start + match.start())
+        except ValueError:
+            continue
+        if value == arguments:
+            return start + match.start(), end
+    return None
+
+
+def _tagged_span(text: str, start: int, arguments: dict[str, Any]) -> tuple[tuple[int, int], Tags] | None:
+    """Where the arguments stand one by one behind `start`, and what stands around them."""
+    gaps: list[str] = []
+    mids: dict[str, str] = {}
+    position = start
+    for key, value in arguments.items():
+        at = text.find(key, position)
+        if at < 0:
+            return None
+        gaps.append(text[position:at].replace((gaps and list(arguments)[len(gaps) - 1]) or KEY, KEY))
+        position = at + len(key)
+        places = [(text.find(one, position), one) for one in _spellings(value)]
+        places = [place for place in places if place[0] >= 0]
+        if not places:
+            return None
+        found, written = min(places)
+        mids[key.removeprefix("key_")] = text[position:found]
+        position = found + len(written)
+    if len(gaps) < 2:
+        return None
+    last = text[position:].replace(list(arguments)[-1], KEY)
+    n_before = _n_common_at_end(gaps[0], gaps[1])
+    before = gaps[1][len(gaps[1]) - n_before :]
+    after = gaps[1][: len(gaps[1]) - n_before]
+    if not before.strip() or not last.startswith(after.rstrip()):
+        n_after = _n_common(gaps[1], last)
+        after, before = gaps[1][:n_after], gaps[1][n_after:]
+    if not after.strip() or not gaps[0].endswith(before):
+        return None
+    if any(gap != after + before for gap in gaps[1:]):
+        return None
+    mids.setdefault("number", mids["string"])
+    others = {kind: mids.get(kind, mids["number"]) for kind in _VALUES}
+    end = position + len(after.replace(KEY, list(arguments)[-1]))
+    return (start + len(gaps[0]) - len(before), end), Tags(before=before, mids=others, after=after)
+
+
+def _spellings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [json.dumps(value), json.dumps(value, separators=(",", ":")), str(value)]
+
+
+def _slotted(text: str) -> str:
+    """`text` with what differs from call to call left open."""
+    for one in _IDS:
+        text = text.replace(one, ID)
+    return re.sub(r"(?<![A-Za-z_0-9.])[0-9]+(?![A-Za-z_0-9])", NUMBER, text)
+
+
+def _before_turn_end(text: str, after_said: str) -> str:
+    """`text` up to a marker that ends a turn."""
+    end = next(iter(_UNIT.findall(after_said.strip())), "")
+    return (text.partition(end)[0] if len(end) > 1 else text).partition("<|eom_id|>")[0]
+
+
+_EMPTY_THOUGHT = re.compile(r"^\s*<[^<>]*think[^<>]*>\s*(?:<[^<>]*think[^<>]*>\s*)?", re.IGNORECASE)
+"""Reasoning that a template closes before the calls is no part of them."""
+
+
+_UNIT = re.compile(r"<[^<>\s]+>|\[[A-Z_/]+\]|[\s\S]")
+"""What is not cut: a marker, or else a character."""
+
+
+def _n_common(first: str, second: str) -> int:
+    """Length of the beginning that both share, in whole markers."""
+    pairs = zip(_UNIT.findall(first), _UNIT.findall(second), strict=False)
+    return sum(len(one) for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _n_common_at_end(first: str, second: str) -> int:
+    """The same of the end."""
+    pairs = zip(reversed(_UNIT.findall(first)), reversed(_UNIT.findall(second)), strict=False)
+    return sum(len(one) for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
