@@ -102,7 +102,9 @@ def test_every_variable_is_read():
         "AIADMIN_KV_CACHE_TYPE": "bf16",
         "AIADMIN_EXACT": "1",
         "AIADMIN_IN_PROCESS": "1",
-        "AIADMIN_UNKNOWN_FIELDS": "ignore",
+        "AIADMIN_UNKNOWN_FIELDS": "refuse",
+        "AIADMIN_ALLOWED_HOSTS": "AI.example.org, proxy",
+        "AIADMIN_PRIVATE_SOURCES": "1",
         "AIADMIN_ORIGINS": "https://a.example, https://b.example",
         "AIADMIN_API_KEY": "sk-1",
         "AIADMIN_DEBUG": "1",
@@ -113,10 +115,11 @@ def test_every_variable_is_read():
         assert load_settings({name: value}) != plain, name
     assert set(FIELDS) - set(values) <= {"AIADMIN_PLUGINS"}
     assert load_settings(values).origins == ("https://a.example", "https://b.example")
+    assert load_settings(values).allowed_hosts == ("ai.example.org", "proxy")
 
 
 def test_a_word_that_means_nothing_is_refused():
-    with pytest.raises(BadRequest, match="AIADMIN_UNKNOWN_FIELDS is refuse or ignore, not 'drop'"):
+    with pytest.raises(BadRequest, match="AIADMIN_UNKNOWN_FIELDS is ignore or refuse, not 'drop'"):
         load_settings({"AIADMIN_UNKNOWN_FIELDS": "drop"})
 
 
@@ -124,3 +127,50 @@ def test_a_key_that_cannot_be_sent_is_refused_and_not_shown():
     with pytest.raises(BadRequest, match="AIADMIN_API_KEY") as caught:
         load_settings({"AIADMIN_API_KEY": "sk-sécret"})
     assert "cret" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://127.0.0.1:11500", "https://127.0.0.1:11500"),
+        ("http://127.0.0.1:11500/path/", "http://127.0.0.1:11500/path"),
+        ("HTTPS://Example.org/a/b", "https://Example.org:443/a/b"),
+        ("[::1]:5/x", "http://[::1]:5/x"),
+        ("http://127.0.0.1:11500/", "http://127.0.0.1:11500"),
+    ],
+)
+def test_scheme_and_path_of_an_address_are_kept(text, url):
+    assert load_settings({"AIADMIN_HOST": text}).url == url
+
+
+@pytest.mark.parametrize("text", ["ftp://host", "http://me:secret@host", "http://host/?key=secret", "host#secret"])
+def test_what_an_address_cannot_mean_is_refused_and_not_repeated(text):
+    with pytest.raises(BadRequest, match="AIADMIN_HOST") as caught:
+        load_settings({"AIADMIN_HOST": text})
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("text", ["http://host", "host:80", "a/b", "a b", "sünde"])
+def test_an_allowed_host_is_a_name_alone(text):
+    with pytest.raises(BadRequest, match="AIADMIN_ALLOWED_HOSTS"):
+        load_settings({"AIADMIN_ALLOWED_HOSTS": f"good.example, {text}"})
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    def no_home(*arguments):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr(Path, "expanduser", lambda path: no_home() if str(path).startswith("~") else path)
+
+
+def test_without_a_home_the_named_folders_are_enough(homeless):
+    settings = load_settings({"AIADMIN_MODELS": "/m"})
+    assert (settings.models, settings.state) == (Path("/m"), Path("/m/aiadmin/state"))
+    assert load_settings({"AIADMIN_STATE": "/s"}).models == Path("/s/models")
+    with pytest.raises(BadRequest, match="no home folder") as caught:
+        load_settings({})
+    assert "AIADMIN_MODELS" in caught.value.hint
+    with pytest.raises(BadRequest, match="'~' in AIADMIN_MODELS"):
+        load_settings({"AIADMIN_MODELS": "~/models"})

@@ -12,6 +12,7 @@ import pytest
 from aiadmin_server.cli._client import Listener
 from aiadmin_server.cli._serving import in_use
 from aiadmin_server.cli.ps import row, until
+from aiadmin_server.cli.serve import with_options
 from aiadmin_server.settings import Settings
 
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
@@ -148,3 +149,30 @@ def test_a_port_that_another_program_has_ends_the_command_at_once(aiadmin_proces
 
     assert done.returncode == 1
     assert "Another program, not AiAdmin" in done.stderr
+
+
+@pytest.mark.parametrize("address", ["https://127.0.0.1:11500", "http://127.0.0.1:11500/ai"])
+def test_an_address_that_only_clients_can_use_is_not_served_on(invoke, monkeypatch, address):
+    """Nothing of it is dropped without a word."""
+    monkeypatch.setenv("AIADMIN_HOST", address)
+
+    result = invoke("serve")
+
+    assert result.exit_code == 1
+    assert address in result.stderr
+    assert "--host" in result.stderr
+
+
+def test_a_client_reaches_a_server_below_a_path(invoke, monkeypatch):
+    asked = []
+    monkeypatch.setattr(httpx.Client, "get", lambda self, path: asked.append(self._merge_url(path)))
+    monkeypatch.setenv("AIADMIN_HOST", "https://127.0.0.1:1/ai")
+
+    invoke("ps")
+
+    assert str(asked[0]) == "https://127.0.0.1:1/ai/"
+
+
+def test_an_address_given_to_serve_goes_before_the_environments():
+    settings = Settings(scheme="https", base_path="/ai", host="example.org", port=443)
+    assert with_options(settings, host="127.0.0.1", port=0, models=None).url == "http://127.0.0.1:0"

@@ -107,12 +107,12 @@ def test_showing_a_model_of_the_catalogue_says_how_to_get_it(invoke):
 
 
 def test_aliases_are_set_listed_and_removed(invoke):
-    assert invoke("alias", "set", "gpt-4o", "smollm2", "--keep-alive", "30m", "--backend", "echo").exit_code == 0
+    assert invoke("alias", "set", "gpt-4o", "smollm2", "--keep-alive", "30m", "--backend", "mlx").exit_code == 0
     assert invoke("alias").stdout == invoke("alias", "list").stdout
     assert invoke("alias", "list").stdout.splitlines()[1].split(maxsplit=2) == [
         "gpt-4o",
         "smollm2",
-        "backend echo, keep-alive 30m",
+        "backend mlx, keep-alive 30m",
     ]
     assert invoke("alias", "rm", "gpt-4o").exit_code == 0
     assert json.loads(invoke("alias", "list", "--json").stdout) == []
@@ -188,3 +188,64 @@ def test_removing_an_alias_that_is_none_says_so(invoke):
 
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: There is no alias 'zzz'.")
+
+
+def test_cp_loses_nothing_unasked(invoke, add, store):
+    """A model's last name is kept; one of several names is simply moved, as people re-point gpt-3.5-turbo."""
+    add("one")
+    add("two")
+
+    refused = invoke("cp", "one", "TWO")
+    assert refused.exit_code == 1
+    assert "'two:latest' is the only name of another model" in refused.stderr
+    assert "--replace" in refused.stderr
+    assert store.find("two").digest != store.find("one").digest
+
+    assert invoke("cp", "one", "gpt-3.5-turbo").exit_code == 0
+    assert invoke("cp", "two", "gpt-3.5-turbo").exit_code == 0
+    assert store.find("gpt-3.5-turbo").digest == store.find("two").digest
+    assert invoke("cp", "one", "two").exit_code == 0, "its model is gpt-3.5-turbo as well"
+    assert invoke("cp", "one", "gpt-3.5-turbo").exit_code == 1
+    assert invoke("cp", "one", "gpt-3.5-turbo", "--replace").exit_code == 0
+    assert {model.digest for model in store.models()} == {store.find("one").digest}
+
+
+def test_a_name_with_defaults_of_its_own_is_not_lost_either(invoke, add):
+    add("one")
+    add("two")
+    invoke("cp", "one", "kept")
+    invoke("set", "kept", "--system", "Long and thought through.")
+
+    assert invoke("cp", "two", "kept").exit_code == 1
+    assert invoke("cp", "two", "kept", "--replace").exit_code == 0
+
+
+def test_a_model_does_not_hide_an_alias_unasked(invoke, add, store, tmp_path):
+    add("one")
+    invoke("alias", "set", "gpt-4o", "one")
+    (tmp_path / "x.gguf").write_bytes(b"GGUF2")
+
+    for arguments in (["cp", "one", "GPT-4o"], ["pull", str(tmp_path / "x.gguf"), "--as", "gpt-4o"]):
+        refused = invoke(*arguments)
+        assert refused.exit_code == 1
+        assert "is an alias of 'one'" in refused.stderr
+        assert store.find("gpt-4o") is None
+    assert invoke("cp", "one", "gpt-4o", "--replace").exit_code == 0
+    assert invoke("alias").stdout == "", "the name has one meaning"
+
+
+def test_an_alias_asks_for_no_backend_that_nobody_knows(invoke):
+    refused = invoke("alias", "set", "a", "b", "--backend", "lamacpp")
+    assert refused.exit_code == 1
+    assert "There is no backend 'lamacpp'" in refused.stderr
+    assert "'llamacpp'" in refused.stderr
+    assert "There are: llamacpp, mlx, openai" in invoke("alias", "set", "a", "b", "--backend", "zzz").stderr
+    assert invoke("alias").stdout == ""
+
+
+def test_hints_name_options_that_exist(invoke, add, tmp_path):
+    add("one")
+    (tmp_path / "x.gguf").write_bytes(b"GGUF2")
+    refused = invoke("pull", str(tmp_path / "x.gguf"), "--as", "one")
+    assert "--as" in refused.stderr
+    assert "--name" not in refused.stderr

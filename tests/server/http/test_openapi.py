@@ -94,7 +94,7 @@ async def test_the_document_is_whole_and_every_schema_is_one(serve):
 @pytest.mark.parametrize("path", LEAST)
 async def test_what_the_document_accepts_the_handler_accepts_and_the_other_way_round(serve, path):
     """Names, types, ranges, what is required and what may be null: for instances made of the schema and of anything."""
-    async with serve() as server:
+    async with serve(ignore_unknown_fields=False) as server:
         found = await document(server)
         components = found["components"]["schemas"]
         schema = found["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]

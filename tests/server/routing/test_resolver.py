@@ -211,3 +211,20 @@ def test_a_backend_that_cannot_say_what_it_offers_stops_nobody(tmp_path: Path):
     plugins = load_plugins(builtin=[("test", Plugin())], only=[])
     resolver = Resolver(store, Aliases(store.aliases_path), plugins, Settings())
     assert resolver.resolve("parrot").backend == "echo"
+
+
+def test_a_damaged_alias_file_is_said_and_costs_no_model(resolver: Resolver, add: Callable[..., None]):
+    """An alias in it is not one that does not exist."""
+    add("m")
+    resolver.aliases.path.write_text("{")
+    assert resolver.resolve("m").resolved == "m:latest"
+    assert resolver.resolve("parrot").backend == "echo"
+    with pytest.raises(StoreError, match=r"aliases in .* cannot be read"):
+        resolver.resolve("gpt-4")
+
+
+def test_an_alias_with_a_keep_alive_that_means_nothing_is_served(resolver: Resolver, add: Callable[..., None]):
+    add("m")
+    resolver.aliases.path.write_text('{"gpt-4": {"target": "m", "keep_alive": "soon", "n_ctx": 64}}')
+    target = resolver.resolve("gpt-4")
+    assert (target.keep_alive_s, target.options.n_ctx) == (None, 64)

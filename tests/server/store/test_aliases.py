@@ -78,3 +78,38 @@ def test_changes_at_the_same_time_are_all_kept(aliases: Aliases):
     for thread in threads:
         thread.join()
     assert len(aliases.all()) == 16
+
+
+def test_a_broken_file_is_no_file_without_aliases(aliases: Aliases):
+    aliases.check("x")
+    aliases.path.parent.mkdir()
+    for content in (b"{", b"[]", b"\xff", b'{"a": 1'):
+        aliases.path.write_bytes(content)
+        with pytest.raises(StoreError, match="cannot be read"):
+            aliases.check("x")
+        assert aliases.path.read_bytes() == content
+
+
+def test_a_broken_entry_spoils_no_other_and_is_kept_as_it_is(aliases: Aliases):
+    aliases.path.parent.mkdir()
+    aliases.path.write_text('{"bad": {"target": 3}, "worse": 7, "small": {"target": "m", "n_ctx": -1}}')
+    aliases.set("good", Alias(target="m"))
+
+    assert set(aliases.all()) == {"good"}
+    with pytest.raises(StoreError, match="The alias 'BAD'"):
+        aliases.check("BAD")
+    aliases.check("other")
+    assert all(name in aliases.problem() for name in ("bad", "worse", "small"))
+    assert '"target": 3' in aliases.path.read_text()
+    aliases.set("bad", Alias(target="m"))
+    aliases.remove("worse")
+    assert set(aliases.all()) == {"bad", "good"}
+
+
+@pytest.mark.parametrize("keep_alive", ['"soon"', '"5 minutes"', '""'])
+def test_a_keep_alive_that_means_nothing_is_left_out_and_named(aliases: Aliases, keep_alive: str):
+    aliases.path.parent.mkdir()
+    aliases.path.write_text(f'{{"a": {{"target": "m", "n_ctx": 64, "keep_alive": {keep_alive}}}}}')
+    aliases.check("a")
+    assert aliases.get("a") == Alias(target="m", n_ctx=64)
+    assert "keep_alive is left out" in aliases.problem()

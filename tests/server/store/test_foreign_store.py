@@ -10,6 +10,7 @@ import pytest
 
 from aiadmin_core.errors import ModelExists
 from aiadmin_core.sources import FetchedModel
+from aiadmin_server.store.defaults import FALLBACK
 from aiadmin_server.store.store import ModelStore
 
 Fetch = Callable[..., FetchedModel]
@@ -71,7 +72,7 @@ def test_its_models_are_listed_and_served(store: ModelStore, foreign: Path):
     spec = store.spec(model)
     assert [file.role for file in spec.files] == ["model", "projector"]
     assert spec.system == "Be brief."
-    assert spec.parameters == {"stop": ["</s>"], "num_ctx": 4096}
+    assert spec.parameters == {"stop": ["</s>"], "num_ctx": 4096, **FALLBACK}, "it says nothing of sampling"
     assert spec.template is None, "the other program's template language is not ours"
 
 

@@ -99,6 +99,22 @@ TENSOR_TYPES = {
 }
 
 
+# `general.sampling.*`: LLM_KV_SAMPLING_* in llama-arch.cpp, to the names of `SamplingParams`.
+SAMPLING = {
+    "temp": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "penalty_last_n": "repeat_last_n",
+    "penalty_repeat": "repeat_penalty",
+    "xtc_probability": "xtc_probability",
+    "xtc_threshold": "xtc_threshold",
+    "mirostat": "mirostat",
+    "mirostat_tau": "mirostat_tau",
+    "mirostat_eta": "mirostat_eta",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tensor:
     """Name, shape and type of a tensor; its data stays in the file."""
@@ -169,7 +185,18 @@ def describe(header: Header) -> ModelInfo:
         quantization=_quantization(header),
         chat_template=_text(metadata.get("tokenizer.chat_template")),
         metadata=metadata,
+        parameters=_sampling(metadata),
     )
+
+
+def _sampling(metadata: dict[str, Any]) -> dict[str, Any]:
+    """How the file's maker recommends to sample. float32 is rounded to what was meant: 0.6, not 0.60000002."""
+    found: dict[str, Any] = {}
+    for key, name in SAMPLING.items():
+        value = metadata.get(f"general.sampling.{key}")
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            found[name] = value if isinstance(value, int) else float(f"{value:.6g}")
+    return found
 
 
 def _quantization(header: Header) -> str:

@@ -44,6 +44,8 @@ class ModelInfo:
     quantization: str = ""
     chat_template: str | None = None
     metadata: Mapping[str, Any] | None = None
+    parameters: Mapping[str, Any] | None = None
+    """How the file recommends to sample, by the names of `SamplingParams`."""
 
 
 @dataclass(frozen=True, kw_only=True)

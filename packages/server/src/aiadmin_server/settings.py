@@ -5,6 +5,7 @@ quotes, names are matched without regard to case (so `AiAdmin_HOST` works).
 """
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
+    scheme: str = "http"
+    """"https" where clients reach the server through something that speaks TLS for it: it does not itself."""
+    base_path: str = ""
+    """"/ai" where clients reach the server below a path of something that stands before it; "" at its root."""
     models: Path = Path()
     """The model store."""
     state: Path = Path()
@@ -41,29 +46,34 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Refuse models whose answers cannot be reproduced to the last bit."""
     in_process: bool = False
     """Open engines in the server's own process: for debugging, and for backends with nothing native."""
-    ignore_unknown_fields: bool = False
-    """Drop request fields that nobody knows, naming them in a header, instead of refusing them."""
+    ignore_unknown_fields: bool = True
+    """Leave out request fields that nobody knows, naming them in a header, instead of refusing them."""
     api_key: str = ""
     """What the command line shows a server that asks who it is."""
     keep_history: bool = True
     """Whether chats on the terminal keep what is typed."""
-    allowed_hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     """Origins of web pages that may use the server, besides those of this machine; `*` stands for anything."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names by which clients may reach the server besides this machine's own and its addresses, in lower case."""
+    private_sources: bool = False
+    """Whether a pull that was asked for over HTTP may fetch from private addresses."""
     debug: bool = False
 
     @property
     def url(self) -> str:
         """Where a client on this machine reaches the server."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        return f"{self.scheme}://{address}{self.base_path}"
 
 
 FIELDS: dict[str, str] = {
-    "AIADMIN_HOST": "Address to serve on, or to reach the server at: `host`, `host:port` or `http://host:port`. "
-    "Default `127.0.0.1:11434`.",
+    "AIADMIN_HOST": "Address to serve on, or to reach the server at: `host`, `host:port` or `http://host:port`; to "
+    "reach it through a proxy also `https://host/path`. Default `127.0.0.1:11434`.",
     "AIADMIN_MODELS": "Folder of the model store. Default `~/.aiadmin/models`.",
-    "AIADMIN_STATE": "Folder for logs and history. Default `~/.aiadmin`.",
+    "AIADMIN_STATE": "Folder for logs and history. Default `~/.aiadmin`; without a home folder, one in that of the "
+    "models.",
     "AIADMIN_KEEP_ALIVE": "How long an idle model stays loaded: seconds or a duration (`10m`, `1h30m`); negative is "
     "forever, 0 unloads at once. Default `5m`.",
     "AIADMIN_LOAD_TIMEOUT": "How long loading a model may take. Default `5m`.",
@@ -77,10 +87,14 @@ FIELDS: dict[str, str] = {
     "AIADMIN_EXACT": "`1` serves only models whose answers can be reproduced to the last bit, and always does so. "
     "Default: where it costs nothing, else for requests with a `seed`.",
     "AIADMIN_IN_PROCESS": "`1` opens models in the server's own process instead of one each. For debugging.",
-    "AIADMIN_UNKNOWN_FIELDS": "`refuse` (default) answers 400 to request fields nobody knows; `ignore` drops them and "
-    "names them in the header `x-ignored-params`.",
+    "AIADMIN_UNKNOWN_FIELDS": "`ignore` (default) leaves out request fields nobody knows and names them in the header "
+    "`x-ignored-params`; `refuse` answers 400 to them.",
     "AIADMIN_ORIGINS": "Origins of web pages that may use the server besides those of this machine, separated by "
     "commas; `*` stands for anything (`https://*.example.org`). Default: none.",
+    "AIADMIN_ALLOWED_HOSTS": "Names by which clients may reach the server besides this machine's own and its "
+    "addresses, separated by commas: that of a proxy, say (`ai.example.org`). Default: none.",
+    "AIADMIN_PRIVATE_SOURCES": "`1` lets pulls that are asked for over HTTP fetch from private addresses. The command "
+    "line may do so anyway.",
     "AIADMIN_PLUGINS": "Which plugins to load: `echo,mlx` only those, in this order; `-mlx` all but that one.",
     "AIADMIN_API_KEY": "The API key that `aiadmin run`, `ps`, `stop`, `show` and `doctor` send to the server, "
     "where a plugin of it asks for one.",
@@ -100,13 +114,15 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     def get(name: str) -> str:
         return values.get(name, "")
 
-    home = Path(get("AIADMIN_STATE") or Path.home() / ".aiadmin").expanduser()
-    host, port = _address(get("AIADMIN_HOST"))
+    models, state = _folders(get("AIADMIN_MODELS"), get("AIADMIN_STATE"))
+    scheme, host, port, base_path = _address(get("AIADMIN_HOST"))
     return Settings(
         host=host,
         port=port,
-        models=Path(get("AIADMIN_MODELS") or home / "models").expanduser(),
-        state=home,
+        scheme=scheme,
+        base_path=base_path,
+        models=models,
+        state=state,
         keep_alive_s=_duration("AIADMIN_KEEP_ALIVE", get("AIADMIN_KEEP_ALIVE") or "5m"),
         load_timeout_s=_duration("AIADMIN_LOAD_TIMEOUT", get("AIADMIN_LOAD_TIMEOUT") or "5m"),
         max_loaded=_count("AIADMIN_MAX_LOADED_MODELS", get("AIADMIN_MAX_LOADED_MODELS")) or 3,
@@ -116,11 +132,13 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         kv_cache_type=get("AIADMIN_KV_CACHE_TYPE").lower() or None,
         exact=_switch(get("AIADMIN_EXACT")),
         in_process=_switch(get("AIADMIN_IN_PROCESS")),
-        ignore_unknown_fields=_choice("AIADMIN_UNKNOWN_FIELDS", get("AIADMIN_UNKNOWN_FIELDS"), ("refuse", "ignore"))
+        ignore_unknown_fields=_choice("AIADMIN_UNKNOWN_FIELDS", get("AIADMIN_UNKNOWN_FIELDS"), ("ignore", "refuse"))
         == "ignore",
         api_key=_key("AIADMIN_API_KEY", get("AIADMIN_API_KEY")),
         keep_history=not _switch(get("AIADMIN_NOHISTORY")),
         origins=tuple(origin.strip() for origin in get("AIADMIN_ORIGINS").split(",") if origin.strip()),
+        allowed_hosts=_host_names("AIADMIN_ALLOWED_HOSTS", get("AIADMIN_ALLOWED_HOSTS")),
+        private_sources=_switch(get("AIADMIN_PRIVATE_SOURCES")),
         debug=_switch(get("AIADMIN_DEBUG")),
     )
 
@@ -159,13 +177,43 @@ def _switch(text: str) -> bool:
     return text.lower() not in ("", "0", "false", "no", "off")
 
 
-def _address(text: str) -> tuple[str, int]:
-    """Host and port of `[scheme://]host[:port][/...]`; a missing or bad port is the scheme's, else the default."""
+def _folders(models: str, state: str) -> tuple[Path, Path]:
+    """The folders of models and of state. Without a home folder (a container's user, a service's), whatever is named
+    is enough: state that nobody placed goes beside the models. Raises `BadRequest` where nothing is named."""
+    named = {"AIADMIN_MODELS": models, "AIADMIN_STATE": state}
+    try:
+        folders = {name: Path(text).expanduser() for name, text in named.items() if text}
+    except RuntimeError:
+        raise BadRequest(
+            f"There is no home folder for '~' in {' or '.join(name for name in named if '~' in named[name])}.",
+            hint="Write the whole path, or set HOME.",
+        ) from None
+    if "AIADMIN_STATE" not in folders:
+        try:
+            folders["AIADMIN_STATE"] = Path.home() / ".aiadmin"
+        except RuntimeError:  # no HOME, and a uid that no passwd entry names
+            if not models:
+                raise BadRequest(
+                    "There is no home folder to keep models in.", hint="Name a folder in AIADMIN_MODELS, or set HOME."
+                ) from None
+            folders["AIADMIN_STATE"] = folders["AIADMIN_MODELS"] / "aiadmin" / "state"
+    return folders.get("AIADMIN_MODELS", folders["AIADMIN_STATE"] / "models"), folders["AIADMIN_STATE"]
+
+
+def _address(text: str) -> tuple[str, str, int, str]:
+    """Scheme, host, port and base path of `[scheme://]host[:port][/path]`; a missing or bad port is the scheme's, else
+    the default. Raises `BadRequest` for what is neither used nor meant to be."""
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "", text
-    rest = rest.partition("/")[0]
-    default = {"http": 80, "https": 443}.get(scheme.lower(), DEFAULT_PORT)
+    rest, _, path = rest.partition("/")
+    default = {"": DEFAULT_PORT, "http": 80, "https": 443}.get(scheme.lower())
+    if default is None or "@" in rest or any(mark in text for mark in "?#"):
+        raise BadRequest(
+            "AIADMIN_HOST is no address of an http or https server"
+            + (": it holds a user, a query or a fragment." if default else f": '{scheme}' is another scheme."),
+            hint="Write `host`, `host:port` or `http://host:port`. Keys belong into AIADMIN_API_KEY.",
+        )
     if rest.startswith("["):
         host, _, tail = rest[1:].partition("]")
         port = tail.removeprefix(":")
@@ -174,7 +222,19 @@ def _address(text: str) -> tuple[str, int]:
     else:
         host, _, port = rest.rpartition(":") if ":" in rest else (rest, "", "")
     valid = port.isdecimal() and int(port) < 65536
-    return host or "127.0.0.1", int(port) if valid else default
+    base_path = f"/{path.strip('/')}" if path.strip("/") else ""
+    return scheme.lower() or "http", host or "127.0.0.1", int(port) if valid else default, base_path
+
+
+def _host_names(name: str, text: str) -> tuple[str, ...]:
+    names = tuple(part.strip().lower().rstrip(".") for part in text.split(",") if part.strip())
+    for one in names:
+        if not re.fullmatch(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[?[0-9a-f:.]+\]?", one):
+            raise BadRequest(
+                f"{name} holds '{one}', which is no host name.",
+                hint="Names only, without scheme, port or path: `ai.example.org`.",
+            )
+    return names
 
 
 def _is_ipv6(text: str) -> bool:

@@ -7,6 +7,7 @@ VERBS: dict[str, str] = {
     "list": "List the models and aliases of this machine.",
     "show": "Show what a model is and how its name resolves.",
     "cp": "Give a model another name.",
+    "set": "Set a model's defaults.",
     "alias": "List, set and remove aliases.",
     "rm": "Remove models.",
     "ps": "List the models that are loaded.",

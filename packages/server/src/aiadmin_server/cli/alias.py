@@ -1,9 +1,10 @@
 """`aiadmin alias`: names that follow a model, with settings of their own."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._sampling import chosen, sampling_options
 from ._verb import json_option, with_debug
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ def list_aliases(as_json: bool) -> None:
 @click.option("--backend", help="The backend that must serve it.")
 @click.option("--keep-alive", help="How long it stays loaded when idle: 300, 10m, -1 for ever.")
 @click.option("--context", type=click.IntRange(min=1), help="Tokens of context to open it with.")
-def set_alias(name: str, model: str, backend: str | None, keep_alive: str | None, context: int | None) -> None:
+@sampling_options
+def set_alias(
+    name: str, model: str, backend: str | None, keep_alive: str | None, context: int | None, **given: Any
+) -> None:
     """Let NAME stand for MODEL."""
     from aiadmin_core.errors import BadRequest, ModelNotFound
 
@@ -64,7 +68,11 @@ def set_alias(name: str, model: str, backend: str | None, keep_alive: str | None
 
     if here := _store().find(name):  # a model goes before an alias: it would have no effect
         raise BadRequest(f"There is a model '{here.name}'.", hint="Choose another name, or `aiadmin rm` it first.")
-    _aliases().set(name, Alias(target=model, backend=backend, keep_alive=keep_alive, n_ctx=context))
+    parameters = chosen(given)
+    if backend is not None:
+        backend = known_backend(backend)
+    alias = Alias(target=model, backend=backend, keep_alive=keep_alive, n_ctx=context, parameters=parameters)
+    _aliases().set(name, alias)
     remark(f"{name} now stands for {model}.")
     try:
         resolver_of(_store(), load_settings()).explain(model)
@@ -83,6 +91,24 @@ def remove_aliases(names: tuple[str, ...]) -> None:
     for name in names:
         aliases.remove(name)
         remark(f"Removed the alias {name}.")
+
+
+def known_backend(name: str) -> str:
+    """The backend's name as it writes it itself. Raises `BadRequest` for what nobody calls a backend."""
+    from difflib import get_close_matches
+
+    from aiadmin_core.errors import BadRequest
+
+    from ..routing.choice import BACKEND_PACKAGES
+    from ._plugins import installed_plugins
+
+    known = {*installed_plugins().backends(), *BACKEND_PACKAGES}
+    found = next((backend for backend in known if backend.lower() == name.lower()), None)
+    if found is None:
+        near = get_close_matches(name.lower(), known, n=1)
+        hint = f"Did you mean '{near[0]}'?" if near else f"There are: {', '.join(sorted(known))}."
+        raise BadRequest(f"There is no backend '{name}'.", hint=hint, param="backend")
+    return found
 
 
 def settings_of(alias: "Alias") -> str:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
+from aiadmin_core.errors import BadRequest
+
 from ..http.origins import is_loopback
 from ..settings import Settings
 from ._verb import verb
@@ -48,9 +50,18 @@ def command(host: str | None, port: int | None, models: Path | None, log_level: 
 
 
 def with_options(settings: Settings, *, host: str | None, port: int | None, models: Path | None) -> Settings:
-    """The settings with what was given on the command line in their place."""
+    """The settings with what was given on the command line in their place. Raises `BadRequest` for an AIADMIN_HOST that
+    only clients can use."""
+    if not host and (settings.scheme != "http" or settings.base_path):
+        lacks = "speaks no TLS" if settings.scheme != "http" else "serves at its root"
+        raise BadRequest(
+            f"AIADMIN_HOST says {settings.url}, and the server itself {lacks}.",
+            hint="Name the address to listen on, `--host 127.0.0.1 --port 11434`, and let a proxy do the rest.",
+        )
     return replace(
         settings,
+        scheme="http",
+        base_path="",
         host=host or settings.host,
         port=settings.port if port is None else port,
         models=models.expanduser() if models else settings.models,

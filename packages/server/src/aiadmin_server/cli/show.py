@@ -83,12 +83,13 @@ def described(
             ("context", f"{info.n_ctx_train} tokens" if info.n_ctx_train else ""),
             *((label.replace("_", " "), _lines(value)) for label, value in remote.items()),
             ("template", _template(model)),
-            ("defaults", ", ".join(f"{key} {value}" for key, value in model.parameters.items())),
-            ("system", model.system or ""),
+            ("system", model.system_message or ""),
             ("license", _first_lines(model.license or "")),
             ("size", size(model.size)),
             ("files", "\n".join(map(_file, model.files))),
         ]
+    defaults = [f"{key} {value} ({where})" for key, (value, where) in explanation.defaults.items()]
+    pairs.append(("defaults", "\n".join(defaults)))
     pairs.append(("loaded", _loaded_line(loaded)))
     return [(label, value) for label, value in pairs if value]
 

@@ -17,10 +17,12 @@ from .target import Target
 Offers = Mapping[str, tuple[str, Backend]]
 """Backend name -> (plugin, backend)."""
 
+BACKEND_PACKAGES = {name: f"aiadmin-backend-{name}" for name in ("llamacpp", "mlx", "openai")}
+"""What brings each of our own backends; others are in packages of any name."""
 PACKAGES = {
-    "gguf": "aiadmin-backend-llamacpp",
-    "safetensors": "aiadmin-backend-mlx",
-    "remote": "aiadmin-backend-openai",
+    "gguf": BACKEND_PACKAGES["llamacpp"],
+    "safetensors": BACKEND_PACKAGES["mlx"],
+    "remote": BACKEND_PACKAGES["openai"],
 }
 """What to install for a format nobody here serves: a suggestion only; any installed backend may claim it."""
 
@@ -36,8 +38,10 @@ def choose_backend(target: Target, offers: Offers, broken: Sequence[Plugin] = ()
     model = target.spec
     if target.backend is not None:
         if target.backend not in offers:
-            package = f"aiadmin-backend-{target.backend}"
-            raise NoBackend(f"The backend '{target.backend}' is not installed.", hint=_remedy(package, broken))
+            package = BACKEND_PACKAGES.get(target.backend)
+            unknown = f"Install the package that brings it, or name one of those here: {', '.join(offers) or 'none'}."
+            hint = _remedy(package, broken) if package else unknown
+            raise NoBackend(f"The backend '{target.backend}' is not installed.", hint=hint)
         if _suitability(offers[target.backend][1], model) is None:
             raise NoBackend(
                 f"The backend '{target.backend}' cannot serve {target.resolved} ({model.format}).",
@@ -51,6 +55,11 @@ def choose_backend(target: Target, offers: Offers, broken: Sequence[Plugin] = ()
         hint = _remedy(wanted, broken) if wanted else "Install a backend for it; `aiadmin doctor` lists those here."
         raise NoBackend(f"No installed backend can serve {target.resolved} ({model.format}).", hint=hint)
     return max(fitting, key=lambda name: fitting[name])  # the first loaded of equals
+
+
+def can_serve(model: ModelSpec, backends: Mapping[str, Backend]) -> bool:
+    """Whether any of the installed backends serves `model`. Its files are not looked at."""
+    return any(_suitability(backend, model) is not None for backend in backends.values())
 
 
 def engine_key(target: Target, backend: str) -> str:

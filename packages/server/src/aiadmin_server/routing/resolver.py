@@ -28,6 +28,7 @@ from ..catalogue import catalogue, find_entry
 from ..durations import parse_duration
 from ..settings import Settings
 from ..store.aliases import Alias, Aliases, find_alias
+from ..store.defaults import Default
 from ..store.names import same_name
 from ..store.store import ModelStore, StoredModel
 from .target import Target
@@ -48,6 +49,8 @@ class Explanation(Struct, frozen=True, kw_only=True):
     """What was looked at, in order, one sentence each."""
     backend: str | None = None
     """The backend an alias or a prefix asks for."""
+    defaults: dict[str, Default] = {}
+    """What a request leaves open, by name: sampling, `num_ctx`, `keep_alive`."""
 
 
 class Resolver:
@@ -79,7 +82,13 @@ class Resolver:
         Raises `ModelNotFound` with what to do about it, `BadRequest` for aliases that lead in a circle.
         """
         search, found = self._find(name)
-        return Explanation(requested=name, resolved=found.name, steps=tuple(search.steps), backend=search.backend)
+        return Explanation(
+            requested=name,
+            resolved=found.name,
+            steps=tuple(search.steps),
+            backend=search.backend,
+            defaults=_defaults(search, found),
+        )
 
     def offered(self) -> list[ModelSpec]:
         """Models that backends offer without files in the store, by backend name."""
@@ -100,14 +109,14 @@ class Resolver:
         spec = self.store.unchecked_spec(found) if isinstance(found, StoredModel) else found
         for alias in reversed(search.aliases):
             spec = replace(spec, parameters=spec.parameters | alias.parameters)
-        keep_alive = next((alias.keep_alive for alias in search.aliases if alias.keep_alive is not None), None)
+        keep_alive = _defaults(search, found).get("keep_alive")
         target = Target(
             requested=name,
             resolved=found.name,
             spec=spec,
             backend=search.backend,
             options=engine_options(search.aliases, spec.parameters, self.settings),
-            keep_alive_s=None if keep_alive is None else parse_duration(keep_alive),
+            keep_alive_s=None if keep_alive is None else parse_duration(keep_alive.value),
         )
         return target, found
 
@@ -131,6 +140,7 @@ class Resolver:
             if alias is not None:
                 search.follow(alias)
                 continue
+            self.aliases.check(wanted)
             prefix, _, rest = wanted.partition("/")
             backend = next((known for known in self.backends() if known.lower() == prefix.lower()), None)
             if backend is None or not rest:
@@ -191,6 +201,20 @@ class Resolver:
         return by_key[near[0]] if near else None
 
 
+def _defaults(search: "_Search", found: StoredModel | ModelSpec) -> dict[str, Default]:
+    """What a request to the name leaves open, each from whoever counts most: the outermost alias first. Pure."""
+    if isinstance(found, StoredModel):
+        defaults = found.defaults
+        if found.own.keep_alive is not None:
+            defaults["keep_alive"] = Default(found.own.keep_alive, "`aiadmin set`")
+    else:
+        defaults = {name: Default(value, "the backend's") for name, value in found.parameters.items()}
+    for name, alias in reversed(search.followed):
+        own = alias.parameters | {"num_ctx": alias.n_ctx, "keep_alive": alias.keep_alive}
+        defaults |= {key: Default(value, f"the alias {name}") for key, value in own.items() if value is not None}
+    return defaults
+
+
 @dataclass(kw_only=True)
 class _Search:
     """What is known while a name is followed."""
@@ -198,10 +222,14 @@ class _Search:
     names: list[str]
     """As asked for, then what each stands for."""
     steps: list[str] = field(default_factory=list)
-    aliases: list[Alias] = field(default_factory=list)
-    """Passed through, outermost first: the earlier one's settings count."""
+    followed: list[tuple[str, Alias]] = field(default_factory=list)
+    """The aliases passed through with their names, outermost first: the earlier one's settings count."""
     backend: str | None = None
     found: StoredModel | ModelSpec | None = None
+
+    @property
+    def aliases(self) -> list[Alias]:
+        return [alias for _, alias in self.followed]
 
     def follow(self, alias: Alias) -> None:
         """Go on with what an alias stands for. Raises `BadRequest` where that was asked before."""
@@ -213,7 +241,7 @@ class _Search:
                 hint=f"Let it name a model: `aiadmin alias set {wanted} MODEL`.",
                 param="model",
             )
-        self.aliases.append(alias)
+        self.followed.append((wanted, alias))
         self.backend = self.backend or alias.backend
         self.names.append(target)
 

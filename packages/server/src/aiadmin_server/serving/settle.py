@@ -93,5 +93,5 @@ def _refuse_unknown(unknown: Mapping[str, Any]) -> UnsupportedParameter:
     return UnsupportedParameter(
         first,
         why=f"the field is unknown{also}.",
-        hint="Leave it out, or set AIADMIN_UNKNOWN_FIELDS=ignore on the server.",
+        hint="Leave it out, or unset AIADMIN_UNKNOWN_FIELDS on the server.",
     )

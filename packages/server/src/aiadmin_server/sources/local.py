@@ -83,7 +83,10 @@ def local_path(reference: str) -> Path:
     """The absolute path that `PATH`, `~/PATH` or `//host/PATH` (of a file URL) means."""
     if reference.startswith("//"):
         return Path(url2pathname(unquote(urlsplit(reference).path))).absolute()
-    return Path(os.path.normpath(Path(reference).expanduser().absolute()))
+    try:
+        return Path(os.path.normpath(Path(reference).expanduser().absolute()))
+    except RuntimeError:
+        raise PullFailed(f"There is no home folder for '~' in '{reference}'.", hint="Write the whole path.") from None
 
 
 def gguf_files(path: Path) -> list[Path]:

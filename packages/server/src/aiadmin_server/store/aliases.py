@@ -6,10 +6,11 @@ One JSON file; each change rewrites it in one step under a lock. Used by the res
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from aiadmin_core.errors import BadRequest, StoreError
 
@@ -28,13 +29,15 @@ class Alias(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The backend that must serve it."""
     keep_alive: str | float | None = None
     """As in a request: seconds, or a text such as "10m"; negative is forever."""
-    n_ctx: int | None = None
-    n_parallel: int | None = None
+    n_ctx: Annotated[int, Meta(ge=1)] | None = None
+    n_parallel: Annotated[int, Meta(ge=1)] | None = None
     parameters: dict[str, Any] = {}
     """Sampling defaults that go before the model's own."""
 
 
-_decoder = msgspec.json.Decoder(dict[str, Alias])
+_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_entry_decoder = msgspec.json.Decoder(Alias)
+_encoder = msgspec.json.Encoder()
 
 
 class Aliases:
@@ -44,19 +47,33 @@ class Aliases:
         self.path = path
 
     def all(self) -> dict[str, Alias]:
-        """Every alias by its name, in alphabetical order. A file that cannot be read has none: `problem` says why."""
+        """Every alias by its name, in alphabetical order, as far as they can be read: `problem` says what cannot, and
+        `check` whether a name is among that."""
         try:
-            return self._read()
+            return self._read()[0]
         except (OSError, ValueError):
             return {}
 
     def problem(self) -> str:
-        """Why the file cannot be read; "" where it can, or there is none."""
+        """What of the file cannot be read; "" where all can, or there is none."""
         try:
-            self._read()
+            faults = self._read()[1]
         except (OSError, ValueError) as error:
             return f"the aliases in '{self.path}' cannot be read: {error}"
-        return ""
+        return "; ".join(f"the alias '{name}' in '{self.path}': {fault}" for name, fault in faults.items())
+
+    def check(self, name: str) -> None:
+        """Raise `StoreError` where `name` may be an alias and nobody can say: the file, or its entry, is damaged."""
+        try:
+            aliases, faults = self._read()
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+        fault = next((fault for other, fault in faults.items() if same_name(other, name)), "")
+        if fault and find_alias(aliases, name) is None:
+            raise StoreError(
+                f"The alias '{name}' in '{self.path}' cannot be used: {fault}.",
+                hint=f"Correct the file, or set it again: `aiadmin alias set {name} MODEL`.",
+            )
 
     def get(self, name: str) -> Alias | None:
         """The alias of this name, in whatever case it is written."""
@@ -71,47 +88,75 @@ class Aliases:
                 parse_duration(alias.keep_alive)
             except ValueError as error:
                 raise BadRequest(f"keep_alive: {error}.", param="keep_alive") from None
-        with self._changing():
-            aliases = {other: kept for other, kept in self._read().items() if not same_name(other, name)}
-            aliases[name] = alias
-            loop = find_loop(aliases, name)
+        with self._changing() as entries:
+            aliases = {other: kept for other, kept in self._read()[0].items() if not same_name(other, name)}
+            loop = find_loop(aliases | {name: alias}, name)
             if loop:
                 raise BadRequest(
                     f"The alias '{name}' would lead back to itself: {' -> '.join(loop)}.",
                     hint="Let it name a model instead.",
                 )
-            self._write(aliases)
+            self._drop(entries, name)
+            entries[name] = msgspec.Raw(_encoder.encode(alias))
 
     def remove(self, name: str) -> None:
         """Raises `BadRequest` where there is no such alias, `StoreError`."""
-        with self._changing():
-            aliases = self._read()
-            kept = {other: alias for other, alias in aliases.items() if not same_name(other, name)}
-            if len(kept) == len(aliases):
+        with self._changing() as entries:
+            if not self._drop(entries, name):
                 raise BadRequest(f"There is no alias '{name}'.", hint="`aiadmin alias list` shows the aliases.")
-            self._write(kept)
+
+    @staticmethod
+    def _drop(entries: dict[str, msgspec.Raw], name: str) -> int:
+        """Take out `name`, however it is written; how many entries that was."""
+        found = [other for other in entries if same_name(other, name)]
+        for other in found:
+            del entries[other]
+        return len(found)
 
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _changing(self) -> Iterator[dict[str, msgspec.Raw]]:
+        """The entries as they are written, to be changed; what of them cannot be read stays as it is. A file that
+        nobody could read is never overwritten."""
         doing = "changing the aliases"
         with locked(self.path.with_suffix(".lock"), doing=doing), disk_errors(doing, self.path):
             try:
-                yield
-            except ValueError as error:  # the file as it stands: never overwrite what nobody could read
-                raise StoreError(
-                    f"The aliases in '{self.path}' cannot be read: {error}.", hint="Correct the file, or remove it."
-                ) from error
+                entries = self._entries()
+            except ValueError as error:
+                raise self._unreadable(error) from error
+            yield entries
+            data = msgspec.json.format(_encoder.encode(dict(sorted(entries.items()))), indent=2)
+            write_file(self.path, data + b"\n", scratch=self.path.parent / "scratch")
 
-    def _read(self) -> dict[str, Alias]:
+    def _unreadable(self, error: Exception) -> StoreError:
+        return StoreError(
+            f"The aliases in '{self.path}' cannot be read: {error}.",
+            hint="Correct the file, or move it away and set the aliases again.",
+        )
+
+    def _entries(self) -> dict[str, msgspec.Raw]:
         try:
-            data = self.path.read_bytes()
+            return _decoder.decode(self.path.read_bytes())
         except FileNotFoundError:
             return {}
-        return dict(sorted(_decoder.decode(data).items()))
 
-    def _write(self, aliases: Mapping[str, Alias]) -> None:
-        data = msgspec.json.format(msgspec.json.encode(dict(sorted(aliases.items()))), indent=2)
-        write_file(self.path, data + b"\n", scratch=self.path.parent / "scratch")
+    def _read(self) -> tuple[dict[str, Alias], dict[str, str]]:
+        """The aliases, and what is wrong with the entries of others. Raises `OSError`, `ValueError` for the file."""
+        aliases: dict[str, Alias] = {}
+        faults: dict[str, str] = {}
+        for name, entry in sorted(self._entries().items()):
+            try:
+                alias = _entry_decoder.decode(entry)
+            except ValueError as error:
+                faults[name] = str(error)
+                continue
+            try:
+                if alias.keep_alive is not None:
+                    parse_duration(alias.keep_alive)
+            except ValueError as error:  # what it stands for is clear: better served without than not at all
+                faults[name] = f"keep_alive is left out: {error}"
+                alias = replace(alias, keep_alive=None)
+            aliases[name] = alias
+        return aliases, faults
 
 
 def find_alias(aliases: Mapping[str, Alias], name: str) -> Alias | None:

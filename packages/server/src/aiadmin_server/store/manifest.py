@@ -95,6 +95,8 @@ class StoredInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     quantization: str = ""
     parameter_size: str = ""
     """`n_params` for people."""
+    parameters: dict[str, Any] = {}
+    """How the file recommends to sample."""
 
 
 _manifest_decoder = msgspec.json.Decoder(Manifest)
@@ -186,6 +188,7 @@ def stored_info(info: ModelInfo | None) -> StoredInfo:
         n_embd=info.n_embd,
         quantization=info.quantization,
         parameter_size=human_count(info.n_params),
+        parameters=dict(info.parameters or {}),
     )
 
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from aiadmin_core.specs.model import ModelFile, ModelFormat
 
+from .defaults import Default, OwnDefaults, sampling_defaults
 from .manifest import (
     Config,
     Layer,
@@ -45,14 +46,36 @@ class StoredModel(Struct, frozen=True, kw_only=True):
     """Where it was pulled from (`pypi:...`, `file:...`); "" where another program put it there."""
     info: StoredInfo = StoredInfo()
     parameters: dict[str, Any] = {}
+    """Defaults that came with the model."""
     template: str | None = None
     """A Jinja chat template that replaces the one in the files."""
     system: str | None = None
     license: str | None = None
+    own: OwnDefaults = OwnDefaults()
+    """What `aiadmin set` stored."""
+
+    @property
+    def defaults(self) -> dict[str, Default]:
+        """What a request leaves open: sampling and `num_ctx`, by name."""
+        return sampling_defaults(
+            file=self.info.parameters, model=self.parameters, own=self.own.parameters, model_format=self.format
+        )
+
+    @property
+    def system_message(self) -> str | None:
+        """For conversations that have none."""
+        return self.system if self.own.system is None else self.own.system or None
 
 
 def read_model(
-    tree: Tree, name: ModelName, manifest: Manifest, record: Record, *, digest: str, modified_at: float
+    tree: Tree,
+    name: ModelName,
+    manifest: Manifest,
+    record: Record,
+    *,
+    digest: str,
+    modified_at: float,
+    own: OwnDefaults = OwnDefaults(),
 ) -> StoredModel:
     """The model that `manifest`, whose bytes have `digest`, describes.
 
@@ -76,6 +99,7 @@ def read_model(
         template=template,
         system=_text(tree, manifest, "system"),
         license=_text(tree, manifest, "license"),
+        own=own,
     )
 
 

@@ -4,6 +4,7 @@
     blobs/sha256-<hex>                            files, by digest
     aiadmin/                                      ours alone; nothing above needs it
       manifests/  blobs/                          models that other programs of this layout could not read
+      defaults/                                   what `aiadmin set` stored
       records/                                    where each model came from, what its header said
       written/                                    a mark for each blob above that we wrote: only those are ever pruned
       verified/                                   digests that were computed, and what the file looked like then
@@ -23,13 +24,14 @@ from msgspec import Struct
 from msgspec.structs import replace as replace_fields
 
 from aiadmin_core.backend import ModelInfo
-from aiadmin_core.errors import ModelNotFound, StoreError
+from aiadmin_core.errors import ModelExists, ModelNotFound, StoreError
 from aiadmin_core.sources import FetchedModel, Progress
 from aiadmin_core.specs.model import ModelFile, ModelSpec
 
 from .adding import Staged, compose, refuse_replacing, stage
 from .aliases import Aliases
 from .checking import Checks, Doubt
+from .defaults import OwnDefaults, OwnDefaultsFolder
 from .disk import disk_errors, ignore, make_folder, move, remove_empty_parents, sweep, write_file
 from .locking import locked
 from .manifest import digest_of, encode, stored_info
@@ -62,6 +64,7 @@ class ModelStore:
         self.aliases_path = own / "aliases.json"
         """Where `Aliases` of this store are kept."""
         self._records = Records(own / "records", self.scratch)
+        self._defaults = OwnDefaultsFolder(own / "defaults", self.scratch)
         self._written = own / "written"
         self._pulls = own / "pulls"
         self._locks = own / "locks"
@@ -83,11 +86,15 @@ class ModelStore:
         """What is wrong with the folder, for `doctor`: unreadable manifests, missing or cut-off blobs."""
         found: list[Problem] = []
         for tree in (self.shared, self.private):
-            for _, path in tree.names():
+            for name, path in tree.names():
                 try:
                     messages = faults(tree, tree.read_manifest(path)[0])
                 except (OSError, ValueError) as error:
                     messages = [f"the manifest cannot be read: {error}"]
+                try:
+                    self._defaults.read(name)
+                except StoreError as error:
+                    messages.append(error.message)
                 found.extend(Problem(path=str(path), message=message) for message in messages)
         return found
 
@@ -122,16 +129,17 @@ class ModelStore:
             format=model.format,
             files=model.files,
             template=model.template,
-            system=model.system,
-            parameters=model.parameters,
+            system=model.system_message,
+            parameters={name: default.value for name, default in model.defaults.items()},
         )
 
     # Changing.
 
-    def copy(self, source: str, destination: str) -> StoredModel:
-        """Let `destination` name what `source` names; at once, the files are shared. A model of that name gives way.
+    def copy(self, source: str, destination: str, *, replace: bool = True) -> StoredModel:
+        """Let `destination` name what `source` names; at once, the files are shared. A model or alias of that name
+        gives way; without `replace`, only where nothing is lost by that: the model has another name.
 
-        Raises `ModelNotFound`, `InvalidName`.
+        Raises `ModelNotFound`, `InvalidName`, `ModelExists`.
         """
         wanted = parse_name(destination)
         with self._lock("copying a model"):
@@ -141,12 +149,48 @@ class ModelStore:
             name = self._spelled(parse_name(source))
             target = self._spelled(wanted)
             if target != name:
+                if not replace:
+                    self._refuse_losing(target, model)
+                if self._find(target) is None:
+                    self._give_way(destination, replace=replace)
                 tree = self._tree_of(name)
                 _, data = tree.read_manifest(tree.manifest_path(name))
                 self._publish(tree, target, data, self._records.get(name, digest_of(data)))
+                self._defaults.put(target, self._defaults.get(name))
             copied = self._find(target)
         assert copied is not None
         return copied
+
+    def _refuse_losing(self, target: ModelName, source: StoredModel) -> None:
+        """Raise `ModelExists` where giving `target` to `source` would lose what no other name stands for."""
+        there = self._find(target)
+        if there is None:
+            return
+        others = [model for model in self.models() if model.name != there.name]
+        if any((model.digest, model.own) == (there.digest, there.own) for model in others):
+            return
+        if (source.digest, OwnDefaults()) == (there.digest, there.own):
+            return
+        raise ModelExists(
+            f"'{there.name}' is the only name of another model, from {there.origin or 'another program'}.",
+            hint="Replace it with `--replace`, or give that model another name first: "
+            f"`aiadmin cp {there.name} OTHER`.",
+        )
+
+    def _give_way(self, name: str, *, replace: bool) -> None:
+        """Make sure that no alias has the name a model is about to get: the model would hide it. Raises `ModelExists`
+        where there is one, unless it is to be removed."""
+        aliases = Aliases(self.aliases_path)
+        alias = aliases.get(name)
+        if alias is None:
+            return
+        if not replace:
+            raise ModelExists(
+                f"'{name}' is an alias of '{alias.target}', which a model of this name would hide.",
+                hint=f"Choose another name, or replace it with `--replace`; `aiadmin alias set {name} MODEL` points it "
+                "elsewhere.",
+            )
+        aliases.remove(name)
 
     def remove(self, name: str) -> int:
         """Forget a name, and delete the blobs we wrote that no other name needs. Returns the bytes that freed.
@@ -164,7 +208,23 @@ class ModelStore:
                 path.unlink()
                 remove_empty_parents(path, below=tree.manifests)
             self._records.remove(spelled)
+            self._defaults.remove(spelled)
             return self._prune()
+
+    def set_defaults(self, name: str, change: Callable[[OwnDefaults], OwnDefaults]) -> StoredModel:
+        """Change what is stored of how `name` is used where a request leaves it open.
+
+        Raises `ModelNotFound`, `InvalidName`, `StoreError` where what is stored cannot be read, and what `change` does.
+        """
+        wanted = parse_name(name)
+        with self._lock("storing defaults"):
+            if self._find(wanted) is None:
+                raise self._absent(name, "`aiadmin list` shows the models that are here.")
+            spelled = self._spelled(wanted)
+            self._defaults.put(spelled, change(self._defaults.read(spelled)))
+            changed = self._find(wanted)
+        assert changed is not None
+        return changed
 
     def add(
         self,
@@ -235,6 +295,8 @@ class ModelStore:
         existing = self._find(name)
         if existing is not None and not replace:
             refuse_replacing(existing, fetched.origin)
+        if existing is None:
+            self._give_way(wanted.display, replace=replace)
         composed = compose(fetched, staged, info)
         tree = self.shared if composed.shared else self.private
         for one in staged:
@@ -336,7 +398,8 @@ class ModelStore:
         manifest, data = tree.read_manifest(path)
         digest = digest_of(data)
         record = self._records.get(name, digest)
-        return read_model(tree, name, manifest, record, digest=digest, modified_at=modified_at)
+        own = self._defaults.get(name)
+        return read_model(tree, name, manifest, record, digest=digest, modified_at=modified_at, own=own)
 
     def _spelled(self, name: ModelName) -> ModelName:
         return self.private.spelled(self.shared.spelled(name))

@@ -1,0 +1,53 @@
+"""Options for the fields of `SamplingParams`, made from them: no verb lags behind. Used by `set` and `alias set`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from aiadmin_core.errors import BadRequest
+from aiadmin_core.specs.sampling import Parameter, SamplingParams, parameters
+
+NOT_DEFAULTS = frozenset({"logprobs", "logit_bias"})
+"""What only a request can mean: the form of its answer, ids of one vocabulary."""
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def sampling_options(function: F) -> F:
+    """Give a verb an option for each field. Those that were given arrive as texts, by their fields' names."""
+    for parameter in reversed(fields()):
+        several = isinstance(parameter.default, tuple)
+        option = click.option(
+            _option(parameter.name),
+            metavar="TEXT" if several else "VALUE",
+            multiple=several,
+            help=parameter.description,
+        )
+        function = option(function)
+    return function
+
+
+def fields() -> list[Parameter]:
+    """The fields that can be a model's defaults."""
+    return [parameter for name, parameter in parameters().items() if name not in NOT_DEFAULTS]
+
+
+def chosen(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields among a verb's options that were given, as values. Raises `BadRequest` for what a field cannot be."""
+    values: dict[str, Any] = {}
+    for name in (parameter.name for parameter in fields()):
+        text = given.get(name)
+        if text is None or text == ():
+            continue
+        try:
+            read = msgspec.convert({name: text}, SamplingParams, strict=False)
+        except msgspec.ValidationError as error:
+            what = str(error).partition(" - at")[0]
+            raise BadRequest(f"{_option(name)} cannot be '{text}': {what}.", param=name) from None
+        values[name] = msgspec.to_builtins(getattr(read, name))
+    return values
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
