@@ -345,7 +345,7 @@ def test_without_tools_nothing_is_parsed(answer):
 @pytest.mark.parametrize("n_dialects", [0, 1])
 def test_a_model_whose_template_knows_no_tools_is_told_of_them(hermes, n_dialects):
     engine = FakeTokenEngine(script=says(f"Well. {call()}"))  # its template is ChatML
-    tools = (Tool(name="weather", description="Tells it."),)
+    tools = (Tool(name="weather", description="Tells it.", parameters={"type": "object"}),)
     given = Answer(events(engine, ask(tools=tools), [hermes][:n_dialects]))
 
     assert given.calls == [("weather", '{"city": "Bonn"}')]
@@ -450,6 +450,12 @@ def test_a_strict_tool_whose_schema_cannot_be_enforced_is_refused_by_its_pointer
         events(engine_that(draws(2)), ask(tools=(Tool(name="f", parameters=parameters),), mode="required"), [])
     )
     assert loose.calls[0][0] == "f"
+
+
+def test_a_tool_without_parameters_is_called_without_arguments():
+    given = Answer(events(engine_that(draws(1)), ask(tools=(Tool(name="now"),), mode="required", parallel=False), []))
+
+    assert given.calls == [("now", "{}")]
 
 
 def test_only_allowed_tools_can_be_called(hermes):

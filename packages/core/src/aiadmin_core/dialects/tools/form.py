@@ -114,14 +114,14 @@ class _Rules:
         return name
 
     def _json(self, tool: Tool, name: str, indented: bool) -> str:
-        schema = tool.parameters or {"type": "object"}
+        schema = _parameters(tool)
         if indented:
             schema = {**schema, "x-guidance": {"whitespace_flexible": True, "whitespace_pattern": r"[ \n]{0,40}"}}
         self.rules.append(f"{name}_arguments: {_value(schema, tool)}")
         return f"{name}_arguments"
 
     def _tagged(self, tags: Tags, tool: Tool, name: str) -> str:
-        schema = tool.parameters or {}
+        schema = _parameters(tool)
         properties = schema.get("properties")
         required = schema.get("required")
         parts: list[str] = []
@@ -163,12 +163,17 @@ class _Rules:
 
 def arguments_rule(tool: Tool, name: str) -> str:
     """The rule `name` of `tool`'s arguments as JSON. Raises `Unenforceable` as `CallForm.grammar` does."""
-    return f"{name}: {_value(tool.parameters or {'type': 'object'}, tool)}"
+    return f"{name}: {_value(_parameters(tool), tool)}"
 
 
 def literal_name(tool: Tool) -> str:
     """A tool's name in a rule expression."""
     return literal(tool.name)
+
+
+def _parameters(tool: Tool) -> dict[str, Any]:
+    """The schema of a tool's arguments; a tool without one takes none."""
+    return {"type": "object", "additionalProperties": False} if tool.parameters is None else tool.parameters
 
 
 def _value(schema: Mapping[str, Any], tool: Tool) -> str:
