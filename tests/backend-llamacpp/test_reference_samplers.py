@@ -8,7 +8,7 @@ import pytest
 from llama_cpp import llama_cpp as lib
 
 from aiadmin_core.sampling.choice import ChoiceSampler
-from aiadmin_core.sampling.dry import breakers
+from aiadmin_core.sampling.dry import BreakerFinder
 from aiadmin_core.sampling.step import Pick, StepSampler, truncated
 from aiadmin_core.specs.sampling import SamplingParams
 
@@ -181,7 +181,7 @@ def test_dry_penalises_the_same_tokens_by_as_much(driver, texts, allowed_length,
         dry_penalty_last_n=last_n,
         dry_sequence_breakers=texts,
     )
-    ours = ChoiceSampler(params, prompt=history, breakers=breakers(texts, tokenizer))
+    ours = ChoiceSampler(params, prompt=history, breakers=BreakerFinder(tokenizer).find(texts))
     array = (ctypes.c_char_p * max(1, len(texts)))(*(text.encode() for text in texts))
     pointer = ctypes.cast(array, ctypes.POINTER(ctypes.c_char_p))
     native = lib.llama_sampler_init_dry(tokenizer._vocab, 0.8, 1.75, allowed_length, last_n, pointer, len(texts))

@@ -8,8 +8,10 @@ import pytest
 
 from aiadmin_core.backend import Ended, Prefilled, Sampled
 from aiadmin_core.errors import BadRequest, ContextLengthExceeded, UnsupportedParameter
+from aiadmin_core.refuse import unsupported
 from aiadmin_core.specs.prompt import MediaSegment, TokenSegment
-from aiadmin_core.specs.request import Adapter
+from aiadmin_core.specs.request import Adapter, GenerateRequest, TextInput
+from aiadmin_core.specs.sampling import SamplingParams
 
 PROMPTS = ["The quick brown fox", "Once upon a time there was", "12 + 30 =", "Zürich 🙂 and other places in the north"]
 
@@ -430,3 +432,12 @@ def test_a_request_that_nobody_can_read_harms_no_other(tiny):
     assert isinstance(tiny.run(PROMPTS[1], matchers=()).error, IndexError)
 
     assert len(other.wait().tokens) == 20
+
+
+@pytest.mark.parametrize(
+    "asked", [{"typical_p": 0.9}, {"mirostat": 2}, {"dry_multiplier": 0.8}, {"dry_sequence_breakers": ()}]
+)
+def test_what_mlx_has_no_sampler_for_is_refused_by_name(tiny, asked):
+    request = GenerateRequest(id=1, input=TextInput(text="x"), sampling=SamplingParams(**asked))
+
+    assert unsupported(request, tiny.engine.capabilities).param in asked

@@ -6,8 +6,10 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from aiadmin_core.sampling.choice import ChoiceSampler
+from aiadmin_core.sampling.step import truncated
 from aiadmin_core.specs.sampling import SamplingParams
-from aiadmin_mlx.sampler import Sampler, choose
+from aiadmin_mlx.sampler import Sampler, _truncate, choose
 
 LOGITS = [2.0, 1.0, 0.0, -1.0, -30.0]
 
@@ -46,6 +48,10 @@ def test_draws_follow_the_distribution():
         ({"min_p": 1.0}, {0}),
         ({"top_k": 3, "top_p": 0.95}, {0, 1, 2}),  # of three, the first two have 0.91
         ({"top_k": 3, "top_p": 0.9}, {0, 1}),
+        ({"xtc_probability": 1.0, "xtc_threshold": 0.2}, {1, 2, 3}),
+        ({"xtc_probability": 1.0, "xtc_threshold": 0.05}, {2, 3}),
+        ({"xtc_probability": 1.0, "xtc_threshold": 0.3}, {0, 1, 2, 3}),  # only one has that much
+        ({"xtc_probability": 1.0, "xtc_threshold": 0.2, "top_k": 2}, {1}),
     ],
 )
 def test_truncation_keeps_exactly_what_it_says(params, possible):
@@ -84,9 +90,29 @@ def test_a_sequence_draws_the_same_whoever_shares_its_batch():
 
 
 def test_seeds_count_up_by_choice():
-    first = [sampler(seed=7, choice=1)._random.random(), sampler(seed=8)._random.random()]
+    first, same, other = (
+        one.next_numbers().tolist() for one in (sampler(seed=7, choice=1), sampler(seed=8), sampler())
+    )
 
-    assert first[0] == first[1]
+    assert first == same != other
+
+
+def test_xtc_acts_as_often_as_it_says():
+    counts = draws(n=3000, xtc_probability=0.5, xtc_threshold=0.2)
+
+    assert counts[0] / 3000 == pytest.approx(0.64 / 2, abs=0.03)
+
+
+def test_the_distribution_is_that_of_core():
+    """The same settings keep the same tokens on both backends."""
+    rng = np.random.default_rng(2)
+    for params in ({"top_k": 7}, {"top_p": 0.8}, {"min_p": 0.05}, {"top_k": 9, "top_p": 0.9, "min_p": 0.02}):
+        logits = rng.normal(0, 2, 100).astype(np.float32)
+        ids, _, kept, _ = truncated(logits[None], [ChoiceSampler(SamplingParams(**params))], 100)
+
+        scores = np.array(_truncate(mx.array(logits[None]), [sampler(**params)]))[0]
+
+        assert set(np.flatnonzero(np.isfinite(scores)).tolist()) == set(ids[kept].tolist())
 
 
 def test_a_negative_logit_is_made_worse_by_a_repeat_penalty():

@@ -58,6 +58,17 @@ def test_every_sampling_field_is_sent(ask: Ask) -> None:
         top_p=0.5,
         top_k=4,
         min_p=0.1,
+        typical_p=0.9,
+        xtc_probability=0.5,
+        xtc_threshold=0.2,
+        mirostat=2,
+        mirostat_tau=4.0,
+        mirostat_eta=0.2,
+        dry_multiplier=0.8,
+        dry_base=2.0,
+        dry_allowed_length=3,
+        dry_penalty_last_n=-1,
+        dry_sequence_breakers=("\n",),
         frequency_penalty=1,
         presence_penalty=-1,
         repeat_penalty=1.1,
@@ -79,6 +90,17 @@ def test_every_sampling_field_is_sent(ask: Ask) -> None:
         "top_p": 0.5,
         "top_k": 4,
         "min_p": 0.1,
+        "typical_p": 0.9,
+        "xtc_probability": 0.5,
+        "xtc_threshold": 0.2,
+        "mirostat": 2,
+        "mirostat_tau": 4.0,
+        "mirostat_eta": 0.2,
+        "dry_multiplier": 0.8,
+        "dry_base": 2.0,
+        "dry_allowed_length": 3,
+        "dry_penalty_last_n": -1,
+        "dry_sequence_breakers": ("\n",),
         "frequency_penalty": 1,
         "presence_penalty": -1,
         "repeat_penalty": 1.1,
@@ -106,9 +128,9 @@ def test_the_rest_of_a_request_is_sent(ask: Ask) -> None:
 
 
 def test_unknown_fields_go_along_and_do_not_take_the_place_of_known_ones(ask: Ask) -> None:
-    sent = body(ask(extra={"mirostat": 2, "nested": {"a": [1]}, "model": "other", "stream": False}))
+    sent = body(ask(extra={"smoothing_factor": 2, "nested": {"a": [1]}, "model": "other", "stream": False}))
 
-    assert (sent["mirostat"], sent["nested"], sent["model"], sent["stream"]) == (2, {"a": [1]}, "llama3", True)
+    assert (sent["smoothing_factor"], sent["nested"], sent["model"], sent["stream"]) == (2, {"a": [1]}, "llama3", True)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The reference pages say what the code says."""
 
+import json
 import re
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +10,7 @@ import pytest
 
 from aiadmin_core import hookspecs
 from aiadmin_core.plugins import load_plugins
+from aiadmin_core.specs.sampling import plain_parameters
 from aiadmin_server.apis import builtin as builtin_apis
 from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest
 from aiadmin_server.apis.openai.completions.wire import CompletionRequest
@@ -46,6 +48,28 @@ def test_every_field_of_a_request_is_on_the_http_page() -> None:
 
     assert {name for name in ChatCompletionRequest.__struct_fields__ if f"`{name}`" not in chat} == set()
     assert {name for name in CompletionRequest.__struct_fields__ if f"`{name}`" not in chat + completions} == set()
+
+
+def sampling_table() -> str:
+    """The parameters as they are declared."""
+    lines = ["| field | default | range | |", "| --- | --- | --- | --- |"]
+    for parameter in plain_parameters():
+        default = json.dumps(parameter.default, ensure_ascii=False)
+        limits = "" if parameter.low is None else f"{_number(parameter.low)} to {_number(parameter.high)}"
+        lines.append(f"| `{parameter.name}` | `{default}` | {limits} | {parameter.description} |")
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    known = {2**31 - 1: "2^31 - 1", 2**63 - 1: "2^63 - 1", -(2**63): "-2^63"}
+    return known.get(int(value or 0), f"{value}")
+
+
+def test_the_table_of_sampling_parameters_is_their_declaration() -> None:
+    """After a change, put what the failure shows in the table's place."""
+    page = (DOCS / "reference" / "http.md").read_text()
+
+    assert sampling_table() in page
 
 
 def test_the_hooks_page_and_the_hooks_are_the_same_list() -> None:

@@ -19,6 +19,7 @@ from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.events import Event, Finished, Started, TextDelta, Usage
 from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
 from aiadmin_core.specs.request import GenerateRequest
+from aiadmin_core.specs.sampling import SamplingParams
 from aiadmin_server.apis import builtin as builtin_apis
 from aiadmin_server.app import LIMITS, Limits, Server, bind, create_app, uvicorn_config
 from aiadmin_server.settings import Settings
@@ -26,21 +27,7 @@ from aiadmin_server.settings import Settings
 ABLE = Capabilities(
     inputs=frozenset({"chat", "text", "tokens"}),
     modalities=frozenset({"text", "image", "audio"}),
-    sampling=frozenset(
-        {
-            "temperature",
-            "top_p",
-            "top_k",
-            "min_p",
-            "frequency_penalty",
-            "presence_penalty",
-            "repeat_penalty",
-            "repeat_last_n",
-            "logit_bias",
-            "seed",
-            "ignore_eos",
-        }
-    ),
+    sampling=frozenset(SamplingParams.__struct_fields__),
     constraints=frozenset({"json_object", "json_schema"}),
     max_choices=8,
     max_logprobs=20,

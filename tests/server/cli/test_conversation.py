@@ -54,7 +54,7 @@ def test_set_reads_shows_and_unsets_values():
         ("temperature 9", "temperature cannot be '9': it is a number of at most 2."),
         ("temperature nan", "temperature cannot be 'nan': it is a number of at least 0."),
         ("top_k -1", "top_k cannot be '-1': it is a whole number of at least 0."),
-        ("repeat_penalty 0", "repeat_penalty cannot be '0': it is a number above 0."),
+        ("repeat_penalty 0", "repeat_penalty cannot be '0': it is a number of at least 0.01."),
         ("max_tokens 0", "max_tokens cannot be '0': it is a whole number of at least 1."),
         ("seed 3.5", "seed cannot be '3.5': it is a whole number."),
         ("ignore_eos yes", "ignore_eos cannot be 'yes': it is true or false."),
@@ -69,7 +69,10 @@ def test_what_cannot_be_set_is_explained_at_once(line, said):
     assert chat.options == {}
 
 
-@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in ("system", "stop", "logit_bias")])
+NO_NUMBERS = ("system", "stop", "logit_bias", "dry_sequence_breakers")
+
+
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in NO_NUMBERS])
 def test_every_sampling_field_can_be_set_and_a_request_has_it(name):
     chat = Conversation("smollm2")
     chat.obey(f"/set {name} 1")
@@ -111,3 +114,12 @@ def test_fences_are_not_part_of_the_message():
     assert unfenced('"""\none\ntwo\n"""') == "one\ntwo"
     assert unfenced('say """ twice') == 'say """ twice'
     assert unfenced('"""') == '"""'
+
+
+def test_texts_are_set_as_a_json_list():
+    chat = Conversation("smollm2")
+
+    chat.obey('/set dry_sequence_breakers ["\\n", "--"]')
+
+    assert chat.options == {"dry_sequence_breakers": ("\n", "--")}
+    assert "it is written" in chat.obey("/set dry_sequence_breakers --")

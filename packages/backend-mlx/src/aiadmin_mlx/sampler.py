@@ -1,13 +1,12 @@
 """Chooses the next token of every sequence in a batch. Engine thread only.
 
-The order is llama.cpp's: bias and penalties, the constraint's mask, top_k, top_p, min_p, then temperature. The draw is
-a Gumbel-max with a key per sequence and step, made on the host from the choice's seed: what a sequence draws does not
-depend on who shares its batch, and a token that is masked out can never come up.
+The order and the meaning of seeds are those of `aiadmin_core.sampling`: bias and penalties, the constraint's mask,
+top_k, top_p, min_p, XTC, then temperature; random numbers are a function of the seed and of the token's place in the
+answer. Logits stay where MLX has them, so the draw is a Gumbel-max with a key made of these numbers: what a sequence
+draws does not depend on who shares its batch, and a token that is masked out can never come up.
 """
 
 import math
-import random
-import secrets
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +16,35 @@ import mlx.core as mx
 import numpy as np
 
 from aiadmin_core.backend import Matcher
+from aiadmin_core.sampling.choice import GREEDY_BELOW
+from aiadmin_core.sampling.draws import Draws, seed_of
 from aiadmin_core.specs.sampling import SamplingParams
 
-_GREEDY_BELOW = 1e-5
-"""A temperature this low takes the most likely token (and its reciprocal would overflow further down)."""
+SUPPORTED = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "xtc_probability",
+        "xtc_threshold",
+        "frequency_penalty",
+        "presence_penalty",
+        "repeat_penalty",
+        "repeat_last_n",
+        "logit_bias",
+        "seed",
+        "logprobs",
+        "ignore_eos",
+    }
+)
+"""For `Capabilities.sampling`: what is computed here, `ignore_eos` (which the loop sees to) and nothing else."""
+
+_XTC_OFF_ABOVE = 0.5
+"""No two tokens can both have more."""
+
+Numbers = Sequence[float] | np.ndarray[Any, Any] | None
+"""A row's random numbers in this step; None where it takes the most likely token."""
 
 
 class Sampler:
@@ -29,11 +53,11 @@ class Sampler:
     def __init__(self, params: SamplingParams, *, matcher: Matcher | None, prompt: Sequence[int], choice: int) -> None:
         self.params = params
         self.matcher = matcher
-        seed = secrets.randbits(63) if params.seed is None else params.seed + choice
-        self._random = random.Random(seed)  # noqa: S311 - reproducible is the point
+        self._draws = Draws(seed_of(params.seed, choice))
+        self._n_drawn = 0
         self._counts: Counter[int] = Counter()
         self._recent = list(prompt) if params.repeat_penalty != 1 else []
-        self.greedy = params.temperature < _GREEDY_BELOW or params.top_k == 1 or params.top_p == 0
+        self.greedy = params.temperature < GREEDY_BELOW or params.top_k == 1 or params.top_p == 0
         self.truncates = not self.greedy and (params.top_k > 0 or params.top_p < 1)
         self._penalises = bool(params.frequency_penalty or params.presence_penalty or params.repeat_penalty != 1)
 
@@ -50,9 +74,12 @@ class Sampler:
         if self.matcher is not None:
             self.matcher.commit(token)
 
-    def draw_key(self) -> mx.array:
-        """A new random key."""
-        return mx.random.key(self._random.getrandbits(63))
+    def next_numbers(self) -> Numbers:
+        """The random numbers of the next token."""
+        if self.greedy:
+            return None
+        self._n_drawn += 1
+        return self._draws.at(self._n_drawn - 1)
 
     def adjust(self, row: mx.array) -> mx.array:
         """`row` (float32[n_logits]) after bias and penalties."""
@@ -124,7 +151,8 @@ def choose(logits: mx.array, samplers: Sequence[Sampler], masks: Sequence[Any]) 
     if any(mask is not None for mask in masks):
         scores = mx.where(_unpack(masks, scores.shape[1]), scores, -mx.inf)
     if not all(sampler.greedy for sampler in samplers):
-        scores = _perturb(_truncate(scores, samplers), samplers)
+        numbers = [sampler.next_numbers() for sampler in samplers]
+        scores = _perturb(_cross_out(_truncate(scores, samplers), samplers, numbers), samplers, numbers)
     tokens = mx.argmax(scores, axis=-1)
     return _report(Chosen(tokens=tokens), rows, samplers)
 
@@ -149,11 +177,27 @@ def _truncate(scores: mx.array, samplers: Sequence[Sampler]) -> mx.array:
     return mx.where(scores >= thresholds, scores, -mx.inf)
 
 
-def _perturb(scores: mx.array, samplers: Sequence[Sampler]) -> mx.array:
+def _cross_out(scores: mx.array, samplers: Sequence[Sampler], numbers: Sequence[Numbers]) -> mx.array:
+    """XTC: where it acts, all tokens that reach the threshold but the least likely of them become -inf."""
+    acts = [
+        row is not None and 0 < one.params.xtc_probability >= row[1] and one.params.xtc_threshold <= _XTC_OFF_ABOVE
+        for one, row in zip(samplers, numbers, strict=True)
+    ]
+    if not any(acts):
+        return scores
+    chances = mx.softmax(scores, axis=-1)
+    thresholds = _column([s.params.xtc_threshold if act else 2.0 for s, act in zip(samplers, acts, strict=True)])
+    above = chances >= thresholds
+    least = mx.min(mx.where(above, chances, mx.inf), axis=-1, keepdims=True)
+    return mx.where(above & (chances > least), -mx.inf, scores)
+
+
+def _perturb(scores: mx.array, samplers: Sequence[Sampler], numbers: Sequence[Numbers]) -> mx.array:
     """Divide by the temperature and add Gumbel noise, but for greedy rows: the largest score is then a draw."""
     n_logits = scores.shape[1]
     quiet = mx.zeros((n_logits,))
-    noise = [quiet if s.greedy else mx.random.gumbel((n_logits,), key=s.draw_key()) for s in samplers]
+    keys = [None if row is None else mx.random.key(int(row[0] * 2**53)) for row in numbers]
+    noise = [quiet if key is None else mx.random.gumbel((n_logits,), key=key) for key in keys]
     temperatures = _column([1.0 if s.greedy else s.params.temperature for s in samplers])
     return scores / temperatures + mx.stack(noise)
 

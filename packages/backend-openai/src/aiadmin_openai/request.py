@@ -12,23 +12,13 @@ from aiadmin_core.errors import UnsupportedParameter
 from aiadmin_core.specs.constraint import Choice, Constraint, JsonObject, JsonSchema, LarkGrammar, Regex
 from aiadmin_core.specs.content import AudioPart, ImagePart, Message, Part, TextPart, Tool, ToolResultPart
 from aiadmin_core.specs.request import ChatInput, GenerateRequest, TextInput, ToolChoice
-from aiadmin_core.specs.sampling import SamplingParams
+from aiadmin_core.specs.sampling import SamplingParams, plain_parameters
 
 CHAT, COMPLETIONS = "/chat/completions", "/completions"
 
 _DEFAULTS = SamplingParams()
-_SAMPLING = (  # the names llama-server, AiAdmin and (but for the repeat_ pair) vLLM share
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "frequency_penalty",
-    "presence_penalty",
-    "repeat_penalty",
-    "repeat_last_n",
-    "seed",
-    "ignore_eos",
-)
+_SAMPLING = tuple(parameter.name for parameter in plain_parameters())
+"""Their names are those of llama-server and AiAdmin, and (but for repetition, DRY, XTC and mirostat) of vLLM."""
 
 
 def to_openai(

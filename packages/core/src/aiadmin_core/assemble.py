@@ -48,7 +48,7 @@ from .text.pipeline import TextPipeline
 from .text.prompt import PromptWriter, RenderedPrompt
 
 if TYPE_CHECKING:
-    from .sampling.dry import Breakers
+    from .sampling.dry import BreakerFinder, Breakers
 
 Result = TypeVar("Result")
 
@@ -90,6 +90,7 @@ class AssembledEngine:
         self._piece = cache(engine.tokenizer.piece)  # asked for at every token, and bounded by the vocabulary
         self._writer = PromptWriter(engine.tokenizer, template, system=model.system)
         self._control_texts = {token: text.encode() for text, token in engine.tokenizer.control_tokens.items()}
+        self._breaker_finder: BreakerFinder | None = None
         self._compiler: Any = None  # a constraint.compiler.ConstraintCompiler, imported when a request needs it
         self._ids = itertools.count(1)  # the engine's own: a caller may use an id again while events are on their way
         self._open: dict[int, _Open] = {}
@@ -244,9 +245,11 @@ class AssembledEngine:
     def _breakers(self, sampling: SamplingParams) -> "Breakers | None":
         if not sampling.dry_multiplier:
             return None
-        from .sampling.dry import breakers  # brings numpy
+        from .sampling.dry import BreakerFinder  # brings numpy
 
-        return breakers(sampling.dry_sequence_breakers, self._tokenizer)
+        if self._breaker_finder is None:
+            self._breaker_finder = BreakerFinder(self._tokenizer)
+        return self._breaker_finder.find(sampling.dry_sequence_breakers)
 
     def _matchers(
         self, request: GenerateRequest, shape: AnswerShape, speech: Speech, rendered: RenderedPrompt

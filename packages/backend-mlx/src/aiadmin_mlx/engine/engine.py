@@ -13,26 +13,10 @@ from aiadmin_core.specs.model import EngineOptions, EngineStats, ModelSpec
 
 from ..memory import resident_bytes
 from ..model import load
+from ..sampler import SUPPORTED
 from .loop import MlxStepper
 
 MAX_LOGPROBS = 20  # OpenAI's
-
-SAMPLING = frozenset(
-    {
-        "temperature",
-        "top_p",
-        "top_k",
-        "min_p",
-        "frequency_penalty",
-        "presence_penalty",
-        "repeat_penalty",
-        "repeat_last_n",
-        "logit_bias",
-        "seed",
-        "logprobs",
-        "ignore_eos",
-    }
-)
 
 
 class MlxEngine:
@@ -46,7 +30,7 @@ class MlxEngine:
         self.tokenizer: Tokenizer = loaded.tokenizer
         self.capabilities = Capabilities(
             inputs=frozenset({"text", "tokens"}),
-            sampling=SAMPLING,
+            sampling=SUPPORTED,
             max_choices=loaded.n_parallel,
             max_logprobs=MAX_LOGPROBS,
             cached_tokens=True,

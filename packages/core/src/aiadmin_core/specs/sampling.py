@@ -5,9 +5,9 @@ which range, what a model's own defaults may set, what `/set` takes, the table i
 field here, and the backends that compute it name it in their `Capabilities`; the others refuse it by name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 from msgspec import Meta, Struct, structs
 
@@ -112,7 +112,7 @@ class SamplingParams(Struct, frozen=True, kw_only=True, omit_defaults=True):
         dict[int, float], Meta(description="Added to the logits of these token ids before anything else.")
     ] = {}
     seed: Annotated[
-        int | None,
+        Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None,
         Meta(description="The same seed, request and build give the same text; without one, it is drawn."),
     ] = None
     max_tokens: Annotated[
@@ -142,17 +142,13 @@ class Parameter(NamedTuple):
     name: str
     type: Any
     """As the field is annotated, without its `Meta`."""
+    annotation: Any
+    """With it."""
     default: Any
     low: float | None
     high: float | None
     """The range of a number, both ends in it; None without one."""
     description: str
-
-    def refusal(self, value: Any) -> str | None:
-        """Why `value`, which is of the right type, cannot be had; None where it can."""
-        if self.low is None or self.high is None or value is None or self.low <= value <= self.high:
-            return None
-        return f"'{self.name}' must be between {self.low} and {self.high}, not {value}."
 
 
 @cache
@@ -164,6 +160,7 @@ def parameters() -> Mapping[str, Parameter]:
         field.name: Parameter(
             name=field.name,
             type=types[field.name],
+            annotation=annotations[field.name],
             default=getattr(SamplingParams(), field.name),
             low=_meta(annotations[field.name], "ge"),
             high=_meta(annotations[field.name], "le"),
@@ -175,10 +172,16 @@ def parameters() -> Mapping[str, Parameter]:
 
 def _meta(annotation: Any, attribute: str) -> Any:
     """What the `Meta` of an annotation say, the outermost first."""
-    metas = [*getattr(annotation, "__metadata__", ())]
-    for inner in getattr(annotation, "__args__", ()):  # of Annotated[int, ...] | None
-        metas += getattr(inner, "__metadata__", ())
-    return next((value for meta in metas if (value := getattr(meta, attribute)) is not None), None)
+    return next((value for meta in _metas(annotation) if (value := getattr(meta, attribute)) is not None), None)
+
+
+def _metas(annotation: Any) -> Iterator[Meta]:
+    if hasattr(annotation, "__metadata__"):
+        yield from annotation.__metadata__
+        yield from _metas(annotation.__origin__)
+    else:
+        for part in get_args(annotation):  # of a union
+            yield from _metas(part)
 
 
 @cache

@@ -4,12 +4,12 @@ import math
 import re
 import textwrap
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_origin
 
 import msgspec
 
 from aiadmin_core.errors import BadRequest
-from aiadmin_core.specs.sampling import SamplingParams
+from aiadmin_core.specs.sampling import SamplingParams, parameters
 
 FENCE = '"""'
 SETTINGS = ("system", *(name for name in SamplingParams.__struct_fields__ if name != "logprobs"))
@@ -93,16 +93,21 @@ def read_setting(name: str, text: str) -> Any:
     where it is none, or out of the field's range; what the model can do with it is the server's to judge."""
     if name in ("system", "stop"):
         return text
+    written = _WRITTEN.get(get_origin(parameters()[name].type))
     try:
-        value = msgspec.json.decode(text) if name == "logit_bias" else text
+        value = msgspec.json.decode(text) if written else text
         read = getattr(msgspec.convert({name: value}, SamplingParams, strict=False), name)
     except msgspec.ValidationError as error:
         raise BadRequest(f"{name} cannot be {text!r}: {_wanted(error)}.", param=name) from None
     except msgspec.DecodeError:
-        raise BadRequest(f'{name} cannot be {text!r}: it is written {{"TOKEN ID": BIAS}}.', param=name) from None
+        raise BadRequest(f"{name} cannot be {text!r}: it is written {written}.", param=name) from None
     if isinstance(read, float) and not math.isfinite(read):
         raise BadRequest(f"{name} cannot be {text!r}: it is a number.", param=name)
     return read
+
+
+_WRITTEN = {dict: '{"TOKEN ID": BIAS}', tuple: '["TEXT", ...]'}
+"""How a field that holds several values is typed: as JSON."""
 
 
 def _wanted(error: msgspec.ValidationError) -> str:

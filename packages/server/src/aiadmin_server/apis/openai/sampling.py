@@ -2,46 +2,52 @@
 
 import re
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+from msgspec import Meta, Struct, defstruct
 
 from aiadmin_core.errors import BadRequest
-from aiadmin_core.specs.sampling import SamplingParams
+from aiadmin_core.specs.sampling import MAX_INT, Parameter, SamplingParams, parameters, plain_parameters
 
 from ...durations import parse_duration
 
-MAX_INT = 2**31 - 1
 MAX_STOP = 4
 
 SHARED_RANGES: dict[str, tuple[float, float]] = {
-    "frequency_penalty": (-2, 2),
+    **{
+        parameter.name: (parameter.low, parameter.high)
+        for parameter in parameters().values()
+        if parameter.low is not None and parameter.high is not None
+    },
     "max_completion_tokens": (1, MAX_INT),
-    "max_tokens": (1, MAX_INT),
-    "min_p": (0, 1),
     "n": (1, 128),
-    "presence_penalty": (-2, 2),
     "priority": (-MAX_INT, MAX_INT),
-    "repeat_last_n": (-1, MAX_INT),
-    "repeat_penalty": (0.01, 100),
-    "seed": (-(2**63), 2**63 - 1),
-    "temperature": (0, 2),
-    "top_k": (0, MAX_INT),
     "top_logprobs": (0, 20),
-    "top_p": (0, 1),
 }
 
-_SAMPLING = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "frequency_penalty",
-    "presence_penalty",
-    "repeat_penalty",
-    "repeat_last_n",
-    "seed",
-    "ignore_eos",
-)
+_SAMPLING = tuple(parameter.name for parameter in plain_parameters())
 """Fields that are called the same in `SamplingParams`."""
+
+
+if TYPE_CHECKING:
+
+    class SamplingFields(Struct, frozen=True, kw_only=True):
+        """A request's fields for every parameter of `specs.sampling` that has one name everywhere; None leaves it open.
+
+        Made from their declaration, so that a new one is a field of every request by being declared.
+        """
+
+else:
+
+    def _field(parameter: Parameter) -> tuple[str, Any, None]:
+        """Numbers out of range are refused by `check_ranges`, in OpenAI's words: the schema only tells of the range."""
+        if parameter.low is None:
+            return parameter.name, parameter.annotation | None, None
+        schema = {"minimum": parameter.low, "maximum": parameter.high}
+        meta = Meta(description=parameter.description, extra_json_schema=schema)
+        return parameter.name, Annotated[parameter.type | None, meta], None
+
+    SamplingFields = defstruct("SamplingFields", map(_field, plain_parameters()), frozen=True, kw_only=True)
 
 
 class Sampled(Protocol):

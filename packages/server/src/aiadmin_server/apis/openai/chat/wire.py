@@ -3,7 +3,7 @@
 Every field of OpenAI's schema has a place here: one that is missing is unknown, and refused by name. Optional fields
 of requests are `| None = None`, so that JSON null means absent; ranges are checked in `to_core`, where a message can
 name both ends. In replies a field that may be missing is `UNSET`, and None is written as null. The last fields of a
-request are our own extensions (`extra_body` of OpenAI's Python library).
+request, and what `SamplingFields` has beyond OpenAI's, are our own extensions (`extra_body` of OpenAI's library).
 """
 
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from msgspec import UNSET, Struct, UnsetType
 from aiadmin_core.specs.events import FinishReason
 
 from ..messages import ChatMessage
+from ..sampling import SamplingFields
 from ..streaming import StreamOptions
 from ..usage import Usage
 
@@ -96,30 +97,25 @@ class PromptCacheOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ttl: str | None = None
 
 
-class ChatCompletionRequest(Struct, frozen=True, kw_only=True):
+class ChatCompletionRequest(SamplingFields, frozen=True, kw_only=True):
     """`POST /v1/chat/completions`."""
 
     model: str
     messages: list[ChatMessage]
-    frequency_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
     logprobs: bool | None = None
     max_completion_tokens: int | None = None
     max_tokens: int | None = None
     n: int | None = None
     parallel_tool_calls: bool | None = None
-    presence_penalty: float | None = None
     reasoning_effort: ReasoningEffort | None = None
     response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
-    seed: int | None = None
     stop: str | list[str] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    temperature: float | None = None
     tool_choice: Literal["none", "auto", "required"] | FunctionChoice | AllowedToolsChoice | CustomChoice | None = None
     tools: list[FunctionTool | CustomTool] | None = None
     top_logprobs: int | None = None
-    top_p: float | None = None
 
     # No effect here: for a hosted service's own books. Passed on to one.
     metadata: dict[str, str] | None = None
@@ -146,13 +142,8 @@ class ChatCompletionRequest(Struct, frozen=True, kw_only=True):
     # Extensions.
     cache_salt: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
-    ignore_eos: bool | None = None
     keep_alive: int | float | str | None = None
-    min_p: float | None = None
     priority: int | None = None
-    repeat_last_n: int | None = None
-    repeat_penalty: float | None = None
-    top_k: int | None = None
 
 
 # Replies.

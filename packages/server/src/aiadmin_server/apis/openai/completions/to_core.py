@@ -2,10 +2,11 @@
 
 from aiadmin_core.errors import BadRequest, UnsupportedParameter
 from aiadmin_core.specs.request import GenerateRequest, Input, TextInput, TokensInput
+from aiadmin_core.specs.sampling import MAX_INT
 
 from ....http.reading import Decoded
 from ....serving.call import Call
-from ..sampling import MAX_INT, SHARED_RANGES, check_ranges, given, keep_alive_s, sampling_params
+from ..sampling import SHARED_RANGES, check_ranges, given, keep_alive_s, sampling_params
 from ..streaming import check_stream_options
 from ..unplaced import unplaced
 from . import wire

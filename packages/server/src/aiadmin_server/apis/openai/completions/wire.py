@@ -6,11 +6,12 @@ from msgspec import UNSET, Struct, UnsetType
 
 from aiadmin_core.specs.events import FinishReason
 
+from ..sampling import SamplingFields
 from ..streaming import StreamOptions
 from ..usage import Usage
 
 
-class CompletionRequest(Struct, frozen=True, kw_only=True):
+class CompletionRequest(SamplingFields, frozen=True, kw_only=True):
     """`POST /v1/completions`."""
 
     model: str
@@ -18,31 +19,21 @@ class CompletionRequest(Struct, frozen=True, kw_only=True):
     """A text, texts, tokens, or lists of tokens; `to_core` refuses a mixture."""
     best_of: int | None = None
     echo: bool | None = None
-    frequency_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
     logprobs: int | None = None
     max_tokens: int | None = None
     n: int | None = None
-    presence_penalty: float | None = None
-    seed: int | None = None
     stop: str | list[str] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     suffix: str | None = None
-    temperature: float | None = None
-    top_p: float | None = None
     user: str | None = None
     """No effect, as in a chat."""
 
     # Extensions.
     cache_salt: str | None = None
-    ignore_eos: bool | None = None
     keep_alive: int | float | str | None = None
-    min_p: float | None = None
     priority: int | None = None
-    repeat_last_n: int | None = None
-    repeat_penalty: float | None = None
-    top_k: int | None = None
 
 
 class TextLogprobs(Struct, frozen=True, kw_only=True):
