@@ -112,6 +112,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def exact(session: nox.Session) -> None:
+    """Long: whether the same request gives the same tokens, in every way it can be asked. Arguments: GGUF files."""
+    install(session)
+    session.run("python", "bench/exact.py", *session.posargs)
+
+
+@nox.session
 def readme(session: nox.Session) -> None:
     """Run the README's first command in a fresh clone, as a newcomer would."""
     with tempfile.TemporaryDirectory() as folder:

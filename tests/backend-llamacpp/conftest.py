@@ -1,10 +1,12 @@
 """A fake of llama.cpp's cache for the pure parts, and one open engine with the real model for the rest."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
 from aiadmin_core.specs.model import EngineOptions, ModelFile, ModelSpec
@@ -18,7 +20,7 @@ class Cell:
     sequences: set[int]
 
 
-HOLDER = -1
+HOLDER, SCRATCH = -1, -2
 
 
 class FakeMemory:
@@ -38,7 +40,9 @@ class FakeMemory:
         return [cell for cell in self.cells if cell and sequence in cell.sequences and cell.position >= start]
 
     def decode(self, sequence: int, tokens: Sequence[int]) -> None:
-        position = len(self._of(sequence))
+        self._place(sequence, len(self._of(sequence)), tokens)
+
+    def _place(self, sequence: int, position: int, tokens: Sequence[int]) -> None:
         n_used = sum(cell is not None for cell in self.cells)
         if self._head > n_used + 2 * len(tokens):
             self._head = 0
@@ -74,8 +78,27 @@ class FakeMemory:
             cell.sequences.add(HOLDER)
         self._remove(sequence, start)
 
-    def compact(self) -> None:
+    def save(self, sequence: int, start: int, end: int) -> Any:
+        cells = [(cell.position, cell.token) for cell in self._of(sequence, start) if cell.position < end]
+        assert [position for position, _ in cells] == list(range(start, end))
+        return np.frombuffer(np.array(cells, np.int64).tobytes(), np.uint8)
+
+    def load(self, state: Any, target: int, start: int, first: int, last: int) -> bool:
+        cells = np.frombuffer(state.tobytes(), np.int64).reshape(-1, 2)
+        assert cells[0][0] == start <= first <= len(self._of(target)) == first < last
+        self._place(SCRATCH, start, [int(token) for _, token in cells])
+        self._remove(SCRATCH, last)
+        for cell in self._of(SCRATCH):
+            cell.sequences.add(target if cell.position >= first else HOLDER)
+        self._remove(SCRATCH, 0)
+        return True
+
+    def compact(self, sequences: Iterable[int]) -> None:
         self._remove(HOLDER, 0)
+        if self.n_swa:
+            for cell in self.cells:
+                if cell and cell.sequences & set(sequences):
+                    cell.sequences.add(HOLDER)
         self.cells = [cell for cell in self.cells if cell]
         self._head = 0
         self.n_compacted += 1
@@ -125,10 +148,11 @@ def open_driver(smollm2_spec: ModelSpec) -> Callable[..., Driver]:
     In safe mode: a default build of the library may crash in its first step, and would take the tests with it.
     """
 
-    def open_driver(**options: Any) -> Driver:
+    def open_driver(*, digest: str = "", **options: Any) -> Driver:
         from aiadmin_llamacpp.backend import LlamaBackend
 
-        return Driver(LlamaBackend().open_engine(smollm2_spec, EngineOptions(safe_mode=True, **options)))
+        spec = msgspec.structs.replace(smollm2_spec, digest=digest)
+        return Driver(LlamaBackend().open_engine(spec, EngineOptions(safe_mode=True, **options)))
 
     return open_driver
 

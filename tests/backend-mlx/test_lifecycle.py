@@ -65,12 +65,17 @@ def test_a_setting_nobody_knows_is_refused(open_player):
         open_player(extra={"turbo": True})
 
 
+def test_what_is_not_known_to_hold_is_refused_by_name(open_player):
+    with pytest.raises(ModelLoadFailed, match="'exact'"):
+        open_player(exact=True)
+
+
 def test_options_are_honoured_or_noted(open_player):
     player = open_player(n_ctx=64, n_parallel=2, n_threads=3, n_gpu_layers=0, safe_mode=True)
 
     facts = player.engine.facts
     assert (facts.n_ctx, facts.device, player.engine.capabilities.max_choices) == (64, "cpu", 2)
-    assert [note.split(":")[0] for note in facts.notes] == ["safe mode", "n_threads has no effect"]
+    assert [note.split(":")[0] for note in facts.notes] == ["safe mode", "reproducible", "n_threads has no effect"]
     assert len(player.run([5] * 61, max_tokens=9).tokens) == 3
     assert player.run([5] * 64, max_tokens=9).error is not None
 

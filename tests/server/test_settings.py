@@ -101,6 +101,8 @@ def test_every_variable_is_read():
         "AIADMIN_NUM_PARALLEL": "9",
         "AIADMIN_KV_CACHE_TYPE": "bf16",
         "AIADMIN_EXACT": "1",
+        "AIADMIN_PREFIX_MEMORY": "0",
+        "AIADMIN_PREFIX_DISK": "0",
         "AIADMIN_IN_PROCESS": "1",
         "AIADMIN_UNKNOWN_FIELDS": "refuse",
         "AIADMIN_ALLOWED_HOSTS": "AI.example.org, proxy",

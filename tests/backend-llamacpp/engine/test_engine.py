@@ -65,10 +65,11 @@ def test_max_tokens_ends_with_length(driver):
 
 def test_eight_together_say_what_each_says_alone(driver):
     prompts = [driver.chat(f"Tell me a fact about the number {n}.") for n in range(8)]
-    alone = [driver.run(prompt, cache_salt=f"alone {n}", max_tokens=24) for n, prompt in enumerate(prompts)]
+    options = {"max_tokens": 24, "seed": 1}
+    alone = [driver.run(prompt, cache_salt=f"alone {n}", **options) for n, prompt in enumerate(prompts)]
     steps = driver.engine.stats().n_steps
 
-    together = [driver.submit(prompt, cache_salt=f"together {n}", max_tokens=24) for n, prompt in enumerate(prompts)]
+    together = [driver.submit(prompt, cache_salt=f"together {n}", **options) for n, prompt in enumerate(prompts)]
     driver.wait(*together)
 
     stats = driver.engine.stats()

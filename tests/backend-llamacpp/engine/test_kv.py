@@ -281,9 +281,10 @@ class Cache(RuleBasedStateMachine):
         assert self.memory.n_cells() == 0
 
 
-def test_the_books_agree_with_the_cache_whatever_happens(fake_memory):
+@pytest.mark.parametrize("n_swa", [0, 100])
+def test_the_books_agree_with_the_cache_whatever_happens(fake_memory, n_swa):
     """No id is used twice, the budget is never exceeded, everything is freed."""
     from hypothesis.stateful import run_state_machine_as_test
 
-    Cache.memory_type = fake_memory
+    Cache.memory_type = staticmethod(lambda: fake_memory(n_swa=n_swa))
     run_state_machine_as_test(Cache, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))

@@ -13,7 +13,7 @@ N_TOKENS = 20
 @pytest.fixture(scope="module")
 def driver(open_driver):
     """A context small enough for its cache to be rearranged while this goes on."""
-    driver = open_driver(n_ctx=1536, n_parallel=16)
+    driver = open_driver(n_ctx=1536, n_parallel=16, exact=True)
     yield driver
     driver.engine.close()
 
@@ -69,3 +69,31 @@ def test_with_other_threads(driver, requests, alone):
         assert ask(driver, requests[:4], range(4), salt="threads") == alone[:4]
     finally:
         context.set_threads(before)
+
+
+def test_with_what_was_parked_meanwhile(driver, requests, alone):
+    """Others run, so what is cached leaves the context; it comes back when it is asked for."""
+    kv = driver.engine._thread.stepper._scheduler.kv
+    others = driver.submit("Once upon a time", max_tokens=200, ignore_eos=True)
+    for n in (3, 7):
+        prompt, sampling = requests[n]
+        for _ in range(2):
+            again = driver.run(prompt, max_tokens=N_TOKENS, cache_salt="parked", **sampling)
+            assert again.tokens == alone[n]
+            driver.until(lambda: others.done or not kv.idle())
+        assert again.prefilled.n_cached == len(prompt) - 1
+    driver.engine.cancel(others.id)
+
+
+def test_after_a_restart(open_driver, requests, alone, tmp_path):
+    """What one engine computed, the next one finds in files."""
+    keep = {"prefix_folder": str(tmp_path), "prefix_disk_bytes": 10**9, "digest": "sha256:smollm2"}
+    prompt, sampling = requests[7]
+    for n_cached in (0, len(prompt) - 1):
+        driver = open_driver(n_ctx=1024, n_parallel=2, exact=True, **keep)
+        try:
+            answer = driver.run(prompt, max_tokens=N_TOKENS, **sampling)
+            assert answer.tokens == alone[7]
+            assert answer.prefilled.n_cached == n_cached
+        finally:
+            driver.engine.close()

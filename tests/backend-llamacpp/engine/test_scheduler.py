@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiadmin_core.backend import TokenRequest
+from aiadmin_core.cache.parking import Parking
 from aiadmin_core.jobs import Job
 from aiadmin_core.sampling.choice import ChoiceSampler
 from aiadmin_core.specs.sampling import SamplingParams
 from aiadmin_llamacpp.engine.kv import KvCache
+from aiadmin_llamacpp.engine.parked import WORTH_PARKING, ParkedPrefixes
 from aiadmin_llamacpp.engine.scheduler import (
     FIRST_CHUNK,
     ROOM,
@@ -55,10 +57,13 @@ def sequence():
 class World:
     """A scheduler over a fake cache, and what the loop does around it."""
 
-    def __init__(self, memory, *, n_cells=256, n_batch=32, n_parallel=4, n_sequences=16, **exactness) -> None:
+    def __init__(
+        self, memory, *, n_cells=256, n_batch=32, n_parallel=4, n_sequences=16, parking=None, **options
+    ) -> None:
         self.memory = memory
         self.kv = KvCache(memory, n_cells=n_cells, n_sequences=n_sequences)
-        self.scheduler = Scheduler(self.kv, n_batch=n_batch, n_parallel=n_parallel, **exactness)
+        parked = ParkedPrefixes(self.kv, memory, parking) if parking else None
+        self.scheduler = Scheduler(self.kv, n_batch=n_batch, n_parallel=n_parallel, parked=parked, **options)
         self.finished: list[tuple[int, int]] = []
         self.n_full = 0
 
@@ -314,12 +319,97 @@ def test_plan_step_never_exceeds_the_batch(world, sequence):
     assert sum(piece.n for piece in plan_step(many, n_batch=4, n_prefill=4)) == 4
 
 
+def run(world):
+    while world.scheduler.has_work:
+        world.step()
+    world.scheduler.rest()
+
+
+def test_what_is_cached_leaves_while_somebody_runs_and_comes_back_when_it_is_asked_for(world, sequence):
+    """Idle cells would cost every step something."""
+    world = world(n_cells=2000, n_batch=64, parking=Parking(run=16, max_bytes=10**6))
+    long = list(range(100))
+    world.scheduler.add(sequence(long, max_tokens=1))
+    run(world)
+    assert world.kv.n_used == 100, "nobody pays for it"
+
+    world.scheduler.add(sequence([500, 501], max_tokens=30))
+    for _ in range(20):
+        world.step()
+    assert world.kv.n_used < 40
+
+    again = sequence([*long, 7, 8], max_tokens=1)
+    world.scheduler.add(again)
+    n_steps = 0
+    while not again.job.n_cached:
+        world.step()
+        n_steps += 1
+    assert again.job.n_cached == 100
+    run(world)
+
+
+def test_what_parts_in_mid_run_brings_back_what_both_have(world, sequence):
+    world = world(n_cells=500, n_batch=64, parking=Parking(run=16, max_bytes=10**6))
+    world.scheduler.add(sequence(range(100), max_tokens=1))
+    run(world)
+    world.kv.evict_all()
+
+    other = sequence([*range(70), *range(900, 910)], max_tokens=1)
+    world.scheduler.add(other)
+    run(world)
+
+    assert other.job.n_cached == 70
+
+
+def test_short_prefixes_are_not_worth_a_copy(world, sequence):
+    parking = Parking(run=16, max_bytes=10**6)
+    world = world(n_cells=500, n_batch=64, parking=parking)
+    world.scheduler.add(sequence(range(WORTH_PARKING - 1), max_tokens=1))
+    run(world)
+
+    assert parking.n_bytes == 0
+
+
+def test_who_has_to_wait_in_mid_answer_is_brought_back_too(world, sequence):
+    world = world(n_cells=2 * (ROOM + 6), n_parallel=4, n_batch=64, parking=Parking(run=16, max_bytes=10**6))
+    world.scheduler.add(sequence([1, 2], max_tokens=ROOM + 36))
+    world.scheduler.add(sequence([3, 4], max_tokens=ROOM + 36))
+    n_decoded = 0
+    while world.scheduler.has_work:
+        n_decoded += sum(piece.n for piece in world.step().pieces)
+
+    assert world.finished == [(1, 0), (2, 0)]
+    assert n_decoded < 2 * (ROOM + 38) + 10
+
+
+def test_what_was_computed_is_found_by_the_next_engine(fake_memory, sequence, tmp_path):
+    from aiadmin_core.cache.parking import Folder
+
+    def open_world():
+        parking = Parking(run=16, max_bytes=10**6, folder=Folder(tmp_path / "model", 10**6))
+        return World(fake_memory(), n_cells=500, n_batch=64, parking=parking)
+
+    first = open_world()
+    first.scheduler.add(sequence(range(100), max_tokens=20))
+    first.step()
+    first.step()
+    first.scheduler.close(within_s=5)
+
+    second, again = open_world(), sequence(range(100), max_tokens=1)
+    second.scheduler.add(again)
+    run(second)
+
+    assert again.job.n_cached == 99
+
+
 @settings(max_examples=80, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_everybody_finishes_in_any_traffic(fake_memory, seed):
     """Prompts that overlap, choices, cancels, hardly enough cells: all end, and all cells come free."""
     dice = random.Random(seed)
-    world = World(fake_memory(), n_cells=96, n_batch=16, n_parallel=4, n_sequences=dice.randint(4, 9))
+    parking = dice.choice([None, Parking(run=dice.randint(1, 16), max_bytes=dice.choice([300, 2000, 10**6]))])
+    n_sequences = dice.randint(4, 9)
+    world = World(fake_memory(), n_cells=96, n_batch=16, n_parallel=4, n_sequences=n_sequences, parking=parking)
     sequence, expected = Counting(), set()
     for _ in range(300):
         if sequence.n < 12 and dice.random() < 0.3:

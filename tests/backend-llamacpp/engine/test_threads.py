@@ -27,13 +27,35 @@ IDLE = {1: 0.018, 2: 0.010}
 CROWDED = {1: 0.020, 2: 0.250}
 
 
-def test_an_idle_machine_keeps_all_threads():
-    assert Machine(2, IDLE).decode(500) == {2: 500}
+def test_an_idle_machine_keeps_all_threads_but_for_one_trial():
+    assert Machine(2, IDLE).decode(2000)[2] > 1990
+
+
+def test_a_machine_that_was_crowded_from_the_start_is_found_out():
+    machine = Machine(2, CROWDED)
+    machine.decode(70)
+
+    assert machine.governor.n_threads == 1
+    assert machine.decode(2000)[1] > 1900
+
+
+def test_batches_that_change_with_every_step_hide_nothing():
+    """Requests come and go, so hardly two steps in a row are of one size."""
+    machine = Machine(2, IDLE)
+    for n in range(200):
+        machine.seconds = {count: seconds * (1 + n % 7) for count, seconds in IDLE.items()}
+        machine.decode(1, n_tokens=1 + n % 7)
+    assert machine.governor.n_threads == 2
+    for n in range(30):
+        machine.seconds = {count: seconds * (1 + n % 7) for count, seconds in CROWDED.items()}
+        machine.decode(1, n_tokens=1 + n % 7)
+
+    assert machine.governor.n_threads == 1
 
 
 def test_a_collapse_is_answered_with_fewer_threads_within_a_dozen_steps():
     machine = Machine(2, IDLE)
-    machine.decode(50)
+    machine.decode(100)
     machine.seconds = CROWDED
 
     machine.decode(14)
@@ -43,7 +65,7 @@ def test_a_collapse_is_answered_with_fewer_threads_within_a_dozen_steps():
 
 def test_trials_cost_little_while_the_machine_stays_crowded():
     machine = Machine(2, IDLE)
-    machine.decode(50)
+    machine.decode(100)
     machine.seconds = CROWDED
     machine.decode(20)
     start = machine.now
@@ -55,7 +77,7 @@ def test_trials_cost_little_while_the_machine_stays_crowded():
 
 def test_the_threads_come_back_when_the_machine_is_idle_again():
     machine = Machine(2, IDLE)
-    machine.decode(50)
+    machine.decode(100)
     machine.seconds = CROWDED
     machine.decode(2000)
     machine.seconds = IDLE
@@ -81,7 +103,7 @@ def test_steps_that_grow_slower_with_the_context_do_not_cost_the_threads():
 
 def test_another_batch_size_is_not_taken_for_a_slower_machine():
     machine = Machine(2, IDLE)
-    machine.decode(50, n_tokens=1)
+    machine.decode(100, n_tokens=1)
     machine.seconds = {1: 0.08, 2: 0.05}
 
     assert machine.decode(100, n_tokens=8) == {2: 100}

@@ -55,3 +55,45 @@ def test_an_interrupted_step_leaves_nothing_behind(context):
     context.decode(batch_of([1, 2, 3]))
 
     assert np.array_equal(context.logits(1)[0], expected)
+
+
+def test_a_state_brought_back_is_the_same_to_the_last_bit(context):
+    """In two parts, the first of them shared with somebody who is still there."""
+    text = [(7 * n) % 1000 for n in range(40)]
+    context.clear()
+    context.decode(batch_of(text))
+    context.decode(batch_of([5], position=40))
+    expected = context.logits(1)[0].copy()
+    states = [context.save(0, 0, 32), context.save(0, 32, 40)]
+    context.clear()
+
+    context.decode(batch_of([*text[:10], 1, 2, 3], sequence=1))
+    context.share(1, 2, 10)
+    assert context.load(states[0], 2, 0, 10, 32)
+    assert context.load(states[1], 2, 32, 32, 38)
+    context.decode(batch_of(text[38:], sequence=2, position=38))
+    context.decode(batch_of([5], sequence=2, position=40))
+
+    assert np.array_equal(context.logits(1)[0], expected)
+
+
+def test_closing_holes_changes_nothing(context):
+    context.clear()
+    context.decode(batch_of(range(20), sequence=0))
+    context.decode(batch_of(range(30), sequence=1))
+    context.share(1, 2, 30)
+    context.decode(batch_of([3], sequence=2, position=30))
+    expected = context.logits(1)[0].copy()
+    context.trim(2, 30)
+    context.hold(0, 0)
+
+    context.compact([1, 2])
+    context.decode(batch_of([3], sequence=2, position=30))
+
+    assert np.array_equal(context.logits(1)[0], expected)
+
+
+def test_bytes_that_are_no_state_are_refused(context):
+    context.clear()
+
+    assert not context.load(np.zeros(100, np.uint8), 0, 0, 0, 4)

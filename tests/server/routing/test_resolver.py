@@ -47,7 +47,7 @@ class Plugin:
 def resolver(tmp_path: Path) -> Resolver:
     store = ModelStore(tmp_path / "models")
     plugins = load_plugins(builtin=[("catalogue", catalogue), ("test", Plugin())], only=[])
-    return Resolver(store, Aliases(store.aliases_path), plugins, Settings(n_ctx=2048, n_parallel=2))
+    return Resolver(store, Aliases(store.aliases_path), plugins, Settings(n_ctx=2048, n_parallel=2, prefix_disk_mib=0))
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_the_way_can_be_explained(resolver: Resolver, add: Callable[..., None]):
 
 
 def test_options_of_a_model_count_before_the_settings_and_nonsense_is_left_out():
-    settings = Settings(n_ctx=2048)
+    settings = Settings(n_ctx=2048, prefix_disk_mib=0)
     assert engine_options([], {"num_ctx": 4096, "num_gpu": 0, "num_thread": 2, "num_batch": 64}, settings) == (
         EngineOptions(n_ctx=4096, n_gpu_layers=0, n_threads=2, n_batch=64)
     )

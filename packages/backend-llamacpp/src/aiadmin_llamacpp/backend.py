@@ -1,11 +1,9 @@
 """`aiadmin_core.backend.Backend` for llama.cpp. The library is loaded by `open_engine`, and by nothing else here."""
 
-import hashlib
 import os
 import subprocess
 import sys
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +12,11 @@ from aiadmin_core.errors import ModelLoadFailed
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from . import gguf, memory
+from .build import DISTRIBUTION, build_id, library_folder
 from .engine.threads import prepare_environment
 
 if TYPE_CHECKING:
     from .engine.engine import LlamaEngine  # imports the native library
-
-DISTRIBUTION = "llama-cpp-python"
 
 PROBE = """
 import llama_cpp.llama_cpp as lib
@@ -47,15 +44,7 @@ class LlamaBackend:
 
     def build_id(self) -> str:
         """Version of the distribution, and a digest of its libraries' sizes and times: a rebuild changes it."""
-        try:
-            version = metadata.version(DISTRIBUTION)
-        except metadata.PackageNotFoundError:
-            return ""
-        digest = hashlib.sha256()
-        for library in sorted(_library_folder().glob("*")):
-            status = library.stat()
-            digest.update(f"{library.name} {status.st_size} {status.st_mtime_ns}\n".encode())
-        return f"{DISTRIBUTION}-{version}-{digest.hexdigest()[:12]}"
+        return build_id()
 
     def health(self) -> Health:
         """Load the library in a child process, and say what it is."""
@@ -106,13 +95,5 @@ class LlamaBackend:
 def _offloads() -> bool:
     """Whether this build keeps weights on devices with memory of their own, as its libraries' names tell (Metal's is
     the machine's)."""
-    names = [path.name for path in _library_folder().glob("*ggml*")]
+    names = [path.name for path in library_folder().glob("*ggml*")]
     return any(kind in name for name in names for kind in ("cuda", "hip", "vulkan", "sycl", "musa", "cann"))
-
-
-def _library_folder() -> Path:
-    """Where the bindings find the native libraries, found without importing them."""
-    if override := os.environ.get("LLAMA_CPP_LIB_PATH"):
-        return Path(override)
-    spec = find_spec("llama_cpp")
-    return Path(spec.origin).parent / "lib" if spec and spec.origin else Path("nowhere")

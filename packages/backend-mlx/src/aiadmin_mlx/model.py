@@ -55,6 +55,11 @@ def load(model: ModelSpec, options: EngineOptions) -> LoadedModel:
         raise ModelLoadFailed(
             f"The MLX backend has no setting {', '.join(unknown)}.", hint=f"It has {', '.join(OPTIONS)}."
         )
+    if options.exact:
+        raise ModelLoadFailed(
+            "MLX cannot be held to 'exact': whether its answers are the same beside others is unmeasured.",
+            hint="Leave 'exact' out, or serve a GGUF of the model with llama.cpp.",
+        )
     _choose_device(options)
     limit = int(options.extra.get("memory_limit_bytes") or memory.available_bytes(mx.device_info()))
     with model_folder(model) as folder:
@@ -199,6 +204,9 @@ def _notes(
         yield f"context cut from {wanted} to {plan.n_ctx} tokens: more does not fit into memory"
     if not can_batch:
         yield "one sequence at a time: this model's cache cannot be batched"
+    yield "reproducible: unmeasured"
+    if options.kv_cache_type is not None:
+        yield "kv_cache_type has no effect: MLX keeps keys and values in the type of the model"
     if options.n_threads is not None:
         yield "n_threads has no effect: MLX chooses its threads itself"
     if options.n_gpu_layers is not None and options.n_gpu_layers > 0:

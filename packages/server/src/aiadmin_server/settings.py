@@ -44,6 +44,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     kv_cache_type: str | None = None
     exact: bool = False
     """Refuse models whose answers cannot be reproduced to the last bit."""
+    prefix_memory_mib: int | None = None
+    """What a model may keep of prompts it has read, beside its context; None leaves it to the backend."""
+    prefix_disk_mib: int = 4096
+    """The same in files, for all models together."""
     in_process: bool = False
     """Open engines in the server's own process: for debugging, and for backends with nothing native."""
     ignore_unknown_fields: bool = True
@@ -86,6 +90,11 @@ FIELDS: dict[str, str] = {
     "`q8_0` on processors (half the memory of `f16`, and answers that can be reproduced), `f16` on GPUs.",
     "AIADMIN_EXACT": "`1` serves only models whose answers can be reproduced to the last bit, and always does so. "
     "Default: where it costs nothing, else for requests with a `seed`.",
+    "AIADMIN_PREFIX_MEMORY": "MiB of memory in which a model keeps what it computed for the beginnings of prompts, so "
+    "that they need not be read again. Default a sixteenth of the machine's, 512 at most (llama.cpp); 0 "
+    "keeps none outside the context.",
+    "AIADMIN_PREFIX_DISK": "MiB of files under `AIADMIN_STATE` in which the same outlives a restart, for all models "
+    "together. Default 4096; 0 writes none.",
     "AIADMIN_IN_PROCESS": "`1` opens models in the server's own process instead of one each. For debugging.",
     "AIADMIN_UNKNOWN_FIELDS": "`ignore` (default) leaves out request fields nobody knows and names them in the header "
     "`x-ignored-params`; `refuse` answers 400 to them.",
@@ -131,6 +140,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         n_parallel=_count("AIADMIN_NUM_PARALLEL", get("AIADMIN_NUM_PARALLEL")) or None,
         kv_cache_type=get("AIADMIN_KV_CACHE_TYPE").lower() or None,
         exact=_switch(get("AIADMIN_EXACT")),
+        prefix_memory_mib=_count("AIADMIN_PREFIX_MEMORY", get("AIADMIN_PREFIX_MEMORY"))
+        if get("AIADMIN_PREFIX_MEMORY")
+        else None,
+        prefix_disk_mib=_count("AIADMIN_PREFIX_DISK", get("AIADMIN_PREFIX_DISK") or "4096"),
         in_process=_switch(get("AIADMIN_IN_PROCESS")),
         ignore_unknown_fields=_choice("AIADMIN_UNKNOWN_FIELDS", get("AIADMIN_UNKNOWN_FIELDS"), ("ignore", "refuse"))
         == "ignore",

@@ -1,6 +1,7 @@
 """`aiadmin_core.backend.TokenEngine` on llama.cpp: what the runner holds. Every method may be called on any thread."""
 
 from aiadmin_core.backend import Tokenizer, TokenRequest
+from aiadmin_core.cache.parking import Parking
 from aiadmin_core.engine_thread import EngineThread
 from aiadmin_core.reports import Sink
 from aiadmin_core.sampling.choice import SUPPORTED
@@ -12,6 +13,7 @@ from ..native.model import Model
 from ..tokenizer import LlamaTokenizer
 from .kv import KvCache
 from .loop import LlamaStepper
+from .parked import ParkedPrefixes
 from .scheduler import Scheduler
 from .threads import ThreadGovernor
 
@@ -31,9 +33,10 @@ class LlamaEngine:
         n_sequences: int,
         block: int = 1,
         always_exact: bool = False,
+        parking: Parking | None = None,
     ) -> None:
         """`block`: reproducible answers need steps of a multiple of so many rows, see `exactness`; they are filled for
-        requests with a seed, or all (`always_exact`)."""
+        requests with a seed, or all (`always_exact`). `parking` keeps prefixes that leave the context."""
         self.capabilities = Capabilities(
             inputs=frozenset({"text", "tokens"}),
             sampling=SUPPORTED,
@@ -51,6 +54,7 @@ class LlamaEngine:
             n_parallel=n_parallel,
             block=block,
             always_exact=always_exact,
+            parked=ParkedPrefixes(kv, context, parking) if parking else None,
         )
         governor = ThreadGovernor(context.n_threads)
         self._thread = EngineThread(

@@ -12,12 +12,16 @@ top is reached, the cache is written out and read back without them (`Memory.com
 in the order of its positions, whatever others do, and the numbers here are llama.cpp's own.
 """
 
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from .tokens import TokenBuffer, Tokens, common_prefix
+from aiadmin_core.cache.parking import Parcel
+from aiadmin_core.cache.prefix_tree import Part, common_prefix
+
+from .tokens import TokenBuffer, Tokens
 
 COPY_PRICE, CLEAR_PRICE = 32, 8
 """What closing all holes costs for a cell in use, and for any cell of the cache, in cells that attention passes over in
@@ -36,7 +40,7 @@ class Memory(Protocol):
     def share(self, source: int, target: int, end: int) -> None: ...
     def trim(self, sequence: int, start: int) -> bool: ...
     def hold(self, sequence: int, start: int) -> None: ...
-    def compact(self) -> None: ...
+    def compact(self, sequences: Iterable[int]) -> None: ...
     def remove(self, sequence: int) -> None: ...
     def first_position(self, sequence: int) -> int: ...
     def clear(self) -> None: ...
@@ -45,7 +49,7 @@ class Memory(Protocol):
 class Slot:
     """A sequence id and what it holds: `n` cells, for the first `n` of `tokens`."""
 
-    __slots__ = ("cells", "id", "n", "running", "salt", "tokens", "used_at", "wanted")
+    __slots__ = ("arriving", "cells", "id", "n", "parked", "running", "salt", "tokens", "used_at", "wanted")
 
     def __init__(self, id: int, tokens: TokenBuffer, salt: str) -> None:
         self.id = id
@@ -60,6 +64,10 @@ class Slot:
         """Cells it was admitted for, those of choices not yet forked from it included: what is missing to `n` is
         spoken for."""
         self.used_at = 0
+        self.arriving: list[Part[Parcel]] = []
+        """What is to be brought back before the rest is decoded, see `parked`."""
+        self.parked = False
+        """Whether all it holds has been copied out of the context, or cannot be."""
 
 
 class Wait(Enum):
@@ -93,6 +101,8 @@ class KvCache:
         self._memory = memory
         self._n_sequences = n_sequences
         self._clock = 0
+        self.before_drop: Callable[[Slot], None] = lambda _slot: None
+        """Called with a cached slot that has to make room."""
         self._reset()
 
     def _reset(self) -> None:
@@ -177,6 +187,7 @@ class KvCache:
         self._cut(slot, n)
         slot.tokens = tokens
         slot.running = True
+        slot.parked = False
         self._pin(slot.cells[: slot.n])
         return slot
 
@@ -247,10 +258,18 @@ class KvCache:
         self._holders[cells] = 1
         self._pins[cells] = 1
 
+    def take_in(self, slot: Slot, first: int, last: int) -> None:
+        """`last` cells were put on top, and those from `first` on are the next ones of `slot`; the others are held.
+        `make_room` has been asked for them."""
+        self.top += first
+        self._held_to = max(self._held_to, self.top if first else 0)
+        self.extend(slot, last - first)
+
     def release(self, slot: Slot) -> None:
         """The sequence is done, or has to wait: keep what it holds as a cached prefix."""
         slot.running = False
         slot.wanted = 0
+        slot.arriving.clear()
         self._unpin(slot.cells[: slot.n])
         slot.tokens = TokenBuffer(slot.tokens.view(0, slot.n))
         self._touch(slot)
@@ -274,13 +293,23 @@ class KvCache:
         self._memory.clear()
         self._reset()
 
+    def idle(self) -> list[Slot]:
+        """Cached slots, least recently used first."""
+        return sorted((slot for slot in self.slots.values() if not slot.running), key=lambda slot: slot.used_at)
+
+    def drop(self, slot: Slot) -> None:
+        """Forget a cached slot."""
+        assert not slot.running
+        self._drop(slot)
+
     # Cells.
 
     def _evict(self) -> bool:
-        cached = [slot for slot in self.slots.values() if not slot.running]
+        cached = self.idle()
         if not cached:
             return False
-        self._drop(min(cached, key=lambda slot: slot.used_at))
+        self.before_drop(cached[0])
+        self._drop(cached[0])
         return True
 
     def _drop(self, slot: Slot) -> None:
@@ -318,9 +347,10 @@ class KvCache:
         for counts in (self._holders, self._pins):
             counts[: self.top] = counts[used]
             counts[self.top :] = 0
-        self._held_to = self._passed_over = 0
+        self._held_to = self.top if self._memory.n_swa else 0
+        self._passed_over = 0
         if self._memory.can_trim:
-            self._memory.compact()
+            self._memory.compact(self.slots)
 
     def _pin(self, cells: Tokens) -> None:
         self._pins[cells] += 1

@@ -20,6 +20,9 @@ from .sequence import Choice, EndReason, Sequence
 from .threads import ThreadGovernor
 from .tokens import TokenBuffer
 
+CLOSE_S = 1.0
+"""How long closing may take for keeping what was computed: a runner leaves within two seconds."""
+
 
 class LlamaStepper:
     """An `aiadmin_core.engine_thread.Stepper` over one context, which it frees in the end."""
@@ -41,6 +44,8 @@ class LlamaStepper:
         self._forsaken: set[int] = set()
         """Requests that are going to be cancelled."""
         self._closing = False
+        self._sound = True
+        """Whether the context holds what the books say."""
 
     @property
     def has_work(self) -> bool:
@@ -51,9 +56,12 @@ class LlamaStepper:
         return Gauges(scheduler.n_running, len(scheduler.waiting), scheduler.kv.n_used, scheduler.kv.n_cells)
 
     def rest(self) -> None:
-        """Nothing is held back while idle."""
+        self._scheduler.rest()
 
     def close(self) -> None:
+        self._context.interrupt(False)
+        if self._sound:
+            self._scheduler.close(within_s=CLOSE_S)
         self.start_over()
         self._context.close()
 
@@ -102,17 +110,21 @@ class LlamaStepper:
             return
         rows = self._fill(step)
         started = time.perf_counter()
+        self._sound = False
         try:
             self._decode(step)
         except Interrupted:
+            self._sound = True
             return
         except OutOfCells:
+            self._sound = True
             if not self._scheduler.relieve():
                 raise
             return
         self._measure(step, time.perf_counter() - started)
         now = time.monotonic()
         ready = self._scheduler.commit(step)
+        self._sound = True
         self._reports.stepped(n_sampled=len(ready))
         self._sample([(rows[index], sequence) for index, sequence in ready], now)
 

@@ -1,27 +1,35 @@
 """From a model's files to an engine that has proved that it decodes. Called by `backend.open_engine`."""
 
+import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from aiadmin_core.cache.parking import Folder, Parking
 from aiadmin_core.errors import AiAdminError, ModelLoadFailed
 from aiadmin_core.specs.model import EngineOptions, ModelFacts, ModelSpec
 
 from .. import gguf
+from ..build import build_id
 from ..memory import DEFAULT_N_BATCH, DEFAULT_N_CTX
 from ..native.batch import Batch
 from ..native.context import CACHE_TYPES, MAX_SEQUENCES, Context, ContextSettings
 from ..native.model import Model, supports_gpu
 from . import exactness
 from .engine import LlamaEngine
+from .parked import run_length
 from .threads import default_threads, usable_cores
 
 DEFAULT_N_PARALLEL = 16
 
 SEQUENCES_PER_PLACE = 4
 """Sequence ids for each one that can run: the others keep cached prefixes."""
+
+MOST_PREFIX_BYTES = 512 * 2**20
+"""What parked prefixes may take unasked, on machines of 8 GB and more: a sixteenth."""
 
 N_WARM_UP = 16
 """Tokens of the first step. More than one, because matrices are multiplied by other code than vectors are (the AMX
@@ -57,6 +65,7 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine:
                 n_sequences=settings.n_sequences,
                 block=block or 1,
                 always_exact=options.exact,
+                parking=_parking(context, model, options, device=device),
             )
         except BaseException:
             context.close()
@@ -158,6 +167,31 @@ class _Probe:
             rows.extend(context.logits(n).copy())
         context.clear()
         return np.stack(rows)
+
+
+def _parking(context: Context, model: ModelSpec, options: EngineOptions, *, device: str) -> Parking | None:
+    """Where prefixes are kept that leave the context; None for models whose states cannot be cut in pieces.
+
+    Files are of use only to the same weights on the same build with the same type of cache, and to no one's who said
+    nothing of the weights' digest.
+    """
+    max_bytes = _default_prefix_bytes() if options.prefix_bytes is None else options.prefix_bytes
+    if not context.can_trim or max_bytes == 0:
+        return None
+    folder = None
+    if options.prefix_folder and options.prefix_disk_bytes and model.digest:
+        same = (model.digest, build_id(), context.cache_type, device, str(options.safe_mode))
+        name = hashlib.blake2b("\n".join(same).encode(), digest_size=16).hexdigest()
+        folder = Folder(Path(options.prefix_folder) / name, options.prefix_disk_bytes)
+    return Parking(run=run_length(context.n_swa), max_bytes=max_bytes, folder=folder)
+
+
+def _default_prefix_bytes() -> int:
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows has neither
+        return MOST_PREFIX_BYTES
+    return min(MOST_PREFIX_BYTES, total // 16)
 
 
 def _n_parallel(options: EngineOptions) -> int:

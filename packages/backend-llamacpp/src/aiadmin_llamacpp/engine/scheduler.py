@@ -9,6 +9,7 @@ from aiadmin_core.steps import Piece
 
 from .exactness import Filler, filler, most_rows
 from .kv import KvCache, Wait
+from .parked import ParkedPrefixes
 from .sequence import Choice, Sequence
 
 ROOM = 64
@@ -89,7 +90,14 @@ class Scheduler:
     """
 
     def __init__(
-        self, kv: KvCache, *, n_batch: int, n_parallel: int, block: int = 1, always_exact: bool = False
+        self,
+        kv: KvCache,
+        *,
+        n_batch: int,
+        n_parallel: int,
+        block: int = 1,
+        always_exact: bool = False,
+        parked: ParkedPrefixes | None = None,
     ) -> None:
         """`block`: fill the steps that a reproducible sequence takes part in up to a multiple of so many rows, see
         `exactness`; every sequence is one with `always_exact`, else those with a seed."""
@@ -100,6 +108,7 @@ class Scheduler:
         self._n_parallel = n_parallel
         self._block = block
         self._always_exact = always_exact
+        self._parked = parked
 
     @property
     def has_work(self) -> bool:
@@ -116,17 +125,18 @@ class Scheduler:
 
     def next_step(self, *, now: float, prefill_tokens_per_s: float = 0.0) -> Step:
         """Admit who fits, and choose the tokens of the next step. The cells they need are free."""
-        self._admit(now)
+        self._admit(now, prefill_tokens_per_s)
+        self._move_prefixes()
         full: list[Sequence] = []
-        while self.running:
-            n_decoding = sum(sequence.n_missing == 1 for sequence in self.running)
-            filled = any(map(self._is_filled, self.running))
+        while running := [sequence for sequence in self.running if sequence.slot and not sequence.slot.arriving]:
+            n_decoding = sum(sequence.n_missing == 1 for sequence in running)
+            filled = any(map(self._is_filled, running))
             n_batch = most_rows(self._n_batch, self._block) if filled else self._n_batch
             n_prefill = min(
                 prefill_limit(n_batch=n_batch, n_decoding=n_decoding, tokens_per_s=prefill_tokens_per_s),
                 self.kv.n_obtainable - n_decoding - (self._n_batch - n_batch),
             )
-            pieces = plan_step(self.running, n_batch=n_batch, n_prefill=n_prefill)
+            pieces = plan_step(running, n_batch=n_batch, n_prefill=n_prefill)
             n_tokens = sum(piece.n for piece in pieces)
             n_outputs = sum(len(piece.rows) for piece in pieces)
             rows = filler(n_tokens, n_outputs, self._block) if filled else Filler()
@@ -139,7 +149,7 @@ class Scheduler:
                 self.finish(self.running[0])
         return Step([], full)
 
-    def _admit(self, now: float) -> None:
+    def _admit(self, now: float, tokens_per_s: float) -> None:
         """Give a place to who waits, in order. Want of room stops the queue: if others overtook, a long prompt would
         wait for ever. Who waits for a prefix that is on its way stands aside, and holds up nobody."""
         aside: list[Sequence] = []
@@ -158,11 +168,35 @@ class Scheduler:
                 aside.append(sequence)
                 continue
             sequence.slot = slot
+            if self._parked is not None:
+                self._parked.expect(slot, tokens_per_s=tokens_per_s)
             if not job.admitted_at:
                 job.admitted_at, job.n_cached = now, slot.n
             self.running.append(sequence)
         for sequence in aside:
             self.add(sequence)
+
+    def _move_prefixes(self) -> None:
+        """Bring back what running sequences begin with, and copy out what is cached."""
+        if self._parked is None:
+            return
+        self._parked.tend(busy=bool(self.running))
+        for sequence in self.running:
+            slot = sequence.slot
+            if slot is not None and slot.arriving and self._parked.fetch(slot) and not sequence.job.prefilled_at:
+                sequence.job.n_cached = slot.n
+
+    def rest(self) -> None:
+        """Nobody runs, and nothing is to be decoded."""
+        if self._parked is not None:
+            self._parked.rest()
+
+    def close(self, *, within_s: float) -> None:
+        """Let everybody go, and keep what they leave."""
+        for sequence in list(self.running):
+            self.finish(sequence)
+        if self._parked is not None:
+            self._parked.close(within_s=within_s)
 
     def _state_key(self, sequence: Sequence) -> str:
         """What has to be the same for a prefix to be shared: the salt, and how the steps were shaped."""

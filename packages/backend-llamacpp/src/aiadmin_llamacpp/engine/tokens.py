@@ -31,10 +31,3 @@ class TokenBuffer:
 
     def copy(self, *, spare: int = 0) -> "TokenBuffer":
         return TokenBuffer(self.view(), spare=spare)
-
-
-def common_prefix(one: Tokens, other: Tokens) -> int:
-    """How many tokens both start with."""
-    n = min(len(one), len(other))
-    differs = np.flatnonzero(one[:n] != other[:n])
-    return int(differs[0]) if len(differs) else n

@@ -2,19 +2,21 @@
 
 import ctypes
 import sys
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from llama_cpp import llama_cpp as lib
 
+from aiadmin_core.cache.parking import State
 from aiadmin_core.errors import AiAdminError, ModelLoadFailed
 
 from . import log
 from .batch import Batch
 from .model import Model
 
-OWN_SEQUENCES = 2
+OWN_SEQUENCES = 3
 """Sequence ids that a context keeps for itself."""
 
 MAX_SEQUENCES = 256 - OWN_SEQUENCES  # LLAMA_MAX_SEQ of the vendored sources
@@ -82,6 +84,7 @@ class Context:
         self.companion = settings.n_sequences
         """A sequence id that holds nothing between steps."""
         self._holder = settings.n_sequences + 1  # has the cells that nobody is to fill
+        self._scratch = settings.n_sequences + 2  # holds nothing between calls
         self.n_vocab = model.n_vocab
         self.n_threads = settings.n_threads
         self.cache_type = settings.cache_type
@@ -143,16 +146,42 @@ class Context:
         lib.llama_memory_seq_cp(self._memory, sequence, self._holder, start, -1)
         lib.llama_memory_seq_rm(self._memory, sequence, start, -1)
 
-    def compact(self) -> None:
-        """Let what is held go, and close all holes. Cells in use keep their order.
+    def save(self, sequence: int, start: int, end: int) -> State:
+        """Positions [start, end) of `sequence` as bytes: uint8, a new array."""
+        lib.llama_memory_seq_cp(self._memory, sequence, self._scratch, start, end)
+        state = np.empty(lib.llama_state_seq_get_size(self.handle, self._scratch), np.uint8)
+        size = lib.llama_state_seq_get_data(self.handle, _pointer(state), len(state), self._scratch)
+        self.remove(self._scratch)
+        return state[:size]
 
+    def load(self, state: State, target: int, start: int, first: int, last: int) -> bool:
+        """Put positions [first, last) of a `state`, which was saved from `start` on, at the end of `target`. They come
+        to lie in the next free cells; those before `first` are held. False, and nothing done, where llama.cpp does not
+        take it. What is damaged without showing is taken: check before."""
+        if lib.llama_state_seq_set_data(self.handle, _pointer(state), len(state), self._scratch) != len(state):
+            self.remove(self._scratch)
+            return False
+        lib.llama_memory_seq_rm(self._memory, self._scratch, last, -1)
+        if first > start:
+            lib.llama_memory_seq_cp(self._memory, self._scratch, self._holder, start, first)
+        lib.llama_memory_seq_cp(self._memory, self._scratch, target, first, last)
+        self.remove(self._scratch)
+        return True
+
+    def compact(self, sequences: Iterable[int]) -> None:
+        """Let what is held go, and close all holes. Cells in use keep their order; `sequences` are those that have any.
+
+        Afterwards llama.cpp looks for cells from the first on, and would take one that a sliding window has left
+        behind, if it is only one sequence's. So with a window all are held as well.
         Raises `DecodeFailed`, leaving the cache undefined.
         """
         self.remove(self._holder)
+        if self.n_swa:
+            for sequence in sequences:
+                lib.llama_memory_seq_cp(self._memory, sequence, self._holder, -1, -1)
         buffer = np.empty(lib.llama_state_get_size(self.handle), np.uint8)
-        pointer = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-        size = lib.llama_state_get_data(self.handle, pointer, len(buffer))
-        if not size or lib.llama_state_set_data(self.handle, pointer, size) != size:
+        size = lib.llama_state_get_data(self.handle, _pointer(buffer), len(buffer))
+        if not size or lib.llama_state_set_data(self.handle, _pointer(buffer), size) != size:
             raise DecodeFailed(f"llama.cpp cannot rearrange its cache: {log.take_errors() or 'it gave no reason'}.")
 
     def remove(self, sequence: int) -> None:
@@ -170,6 +199,10 @@ class Context:
         if self.handle:
             lib.llama_free(self.handle)
             self.handle = self._memory = None
+
+
+def _pointer(state: State) -> Any:
+    return state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
 
 
 def _ask_flag() -> Any:

@@ -60,6 +60,12 @@ class EngineOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How keys and values are stored, in the backend's own words (llama.cpp: `f16`, `bf16`, `q8_0`)."""
     exact: bool = False
     """The same request gives the same answer, to the last bit and beside any others; refused where it cannot be had."""
+    prefix_bytes: int | None = None
+    """Memory for what was computed for the beginnings of prompts and is not in use. 0 keeps none."""
+    prefix_folder: str | None = None
+    """Where the same is kept across restarts; None keeps none."""
+    prefix_disk_bytes: int = 0
+    """Most that the files there may take, those of all models together."""
     extra: dict[str, Any] = {}
     """Settings only one backend knows."""
 

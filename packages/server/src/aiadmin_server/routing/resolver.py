@@ -261,6 +261,9 @@ def engine_options(aliases: Sequence[Alias], parameters: Mapping[str, Any], sett
         n_gpu_layers=own("num_gpu", least=0),
         kv_cache_type=settings.kv_cache_type,
         exact=settings.exact,
+        prefix_bytes=None if settings.prefix_memory_mib is None else settings.prefix_memory_mib << 20,
+        prefix_folder=str(settings.state / "prefixes") if settings.prefix_disk_mib else None,
+        prefix_disk_bytes=settings.prefix_disk_mib << 20,
     )
 
 
