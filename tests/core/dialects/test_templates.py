@@ -41,8 +41,6 @@ WITHOUT_CALLS_THAT_CAN_BE_READ = {
     "MiniMax-M3",  # writes lists and objects as nested tags
     "fireworks-ai-llama-3-firefunction-v2",  # needs a variable of its own
     "google-gemma-2-2b-it",  # knows no tools
-    "google-gemma-4-31B-it",
-    "google-gemma-4-31B-it-interleaved",
     "ibm-granite-granite-3.3-2B-Instruct",  # writes none
     "llama-cpp-deepseek-r1",  # cannot be rendered with tools
     "llama-cpp-rwkv-world",  # knows no tools

@@ -452,6 +452,14 @@ def test_a_strict_tool_whose_schema_cannot_be_enforced_is_refused_by_its_pointer
     assert loose.calls[0][0] == "f"
 
 
+def test_a_text_that_is_written_between_tags_cannot_be_kept_to_a_pattern(shared_data):
+    template = (shared_data / "chat_templates" / "Qwen3.5-4B.jinja").read_text(encoding="utf-8")
+    properties = {"a": {"type": "string", "pattern": "^x", "description": "d"}}
+    tool = Tool(name="f", description="d", parameters={"type": "object", "properties": properties}, strict=True)
+    with pytest.raises(BadRequest, match="#/properties/a/pattern"):
+        events(engine_that("x", template), ask(tools=(tool,)), [])
+
+
 def test_a_tool_without_parameters_is_called_without_arguments():
     given = Answer(events(engine_that(draws(1)), ask(tools=(Tool(name="now"),), mode="required", parallel=False), []))
 

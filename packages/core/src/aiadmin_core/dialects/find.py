@@ -10,11 +10,12 @@ from ..text.chat_template import ChatTemplate
 from .dialect import CallGrammar, Dialect, Parser, Piece, PlainText
 from .harmony import Harmony
 from .reasoning import REASONING
-from .tools.derive import derive
+from .tools.derive import derive, takes_system
+from .tools.gemma import Gemma
 from .tools.generic import GenericDialect
 from .tools.template import FormDialect
 
-OURS: tuple[Dialect, ...] = (Harmony(), *REASONING)
+OURS: tuple[Dialect, ...] = (Harmony(), Gemma(), *REASONING)
 """Those of plugins come first."""
 
 
@@ -109,8 +110,14 @@ def find_speech(template: ChatTemplate, dialects: Sequence[Dialect], control_tex
 
 
 def _of_template(template: ChatTemplate, control_texts: Sequence[str]) -> Dialect:
-    form = derive(template)
-    return FormDialect("template", form, control_texts) if form is not None else GenericDialect()
+    try:
+        form = derive(template)
+    except Exception:  # templates are strangers' programs: one that surprises `derive` is one without a form
+        traceback.print_exc()
+        form = None
+    if form is not None:
+        return FormDialect("template", form, control_texts)
+    return GenericDialect(system=takes_system(template))
 
 
 def _recognises(dialect: Dialect, template: str) -> bool:

@@ -8,5 +8,6 @@ REASONING = (
     MarkedReasoning("minimax", "<mm:think>", "</mm:think>"),
     MarkedReasoning("mistral", "[THINK]", "[/THINK]"),
     MarkedReasoning("cohere", "<|START_THINKING|>", "<|END_THINKING|>"),
+    MarkedReasoning("gemma", "<|channel>thought", "<channel|>", markers=("<|channel>", "<channel|>")),
 )
 """Ours, each recognised by its end marker."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from ...constraint.lark import TEXT, literal
+from ...constraint.lark import TEXT, literal, marked
 from ...specs.content import Tool
 from ..dialect import Dialect, Piece, Thought
 from ..markers import overlap
@@ -12,15 +12,16 @@ State = Literal["start", "reasoning", "answer"]
 
 
 class MarkedReasoning(Dialect):
-    """`start` opens a block and `end` closes it, as control tokens or as plain text."""
+    """`start` opens a block and `end` closes it, as control tokens or as plain text; `markers` are the control tokens
+    in them where they are not all of it."""
 
     reasoning = True
 
-    def __init__(self, name: str, start: str, end: str) -> None:
+    def __init__(self, name: str, start: str, end: str, *, markers: Sequence[str] = ()) -> None:
         self.name = name
         self.start = start
         self.end = end
-        self.markers = (start, end)
+        self.markers = tuple(markers) or (start, end)
 
     def recognises(self, template: str) -> bool:
         return self.end in template  # some only take old reasoning out of the history, up to its end
@@ -47,8 +48,7 @@ class MarkedReasoning(Dialect):
             return f"start: thought @answer\n{rules}"
         if not self.may_open(prompt_tail):
             return None
-        start = f"<[{control_tokens[self.start]}]>" if self.start in control_tokens else literal(self.start)
-        return f"start: ({start} thought)? @answer\n{rules}"
+        return f"start: ({marked(self.start, control_tokens)} thought)? @answer\n{rules}"
 
 
 class MarkedParser:

@@ -65,9 +65,13 @@ def derive(template: ChatTemplate) -> CallForm | None:
     return min(found_forms, key=lambda form: (len(form.begin + form.end), -len(form.texts)), default=None)
 
 
-def shows_tools(template: ChatTemplate) -> bool:
-    """Whether the template writes the tools it is given."""
-    return _NAMES[0] in _prompt(template)
+def takes_system(template: ChatTemplate) -> bool:
+    """Whether the template writes a system message: some refuse one, some leave it out."""
+    system = Message(role="system", content=(TextPart(_CONTENT),))
+    try:
+        return _CONTENT in template.render([system, _USER])
+    except BadRequest:
+        return False
 
 
 def _prompt(template: ChatTemplate) -> str:

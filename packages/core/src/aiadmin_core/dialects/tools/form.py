@@ -139,6 +139,7 @@ class _Rules:
         if isinstance(values, list) and values and all(isinstance(value, str) for value in values):
             return f"{before}{self._mid(tags, 'string', key)} ({' | '.join(map(literal, values))}) {after}"
         if kinds == "string" or (kinds is None and not part):
+            require_free_text(part, tool, key)
             return f"{before}{self._mid(tags, 'string', key)} {self._raw(tags.after, key, rule)}"
         definitions = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
         kind = kinds if isinstance(kinds, str) else "object"
@@ -164,6 +165,13 @@ class _Rules:
 def arguments_rule(tool: Tool, name: str) -> str:
     """The rule `name` of `tool`'s arguments as JSON. Raises `Unenforceable` as `CallForm.grammar` does."""
     return f"{name}: {_value(_parameters(tool), tool)}"
+
+
+def require_free_text(schema: Mapping[str, Any], tool: Tool, name: str) -> None:
+    """Texts that are not written as JSON are free. Raises `Unenforceable` where a strict tool asks more of one."""
+    asked = next((keyword for keyword in ("pattern", "format", "minLength", "maxLength") if keyword in schema), None)
+    if tool.strict and asked:
+        raise Unenforceable(f"#/properties/{name}/{asked}", "texts in this model's calls are free")
 
 
 def literal_name(tool: Tool) -> str:

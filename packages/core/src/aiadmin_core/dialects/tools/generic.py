@@ -29,17 +29,19 @@ To call a function, write a JSON object with its name and arguments between thes
 
 
 class GenericDialect(FormDialect):
-    """See the module."""
+    """See the module. Without `system` messages the instructions stand before the first thing the user says."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, system: bool = True) -> None:
         super().__init__("generic", HERMES)
+        self._system = system
 
     def rewrite(self, chat: ChatInput) -> ChatInput:
         if not chat.tools and not any(_is_about_tools(message) for message in chat.messages):
             return chat
         messages = tuple(_joined(_as_text(message) for message in chat.messages))
         if chat.tools:
-            messages = _with_instructions(messages, _INSTRUCTIONS.format(tools="\n".join(map(_described, chat.tools))))
+            instructions = _INSTRUCTIONS.format(tools="\n".join(map(_described, chat.tools)))
+            messages = _with_instructions(messages, instructions, system=self._system)
         return msgspec.structs.replace(chat, messages=messages, tools=())
 
 
@@ -79,8 +81,11 @@ def _joined(messages: Iterable[Message]) -> list[Message]:
     return joined
 
 
-def _with_instructions(messages: tuple[Message, ...], instructions: str) -> tuple[Message, ...]:
+def _with_instructions(messages: tuple[Message, ...], instructions: str, *, system: bool) -> tuple[Message, ...]:
     first = messages[0]
+    if not system and first.role == "user":
+        content = (TextPart(f"{instructions}\n\n"), *first.content)
+        return (msgspec.structs.replace(first, content=content), *messages[1:])
     if first.role in ("system", "developer"):
         content = (*first.content, TextPart(f"\n\n{instructions}"))
         return (msgspec.structs.replace(first, content=content), *messages[1:])
