@@ -107,6 +107,13 @@ def test_the_example_of_a_dialect_reads_calls_however_they_are_cut() -> None:
         assert "".join(piece.arguments for piece in calls) == '{"x": "<function"}{}'
 
 
+def test_the_page_on_apis_shows_the_example_as_it_is() -> None:
+    page = (DOCS / "how-to" / "write-an-api.md").read_text()
+
+    for path in (DOCS / "examples" / "aiadmin-api-cohere" / "src" / "aiadmin_cohere").glob("[!_]*.py"):
+        assert f"<!-- snippet: file aiadmin_cohere/{path.name} -->\n```python\n{path.read_text()}```" in page
+
+
 async def test_the_example_of_keys_leaves_nothing_open_but_what_it_names(tmp_path: Path) -> None:
     plugin = ModuleType("example")
     exec(compile(hook_examples()["aiadmin_authenticate"], "example", "exec"), vars(plugin))
