@@ -32,7 +32,7 @@ def client(product: Any, cohere_site: Path, echo_site: Path, tmp_path_factory: A
     own = product.clone(tmp_path_factory.mktemp("cohere") / "state")
     own.environment["PYTHONPATH"] = os.pathsep.join([str(cohere_site), str(echo_site), str(ROOT / "tests" / "plugins")])
     with (
-        own.serve(AIADMIN_PLUGINS="echo,cohere") as server,
+        own.serve(AIADMIN_PLUGINS="echo,cohere", AIADMIN_UNKNOWN_FIELDS="refuse") as server,
         httpx.Client(base_url=server.url, timeout=60) as client,
     ):
         yield client

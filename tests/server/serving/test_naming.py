@@ -61,7 +61,7 @@ async def test_an_engine_s_complaint_has_the_name_that_the_client_used(serve):
         assert (new["param"], new["message"]) == ("max_completion_tokens", "'max_completion_tokens' is too many.")
         assert (await server.chat(max_tokens=5)).json()["error"]["param"] == "max_tokens"
         assert (await server.complete(max_tokens=5)).json()["error"]["param"] == "max_tokens"
-    async with serve(capabilities=Capabilities()) as server:
+    async with serve(capabilities=Capabilities(), ignore_unknown_fields=False) as server:
         refused = (await server.chat(response_format={"type": "json_object"})).json()["error"]
         assert refused["param"] == "response_format"
         assert "'response_format'" in refused["message"]

@@ -121,7 +121,7 @@ def create_app(
         exception_handlers={Exception: answer_with_error},
         lifespan=[lifespan],
         logging_config=None,
-        openapi_config=openapi_config(apis.envelope_at),
+        openapi_config=openapi_config(apis.envelope_at, strict=not settings.ignore_unknown_fields),
         state=State({"apis": apis, "intake": intake}),
         request_max_body_size=None,  # `http.body` counts, before and after decoding
     )

@@ -37,7 +37,7 @@ class Described(Struct, frozen=True, kw_only=True):
     ranges: Mapping[str, tuple[float, float]] = {}
     """Least and greatest value of the request's fields, where the handler checks them and not the type."""
     closed: bool = True
-    """Whether fields that the request's type does not have are refused."""
+    """Whether fields that the request's type does not have are refused, on a server that refuses any."""
 
 
 def described(request: type[Any] | None = None, response: Any = None, **more: Any) -> dict[str, Any]:
@@ -48,24 +48,28 @@ def described(request: type[Any] | None = None, response: Any = None, **more: An
 class Document(OpenAPIRenderPlugin):
     """Litestar asks it for the page; it is made once, when somebody first wants it."""
 
-    def __init__(self, envelope_of: EnvelopeOf) -> None:
+    def __init__(self, envelope_of: EnvelopeOf, *, strict: bool) -> None:
         super().__init__(path="/openapi.json", media_type=OpenAPIMediaType.OPENAPI_JSON)
         self._envelope_of = envelope_of
+        self._strict = strict
         self._made = b""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         if not self._made:
-            self._made = msgspec.json.encode(completed(openapi_schema, _operations(request.app), self._envelope_of))
+            operations = _operations(request.app)
+            document = completed(openapi_schema, operations, self._envelope_of, strict=self._strict)
+            self._made = msgspec.json.encode(document)
         return self._made
 
 
-def openapi_config(envelope_of: EnvelopeOf) -> OpenAPIConfig:
-    """For `Litestar`. `envelope_of` says how errors of a path are told."""
+def openapi_config(envelope_of: EnvelopeOf, *, strict: bool) -> OpenAPIConfig:
+    """For `Litestar`. `envelope_of` says how errors of a path are told; `strict`: whether this server refuses fields
+    that nobody knows."""
     return OpenAPIConfig(
         title="AiAdmin",
         version=aiadmin_server.__version__,
         path=PATH,
-        render_plugins=[Document(envelope_of)],
+        render_plugins=[Document(envelope_of, strict=strict)],
         use_handler_docstrings=True,
     )
 
@@ -83,7 +87,9 @@ def _operations(app: Litestar) -> Iterator[Operation]:
                     yield route.path_format, method.lower(), found
 
 
-def completed(document: dict[str, Any], operations: Iterable[Operation], envelope_of: EnvelopeOf) -> dict[str, Any]:
+def completed(
+    document: dict[str, Any], operations: Iterable[Operation], envelope_of: EnvelopeOf, *, strict: bool
+) -> dict[str, Any]:
     """`document` with the bodies of `operations` in it. Pure."""
     operations = list(operations)
     envelopes = {path: envelope_of(path) for path, _, _ in operations}
@@ -101,7 +107,7 @@ def completed(document: dict[str, Any], operations: Iterable[Operation], envelop
             _set_ranges(components[_name(schema)], one.ranges)
     answered = [schema_of[kind] for _, _, one in operations for kind in (one.response, one.event) if kind is not None]
     open_requests = [schema_of[one.request] for _, _, one in operations if one.request and not one.closed]
-    closed_requests = [schema_of[one.request] for _, _, one in operations if one.request and one.closed]
+    closed_requests = [schema_of[one.request] for _, _, one in operations if strict and one.request and one.closed]
     for name in _reached(closed_requests, components) - _reached([*answered, *open_requests], components):
         if "properties" in components[name]:
             components[name]["additionalProperties"] = False
