@@ -18,6 +18,7 @@ def sampled(values: Mapping[str, Any], names: Mapping[str, str] = {}) -> tuple[S
     known = parameters()
     given = {name: value for name, value in values.items() if value is not None}
     for name, value in given.items():
-        if refusal := known[name].refusal(value):
-            raise named(BadRequest(refusal, param=name), names)
+        low, high = known[name].low, known[name].high
+        if low is not None and high is not None and not low <= value <= high:
+            raise named(BadRequest(f"'{name}' must be between {low} and {high}, not {value}.", param=name), names)
     return SamplingParams(**given), frozenset(given)
