@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from aiadmin_core.specs.events import Finished, Started
+from aiadmin_core.specs.events import Finished, Started, TextDelta
 from aiadmin_server.app import Limits
 from aiadmin_server.http.protocol import Bounds
 
@@ -186,6 +186,48 @@ async def test_who_waits_for_an_answer_is_not_timed_out(serve):
         await server.engine.begun.wait()
         asyncio.get_running_loop().call_later(0.3, going_on.set)
         assert (await response(reader))[0] == 200
+
+
+async def test_a_client_that_takes_nothing_of_its_answer_loses_it(serve):
+    """Suspended, say, with its socket full: it must not hold its model for ever."""
+
+    async def long(request):
+        yield Started(request.id, 1)
+        for _ in range(1000):
+            yield TextDelta(request.id, "x" * 64 * 1024)
+            await asyncio.sleep(0)
+
+    body = json.dumps({"model": "echo", "stream": True, "messages": [{"role": "user", "content": "hi"}]}).encode()
+    async with (
+        asyncio.timeout(10),
+        serve(script=long, limits=Limits(bounds=Bounds(write_pause_s=0.1))) as server,
+        connected(server) as (_, writer),
+    ):
+        writer.transport.pause_reading()
+        writer.write(post(f"Content-Length: {len(body)}", body=body))
+        await server.router.released.wait()
+        await server.engine.closed.wait()
+
+
+async def test_a_client_that_reads_slowly_gets_all_of_its_answer(serve):
+    async def long(request):
+        yield Started(request.id, 1)
+        for _ in range(60):
+            yield TextDelta(request.id, "x" * 64 * 1024)
+        yield Finished(request.id, "stop")
+
+    body = json.dumps({"model": "echo", "stream": True, "messages": [{"role": "user", "content": "hi"}]}).encode()
+    async with (
+        asyncio.timeout(20),
+        serve(script=long, limits=Limits(bounds=Bounds(write_pause_s=0.25))) as server,
+        connected(server) as (reader, writer),
+    ):
+        writer.write(post(f"Content-Length: {len(body)}", "Connection: close", body=body))
+        taken = b""
+        while data := await reader.read(256 * 1024):
+            taken = (taken + data)[-100:]
+            await asyncio.sleep(0.02)
+        assert b"[DONE]" in taken
 
 
 async def test_with_all_connections_taken_the_one_that_has_rested_longest_makes_room(serve):

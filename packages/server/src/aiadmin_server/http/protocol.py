@@ -35,6 +35,8 @@ class Bounds(Struct, frozen=True, kw_only=True):
     """From a request's first byte to the end of its headers; also how long a new connection may say nothing."""
     body_pause_s: float = 60.0
     """Between two pieces of a body."""
+    write_pause_s: float = 60.0
+    """Without a byte of its answer taken, where some wait: a client that was suspended must not hold its model."""
     n_connections: int = 1024
     """Open at once. Past it, the one that has rested longest is closed; where none rests, the new one is refused."""
 
@@ -58,6 +60,7 @@ class HttpConnection(HttpToolsProtocol):
         self.heard_at = 0.0
         """When the client last sent something, on the loop's clock."""
         self._watch: asyncio.TimerHandle | None = None
+        self._write_watch: asyncio.TimerHandle | None = None
 
     # The connection.
 
@@ -71,8 +74,29 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self._watch is not None:
-            self._watch.cancel()
+        for watch in (self._watch, self._write_watch):
+            if watch is not None:
+                watch.cancel()
+
+    def pause_writing(self) -> None:
+        """The client has not taken what was sent, and whoever sends waits."""
+        super().pause_writing()
+        self._expect_taken(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._write_watch is not None:
+            self._write_watch.cancel()
+
+    def _expect_taken(self, n_left: int) -> None:
+        self._write_watch = self.loop.call_later(self._bounds.write_pause_s, self._check_taken, n_left)
+
+    def _check_taken(self, n_before: int) -> None:
+        n_left = self.transport.get_write_buffer_size()
+        if n_left < n_before:
+            self._expect_taken(n_left)  # it is slow, and it reads
+        else:
+            self.transport.abort()  # what is sent to it fails, as if it had left
 
     def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's says nothing, which is False
         """The client sends nothing more. Most have left; one that only closed its half waits for its answer, and is
