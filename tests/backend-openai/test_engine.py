@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from aiadmin_core import route
 from aiadmin_core.errors import AiAdminError
 from aiadmin_core.specs.events import Failed, Finished, TextDelta
 from aiadmin_core.specs.request import TextInput
@@ -37,6 +38,16 @@ def test_an_answer_is_streamed_through(serve: Any, open_engine: Any, ask: Any, c
             assert (stats.n_prompt_tokens, stats.n_cached_tokens, stats.n_completion_tokens) == (5, 3, 2)
 
     asyncio.run(main())
+
+
+async def test_which_servers_a_request_came_through_is_passed_on(serve: Any, open_engine: Any, collect: Any) -> None:
+    async with serve() as upstream, open_engine(upstream.url) as engine:
+        await collect(engine)
+        token = route.came_through.set(("first", "second"))
+        await collect(engine)
+        route.came_through.reset(token)
+    assert "x-aiadmin-route" not in upstream.seen[0].headers
+    assert upstream.seen[1].headers["x-aiadmin-route"] == "first,second"
 
 
 def test_each_delta_arrives_when_it_was_sent(serve: Any, open_engine: Any, ask: Any) -> None:

@@ -66,6 +66,18 @@ def test_the_answer_is_the_one_the_other_server_gives(near: Any, far: Any) -> No
     assert "in the server's own process" in str(loaded)
 
 
+def test_a_model_that_points_at_its_own_server_is_refused_at_once(product: Any, tmp_path: Path) -> None:
+    alone = type(product)(state=tmp_path)
+    with alone.serve() as server:
+        alone.run("pull", f"openai:{server.url}/v1?unchecked#me", "--as", "me")
+        with pytest.raises(openai.BadRequestError) as caught:
+            client(server).chat.completions.create(model="me", **ASKED)
+        assert server.ps()[0]["stats"].get("n_waiting", 0) == 0
+
+    assert caught.value.code == "loop_detected"
+    assert "it has come through this server already" in caught.value.message
+
+
 def test_a_refusal_is_the_other_servers(near: Any, far: Any) -> None:
     too_long = ASKED | {"messages": [{"role": "user", "content": "word " * 20_000}]}
     with near.serve() as server:

@@ -38,7 +38,23 @@ def test_the_answer_is_the_same_through_a_running_server_and_ps_and_show_see_it(
     assert completion["choices"][0]["message"]["content"].strip() == through.stdout.strip()
     assert listed[:2] == ["smollm2:latest", "llamacpp"]
     assert "by llamacpp on " in shown
-    assert json.loads(after.stdout) == {"models": []}
+    assert json.loads(after.stdout)["models"] == []
+    assert json.loads(after.stdout)["unloaded"][0]["reason"] == "told to, as 'smollm2'"
+
+
+def test_a_model_that_is_removed_leaves_the_memory(product: Any) -> None:
+    product.run("cp", "smollm2", "copy")
+    product.run("cp", "smollm2", "another")
+    with product.serve() as server:
+        there = {"AIADMIN_HOST": server.url}
+        for name in ("copy", "another"):
+            product.run("run", name, *SAY, **there)
+        product.run("rm", "copy", **there)
+        (model,) = server.ps()
+        assert (model["name"], model["names"]) == ("another:latest", ["another:latest"])
+        assert model["size"] > 200_000_000, "what the process takes, not what its file has"
+        product.run("rm", "another", **there)
+        server.eventually(lambda it: it.ps() == [])
 
 
 def test_json_format_answers_with_an_object(product: Any) -> None:

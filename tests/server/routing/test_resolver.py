@@ -228,3 +228,15 @@ def test_an_alias_with_a_keep_alive_that_means_nothing_is_served(resolver: Resol
     resolver.aliases.path.write_text('{"gpt-4": {"target": "m", "keep_alive": "soon", "n_ctx": 64}}')
     target = resolver.resolve("gpt-4")
     assert (target.keep_alive_s, target.options.n_ctx) == (None, 64)
+
+
+def test_a_plugin_that_came_after_the_server_started_is_named(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it offers is listed by every command that starts now, and found by no server that runs."""
+    monkeypatch.delenv("AIADMIN_PLUGINS", raising=False)
+    assert resolver.plugins.installed_since() == []
+    resolver.plugins.found -= {"openai"}
+    with pytest.raises(ModelNotFound) as caught:
+        resolver.resolve("nonesuch")
+    assert "'openai' was installed after this server had started: start it again" in caught.value.hint

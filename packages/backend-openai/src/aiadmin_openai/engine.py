@@ -13,6 +13,7 @@ import httpx
 import msgspec
 from msgspec.structs import replace
 
+from aiadmin_core import route
 from aiadmin_core.errors import AiAdminError
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.events import Event, Failed, Finished
@@ -174,7 +175,8 @@ class OpenAIEngine:
         connection.
         """
         try:
-            async with self._client.stream("POST", upstream.url + path, content=content) as response:
+            url = upstream.url + path
+            async with self._client.stream("POST", url, content=content, headers=route.headers()) as response:
                 self._responses.add(response)
                 try:
                     if not response.is_success:

@@ -105,6 +105,13 @@ class Plugins:
 
     manager: pluggy.PluginManager
     installed: list[Plugin] = field(default_factory=list)
+    found: frozenset[str] = frozenset()
+    """Names of all plugins that could have been loaded then."""
+
+    def installed_since(self) -> list[str]:
+        """Names of plugins that were not here when these were loaded: only a process that starts now has them."""
+        selection = Selection.parse(os.environ.get(SELECTION_VARIABLE, ""))
+        return [name for name in selection.order(_entry_points()) if name not in self.found]
 
     @property
     def hook(self) -> Any:
@@ -224,6 +231,7 @@ def load_plugins(*, builtin: Sequence[tuple[str, Any]] = (), only: Sequence[str]
     for name, module in builtin:
         plugins.installed.append(_register(manager, Plugin(name=name, target=_target(module), builtin=True), module))
     found = _entry_points()
+    plugins.found = frozenset(found)
     if only is None:
         selection = Selection.parse(os.environ.get(SELECTION_VARIABLE, ""))
         names, asked_for = selection.order(found), selection.only

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import logging
 import math
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
@@ -28,7 +29,7 @@ from .apis import Apis
 from .apis.loading import load_apis
 from .http.body import Intake
 from .http.errors import answer_with_error, body_of
-from .http.middleware import authenticated, guarded, identified
+from .http.middleware import authenticated, guarded, identified, routed
 from .http.openapi import openapi_config
 from .http.origins import DEFAULT_ORIGINS, is_loopback
 from .http.protocol import Bounds, HttpConnection
@@ -148,7 +149,7 @@ def _add_routes(app: Litestar, plugins: Plugins, routes: Iterable[tuple[str, str
 def _surround(app: ASGIApp, settings: Settings, plugins: Plugins, metrics: Metrics, apis: Apis) -> ASGIApp:
     """Our middleware and the plugins', around everything, so that it also sees what has no route. Theirs may guard the
     door: the server does not start without any of it."""
-    app = authenticated(app, plugins)
+    app = routed(authenticated(app, plugins), secrets.token_hex(8))
     loopback = is_loopback(settings.host)
     app = guarded(app, loopback=loopback, origins=settings.origins, names=settings.allowed_hosts)
     for plugin, factory in reversed(plugins.contributions("aiadmin_http_middleware")):

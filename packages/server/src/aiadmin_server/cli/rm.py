@@ -1,6 +1,10 @@
 """`aiadmin rm`: remove names, and the files no other name needs."""
 
+import contextlib
+
 import click
+
+from aiadmin_core.errors import AiAdminError
 
 from ._verb import verb
 
@@ -10,10 +14,11 @@ from ._verb import verb
 def command(names: tuple[str, ...]) -> None:
     """Remove models.
 
-    Files that another name needs stay.
+    Files that another name needs stay. A running server that has one of them loaded lets it go.
     """
     from ..settings import load_settings
     from ..store.store import ModelStore
+    from ._client import connect
     from ._output import remark
     from ._resolving import files_needed
 
@@ -23,3 +28,5 @@ def command(names: tuple[str, ...]) -> None:
         with files_needed(name, store, settings):
             store.remove(name)
         remark(f"Removed {name}.")
+    with contextlib.suppress(AiAdminError), connect(settings.url, settings.api_key) as server:
+        server.get("/api/ps")  # where it looks again at what its models are called, and unloads what is gone

@@ -13,6 +13,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from litestar.utils.path import normalize_path
 
+from aiadmin_core import route
 from aiadmin_core.errors import AiAdminError, PluginError
 from aiadmin_core.plugins import HARM, Plugins, describe
 
@@ -27,6 +28,22 @@ class Forbidden(AiAdminError):
 
     code, status = "forbidden", 403
 
+
+class LoopDetected(AiAdminError):
+    """The request has been here before: a model behind another server leads back to this one."""
+
+    code, status = "loop_detected", 400  # no 5xx: whoever forwards would try another upstream
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"This request goes round in a circle: {why}.",
+            hint="A remote model leads back to this server: `aiadmin show NAME` tells where it points.",
+            param="model",
+        )
+
+
+MAX_SERVERS = 8
+"""That a request may come through."""
 
 _ASKING = frozenset({ScopeType.HTTP, ScopeType.WEBSOCKET})
 """Kinds of connections that ask for something."""
@@ -100,6 +117,23 @@ def guarded(app: ASGIApp, *, loopback: bool, origins: tuple[str, ...], names: tu
                 error = Forbidden(f"Pages of '{origin}' may not use this server.", hint=hint)
                 await _refuse(error, scope, receive, send)
                 return
+        await app(scope, receive, send)
+
+    return middleware
+
+
+def routed(app: ASGIApp, server_id: str) -> ASGIApp:
+    """Note that each request came through this server (`aiadmin_core.route`), and refuse one that did so before."""
+
+    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in _ASKING:
+            header = dict(scope["headers"]).get(route.HEADER.encode(), b"").decode("latin-1")
+            passed = tuple(part.strip() for part in header.split(",") if part.strip())
+            if server_id in passed or len(passed) >= MAX_SERVERS:
+                why = "this server" if server_id in passed else f"{len(passed)} servers"
+                await _refuse(LoopDetected(f"it has come through {why} already"), scope, receive, send)
+                return
+            route.came_through.set((*passed, server_id))  # the request's task ends with the request
         await app(scope, receive, send)
 
     return middleware

@@ -184,6 +184,9 @@ class Resolver:
         requested, wanted = search.names[0], search.names[-1]
         if entry is not None:
             hint = f"Run `aiadmin pull {entry.name}` to fetch it."
+        elif later := self.plugins.installed_since():
+            named = " and ".join(f"'{name}'" for name in later)
+            hint = f"The plugin {named} was installed after this server had started: start it again to use it."
         elif near := self._nearest(wanted):
             hint = f"Did you mean '{near}'?"
         else:
