@@ -7,7 +7,7 @@ import logging
 import openai
 import pytest
 
-from aiadmin_core.errors import ContextLengthExceeded, Overloaded, RunnerDied
+from aiadmin_core.errors import ContextLengthExceeded, ModelCrashing, Overloaded, RunnerDied
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.events import Failed, Finished, Started, TextDelta
 from aiadmin_server.app import Limits
@@ -277,3 +277,27 @@ async def test_a_404_says_what_is_wrong_with_the_address(serve, path, said):
         response = await server.http.post(path, json={})
         assert response.status_code == 404
         assert said in response.text
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RunnerDied("Gone."), {"x-should-retry": "false"}),
+        (ModelCrashing("Gone 3 times.", retry_after_s=4), {"retry-after": "4"}),
+        (Overloaded("Busy."), {"retry-after": "1"}),
+    ],
+)
+@pytest.mark.parametrize("in_stream", [False, True], ids=["raised", "as an event"])
+async def test_clients_are_told_whether_to_try_again_by_themselves(serve, error, expected, in_stream):
+    """What killed a runner once kills it again: OpenAI's clients obey the header before they look at the status."""
+
+    async def failing(request):
+        if not in_stream:
+            raise error
+        yield Failed(request.id, error.message, code=error.code, status=error.status)
+
+    async with serve(script=failing) as server:
+        answer = await server.chat()
+    assert answer.status_code == error.status
+    if not in_stream or "x-should-retry" in expected:
+        assert {name: answer.headers.get(name) for name in expected} == expected

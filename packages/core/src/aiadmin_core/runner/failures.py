@@ -14,7 +14,6 @@ _RESTORED: dict[str, type[errors.AiAdminError]] = {
         errors.NoBackend,
         errors.ModelLoadFailed,
         errors.RunnerDied,
-        errors.ModelCrashing,
         errors.StoreError,
         errors.PluginError,
     )
