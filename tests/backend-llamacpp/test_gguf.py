@@ -165,3 +165,46 @@ def test_the_real_model(smollm2_gguf):
     assert (info.architecture, info.n_params, info.quantization) == ("llama", 134_515_008, "Q4_1")
     assert (info.n_ctx_train, info.n_embd) == (8192, 576)
     assert "<|im_start|>" in (info.chat_template or "")
+
+
+def test_a_file_is_whole_only_with_the_data_of_its_tensors(write):
+    """The header's offsets show where it was cut."""
+    size = 64 * 100 * 4  # both tensors are at 0
+    data = -(-len(GOOD) // 32) * 32
+    whole = GOOD + b"\0" * (data - len(GOOD) + size)
+    assert gguf.read_whole(write(whole)).n_bytes == len(whole)
+    for length in (len(GOOD), data + 1, len(whole) - 1):
+        with pytest.raises(BadRequest, match=f"it has {length:,} bytes, and its tensors need {len(whole):,}"):
+            gguf.read_whole(write(whole[:length]))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.999])
+def test_a_real_file_cut_in_the_middle_is_refused(smollm2_gguf, tmp_path, share):
+    from aiadmin_llamacpp.backend import LlamaBackend
+
+    path = tmp_path / "cut.gguf"
+    with smollm2_gguf.open("rb") as whole:
+        path.write_bytes(whole.read(int(smollm2_gguf.stat().st_size * share)))
+    with pytest.raises(BadRequest, match="its tensors need"):
+        LlamaBackend().inspect(path)
+    assert LlamaBackend().inspect(smollm2_gguf) is not None
+
+
+def test_blocks_have_the_sizes_that_the_gguf_package_knows():
+    from gguf import GGML_QUANT_SIZES
+
+    assert {int(kind): size for kind, size in GGML_QUANT_SIZES.items() if int(kind) in gguf.BLOCKS} == gguf.BLOCKS
+
+
+def test_the_sampling_a_file_recommends_is_read(write):
+    def value(key: str, kind: int, packed: bytes) -> bytes:
+        return text(f"general.sampling.{key}") + struct.pack("<I", kind) + packed
+
+    values = [
+        value("temp", 6, struct.pack("<f", 0.6)),
+        value("top_k", 5, struct.pack("<i", 20)),
+        value("top_p", 8, text("0.95")),  # no number
+        value("min_p", 6, struct.pack("<f", float("nan"))),
+    ]
+    info = gguf.describe(gguf.read_header(write(header(values, []))))
+    assert info.parameters == {"temperature": 0.6, "top_k": 20}

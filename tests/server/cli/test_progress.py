@@ -1,7 +1,11 @@
 """A pull's progress in a pipe."""
 
+import io
+
+from rich.console import Console
+
 from aiadmin_core.sources import Progress
-from aiadmin_server.cli._progress import LINE_INTERVAL_S, Lines, line_of
+from aiadmin_server.cli._progress import LINE_INTERVAL_S, Bars, Lines, line_of
 
 
 def test_a_line_names_bytes_and_share():
@@ -44,3 +48,18 @@ def test_a_new_status_is_said_at_once():
     lines(Progress(status="verifying"))
 
     assert printed == ["pulling", "verifying"]
+
+
+def test_on_a_terminal_what_comes_last_stands_last():
+    """`success` below the bars, not above them."""
+    screen = io.StringIO()
+    bars = Bars(Console(file=screen, force_terminal=True, width=100))
+
+    bars.report(Progress(status="downloading", completed=1, total=2))
+    bars.report(Progress(status="downloading", completed=2, total=2))
+    bars.report(Progress(status="writing manifest"))
+    bars.report(Progress(status="success"))
+    bars.end()
+
+    text = screen.getvalue()
+    assert text.rindex("downloading") < text.index("writing manifest") < text.index("success")

@@ -37,10 +37,10 @@ class LlamaBackend:
         return 50 if model.format == "gguf" and model.file("model") is not None else None
 
     def inspect(self, path: Path) -> ModelInfo | None:
-        """The header of a GGUF file; None for other files. Raises `BadRequest` for a broken one."""
+        """The header of a GGUF file; None for other files. Raises `BadRequest` for a broken one, or one cut off."""
         if not path.is_file() or not gguf.is_gguf(path):
             return None
-        return gguf.describe(gguf.read_header(path))
+        return gguf.describe(gguf.read_whole(path))
 
     def build_id(self) -> str:
         """Version of the distribution, and a digest of its libraries' sizes and times: a rebuild changes it."""

@@ -99,6 +99,42 @@ TENSOR_TYPES = {
 }
 
 
+# ggml_type -> (elements, bytes) of a block: the block_* structs of ggml-common.h. Types that are missing have no place
+# in files, or sizes that are not settled yet.
+BLOCKS = {
+    0: (1, 4),
+    1: (1, 2),
+    2: (32, 18),
+    3: (32, 20),
+    6: (32, 22),
+    7: (32, 24),
+    8: (32, 34),
+    10: (256, 84),
+    11: (256, 110),
+    12: (256, 144),
+    13: (256, 176),
+    14: (256, 210),
+    16: (256, 66),
+    17: (256, 74),
+    18: (256, 98),
+    19: (256, 50),
+    20: (32, 18),
+    21: (256, 110),
+    22: (256, 82),
+    23: (256, 136),
+    24: (1, 1),
+    25: (1, 2),
+    26: (1, 4),
+    27: (1, 8),
+    28: (1, 8),
+    29: (256, 56),
+    30: (1, 2),
+    34: (256, 54),
+    35: (256, 66),
+    39: (32, 17),
+}
+DEFAULT_ALIGNMENT = 32
+
 # `general.sampling.*`: LLM_KV_SAMPLING_* in llama-arch.cpp, to the names of `SamplingParams`.
 SAMPLING = {
     "temp": "temperature",
@@ -122,10 +158,18 @@ class Tensor:
     name: str
     shape: tuple[int, ...]
     type: int
+    offset: int = 0
+    """Of its data, from where the data of all tensors begins."""
 
     @property
     def n_elements(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def n_bytes(self) -> int:
+        """0 for a type of unknown size."""
+        elements, size = BLOCKS.get(self.type, (1, 0))
+        return self.n_elements // elements * size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +180,14 @@ class Header:
     metadata: dict[str, Any]
     """Without arrays, but for those that were asked for."""
     tensors: tuple[Tensor, ...]
+    n_header_bytes: int = 0
+
+    @property
+    def n_bytes(self) -> int:
+        """The least that the file must have for all its tensors."""
+        alignment = _whole(self.metadata.get("general.alignment")) or DEFAULT_ALIGNMENT
+        data = -(-self.n_header_bytes // alignment) * alignment
+        return max((data + tensor.offset + tensor.n_bytes for tensor in self.tensors), default=self.n_header_bytes)
 
 
 def is_gguf(path: Path) -> bool:
@@ -169,7 +221,24 @@ def read_header(path: Path, *, arrays: Collection[str] = ()) -> Header:
             else:
                 metadata[key] = cursor.value(value_type)
         tensors = tuple(cursor.tensor() for _ in range(n_tensors))
-        return Header(version=version, metadata=metadata, tensors=tensors)
+        return Header(version=version, metadata=metadata, tensors=tensors, n_header_bytes=cursor.position)
+
+
+def read_whole(path: Path) -> Header:
+    """The header of a file that has the data of all its tensors. Raises as `read_header` does, also for a file that
+    ends before they do."""
+    header = read_header(path)
+    size = path.stat().st_size
+    if size < header.n_bytes:
+        raise _broken(path, f"it has {size:,} bytes, and its tensors need {header.n_bytes:,}")
+    return header
+
+
+def _broken(path: Path, why: str) -> BadRequest:
+    return BadRequest(
+        f"'{path.name}' is not a readable GGUF file: {why}.",
+        hint="The download may be incomplete or damaged: fetch the file again.",
+    )
 
 
 def describe(header: Header) -> ModelInfo:
@@ -231,10 +300,12 @@ class _Cursor:
         self._start = 0  # of the chunk in the file
 
     def broken(self, why: str) -> BadRequest:
-        return BadRequest(
-            f"'{self._path.name}' is not a readable GGUF file: {why}.",
-            hint="The download may be incomplete or damaged: fetch the file again.",
-        )
+        return _broken(self._path, why)
+
+    @property
+    def position(self) -> int:
+        """In the file."""
+        return self._start + self._at
 
     @property
     def _left(self) -> int:
@@ -323,5 +394,5 @@ class _Cursor:
         if n_dimensions > MAX_DIMENSIONS:
             raise self.broken(f"tensor '{name[:80]}' has {n_dimensions} dimensions")
         shape = struct.unpack(f"<{n_dimensions}Q", self.take(8 * n_dimensions))
-        type_, _offset = struct.unpack("<IQ", self.take(12))
-        return Tensor(name=name, shape=shape, type=type_)
+        type_, offset = struct.unpack("<IQ", self.take(12))
+        return Tensor(name=name, shape=shape, type=type_, offset=offset)

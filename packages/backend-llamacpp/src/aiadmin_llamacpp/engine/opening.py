@@ -23,6 +23,11 @@ from .engine import LlamaEngine
 from .parked import run_length
 from .threads import default_threads, usable_cores
 
+LEAST_N_CTX = 256
+"""What llama.cpp makes of anything smaller (`GGML_PAD(n_ctx, 256)` in llama-context.cpp). Asked for less, it also
+decodes no more than that in one step, and fewer tokens than there are sequences are an assertion that ends the
+process."""
+
 DEFAULT_N_PARALLEL = 16
 
 SEQUENCES_PER_PLACE = 4
@@ -88,7 +93,7 @@ def _paths(model: ModelSpec) -> list[str]:
         raise ModelLoadFailed(f"'{model.name}' has no model file.", hint=f"Pull it again: aiadmin pull {model.name}")
     for path in paths:
         try:
-            gguf.read_header(Path(path))
+            gguf.read_whole(Path(path))
         except (OSError, AiAdminError) as error:
             raise ModelLoadFailed(
                 f"The model file cannot be read: {error}", hint=f"Pull it again: aiadmin pull {model.name}"
@@ -102,7 +107,7 @@ def context_settings(options: EngineOptions, *, n_ctx_train: int, can_trim: bool
     # Every sequence id of a recurrent model costs a whole state, and cannot keep a prefix that others share.
     n_sequences = n_parallel * SEQUENCES_PER_PLACE if can_trim else n_parallel + 1
     return ContextSettings(
-        n_ctx=options.n_ctx or min(n_ctx_train or DEFAULT_N_CTX, DEFAULT_N_CTX),
+        n_ctx=max(options.n_ctx or min(n_ctx_train or DEFAULT_N_CTX, DEFAULT_N_CTX), LEAST_N_CTX, n_sequences),
         n_batch=max(options.n_batch or DEFAULT_N_BATCH, n_parallel),
         n_sequences=min(MAX_SEQUENCES, n_sequences),
         n_threads=options.n_threads or default_threads(usable_cores()),
@@ -217,8 +222,13 @@ def _facts(
         notes.append("safe mode: weights are not repacked for this processor (no AMX)")
     if model.chat_template is None:
         notes.append("no chat template in the file")
+    if options.n_ctx and options.n_ctx < LEAST_N_CTX:
+        notes.append(f"context of {context.n_ctx} tokens, the least there is ({options.n_ctx} were asked for)")
     if model.n_ctx_train and context.n_ctx > model.n_ctx_train:
-        notes.append(f"context of {context.n_ctx} tokens, trained with {model.n_ctx_train}")
+        notes.append(
+            f"context of {context.n_ctx} tokens, trained with {model.n_ctx_train}: beyond that answers get worse, as "
+            "positions are not scaled"
+        )
     file_type = model.metadata("general.file_type") or ""
     return ModelFacts(
         architecture=model.metadata("general.architecture") or "",

@@ -4,12 +4,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from aiadmin_core.sources import Progress
 
 from ._output import size
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
 LINE_INTERVAL_S = 5.0
 """Between two lines about one download, where there is no terminal."""
@@ -57,26 +63,55 @@ def line_of(progress: Progress) -> str:
 
 @contextmanager
 def _bars() -> Iterator[Report]:
-    """One rich bar for each status that counts bytes, a line for each that does not."""
+    """One rich bar for each status that counts bytes, a line for each that does not, in the order they come."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bars
+
+    bars = Bars(Console(stderr=True))
+    try:
+        yield bars.report
+    finally:
+        bars.end()
+
+
+class Bars:
+    """Bars and lines on a terminal. What is drawn last stays at the bottom: a line ends the bars before it."""
+
+    def __init__(self, console: "Console") -> None:
+        self._console = console
+        self._bars: RichProgress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._said: set[str] = set()
+
+    def report(self, progress: Progress) -> None:
+        if progress.total or progress.completed:
+            self._advance(progress)
+        elif progress.status not in self._said:
+            self.end()
+            self._console.print(progress.status, markup=False)
+            self._said.add(progress.status)
+
+    def end(self) -> None:
+        """Leave the bars as they are; later ones come below."""
+        if self._bars is not None:
+            self._bars.stop()
+        self._bars = None
+        self._tasks.clear()
+
+    def _advance(self, progress: Progress) -> None:
+        if self._bars is None:
+            self._bars = _make_bars(self._console)
+            self._bars.start()
+        if progress.status not in self._tasks:
+            for task in self._tasks.values():
+                self._bars.stop_task(task)
+            self._tasks[progress.status] = self._bars.add_task(progress.status, total=None)
+        task = self._tasks[progress.status]
+        self._bars.update(task, total=progress.total or None, completed=progress.completed)
+
+
+def _make_bars(console: "Console") -> "RichProgress":
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as RichProgress
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    tasks: dict[str, TaskID] = {}
-    said: set[str] = set()
-    with Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
-
-        def report(progress: Progress) -> None:
-            if not progress.total and not progress.completed:
-                if progress.status not in said:
-                    bars.console.print(progress.status, markup=False)
-                    said.add(progress.status)
-                return
-            if progress.status not in tasks:
-                for task in tasks.values():
-                    bars.stop_task(task)
-                tasks[progress.status] = bars.add_task(progress.status, total=None)
-            bars.update(tasks[progress.status], total=progress.total or None, completed=progress.completed)
-
-        yield report
+    return RichProgress(*columns, TimeRemainingColumn(), console=console)

@@ -6,6 +6,7 @@ else in the sources; a killed pull may leave one running, so each attempt has a 
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,29 +30,41 @@ class Tool:
     """Empty where it is not installed."""
 
 
+UNREACHABLE = re.compile(
+    r"name or service not known|temporary failure in name resolution|failed to resolve|nodename nor servname|"
+    r"getaddrinfo failed|network is unreachable|no route to host|connection refused|failed to establish a new conn|"
+    r"failed to lookup address|dns error|error sending request|tcp connect error|connect timeout|connection timed out|"
+    r"cannot connect to proxy|tunnel connection failed|certificate verify failed",
+    re.IGNORECASE,
+)
+"""What pip and uv write where they did not get through to the index. What follows (pip: "No matching distribution
+found") says nothing of the package then."""
+
+
 class NoToolWorked(Exception):
     """Each tool's failure, in the order they were tried."""
 
-    def __init__(self, failures: Mapping[str, str]) -> None:
+    def __init__(self, failures: Mapping[str, str], *, unreachable: str = "") -> None:
         super().__init__("; ".join(f"{name}: {reason}" for name, reason in failures.items()))
+        self.unreachable = unreachable
+        """How a tool said that the index cannot be reached; "" where it can."""
 
 
 def tools(requirement: str, *, output: Path, cache: Path) -> list[Tool]:
     """What to try for `requirement`, in order: pip leaves a wheel in `output`, uv the files of one."""
     pip_arguments = ("download", "--no-deps", "--only-binary=:all:", "-d", str(output), requirement)
     pip_on_path = shutil.which("pip") or shutil.which("pip3")
-    if pip_on_path is not None and Path(pip_on_path).parent == Path(sys.executable).parent:
-        pip_on_path = None  # this interpreter's, tried already
+    same_pip = pip_on_path is not None and Path(pip_on_path).parent == Path(sys.executable).parent
     # A virtual environment that is not activated has its scripts beside its interpreter, not on the path.
     uv = shutil.which("uv") or shutil.which("uv", path=sysconfig.get_path("scripts"))
     uv_arguments = ("pip", "install", "--no-deps", "--only-binary", ":all:", "--python", sys.executable)
     # uv unpacks into its cache: one of its own, so that progress can be seen, and cleared away with the rest.
     uv_places = ("--target", str(output), "--cache-dir", str(cache), requirement)
-    return [
-        Tool(name="pip of this Python", command=(sys.executable, "-m", "pip", *pip_arguments)),
-        Tool(name="pip", command=(pip_on_path, *pip_arguments) if pip_on_path else ()),
-        Tool(name="uv", command=(uv, *uv_arguments, *uv_places) if uv else ()),
-    ]
+    found = [Tool(name="pip of this Python", command=(sys.executable, "-m", "pip", *pip_arguments))]
+    if not same_pip:  # tried already
+        found.append(Tool(name="pip", command=(pip_on_path, *pip_arguments) if pip_on_path else ()))
+    found.append(Tool(name="uv", command=(uv, *uv_arguments, *uv_places) if uv else ()))
+    return found
 
 
 def download(requirement: str, workdir: Path, progress: Callable[[Progress], None]) -> Path:
@@ -60,6 +73,7 @@ def download(requirement: str, workdir: Path, progress: Callable[[Progress], Non
     Raises `NoToolWorked`, and `OSError` where the disk is full.
     """
     failures: dict[str, str] = {}
+    unreachable = ""
     attempt = workdir / f"attempt-{os.urandom(4).hex()}"
     output, temporary, log = attempt / "out", attempt / "tmp", attempt / "log.txt"
     for tool in tools(requirement, output=output, cache=attempt / "cache"):
@@ -76,8 +90,15 @@ def download(requirement: str, workdir: Path, progress: Callable[[Progress], Non
         if os.strerror(errno.ENOSPC).lower() in said.lower():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(workdir))
         failures[tool.name] = last_words(said) or f"ended with status {status}"
+        unreachable = unreachable or why_unreachable(said)
     shutil.rmtree(attempt, ignore_errors=True)
-    raise NoToolWorked(failures)
+    raise NoToolWorked(failures, unreachable=unreachable)
+
+
+def why_unreachable(log: str) -> str:
+    """What in a tool's output says that the index cannot be reached; "" where nothing does. Pure."""
+    found = UNREACHABLE.search(log)
+    return found[0].lower() if found else ""
 
 
 def last_words(log: str) -> str:

