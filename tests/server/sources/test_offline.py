@@ -73,6 +73,6 @@ def test_the_words_are_those_of_the_pip_that_is_installed(tmp_path: Path):
         str(tmp_path),
         "tiny-model",
     ]
-    command += ["--isolated", "--index-url", "http://127.0.0.1:9/simple"]
+    command += ["-vv", "--isolated", "--index-url", "http://127.0.0.1:9/simple"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert why_unreachable(done.stdout + done.stderr)

@@ -19,7 +19,11 @@ OPTIONS = {
     "timeout": "longest silence, in seconds",
     "max_tokens_field": "max_tokens or max_completion_tokens",
     "unchecked": "do not ask the servers now",
+    "confirmed": "the variable is meant, though its name is not that of an API key",
 }
+API_KEY = re.compile(r"(.*_)?(API_?KEY|API_?TOKEN|KEY|TOKEN)(_\w+)?")
+NO_API_KEY = re.compile(r"SECRET|PRIVATE|PASSW|ACCESS_KEY|SESSION|CREDENTIAL|SIGNING|ENCRYPTION|SSH|GPG")
+"""In names of variables: what is no key of an OpenAI-compatible server, and must not be sent to one by mistake."""
 
 
 class Reference(Struct, frozen=True, kw_only=True):
@@ -28,6 +32,17 @@ class Reference(Struct, frozen=True, kw_only=True):
     remote: RemoteModel
     """`model` is "" where the user named none."""
     unchecked: bool = False
+    confirmed: bool = False
+
+    def check_key(self) -> None:
+        """Raise `BadRequest` where the variable's name is not that of an API key, and nobody confirmed that it is."""
+        name = self.remote.key_variable
+        if not name or self.confirmed or (API_KEY.fullmatch(name) and not NO_API_KEY.search(name)):
+            return
+        raise BadRequest(
+            f"{name} does not look like the API key of a model server, and its value would be sent to one.",
+            hint="If it is meant, add `&confirmed` behind it.",
+        )
 
 
 def parse(text: str) -> Reference:
@@ -47,7 +62,7 @@ def parse(text: str) -> Reference:
         read_timeout_s=_seconds(options, "timeout", 300.0),
         max_tokens_field=_max_tokens_field(options.get("max_tokens_field", "max_tokens")),
     )
-    return Reference(remote=remote, unchecked="unchecked" in options)
+    return Reference(remote=remote, unchecked="unchecked" in options, confirmed="confirmed" in options)
 
 
 def origin(remote: RemoteModel) -> str:

@@ -1,12 +1,15 @@
 """`aiadmin pull openai:URL#MODEL`: what is fetched is a description of where the model is served."""
 
+import ipaddress
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
-from aiadmin_core.errors import AiAdminError, BadRequest, NotAuthenticated, PullFailed
-from aiadmin_core.sources import FetchedFile, FetchedModel, Progress
+from aiadmin_core.errors import AiAdminError, BadRequest, NotAllowed, NotAuthenticated, PullFailed
+from aiadmin_core.sources import Caller, FetchedFile, FetchedModel, Progress
 
 from . import reference as references
 from .remote import FILE_NAME, RemoteModel, headers, key_of, write
@@ -38,6 +41,34 @@ class OpenAISource:
         """Raises `BadRequest` for a reference that cannot be read, `PullFailed` where a server does not answer, does
         not know the model, or serves several and the reference names none."""
         asked = references.parse(reference)
+        asked.check_key()
+        return self._fetch(asked, workdir, progress)
+
+    def fetch_for(
+        self,
+        caller: Caller,
+        reference: str,
+        *,
+        workdir: Path,
+        progress: Callable[[Progress], None],
+        expected_digest: str = "",  # noqa: ARG002 - as in `fetch`
+    ) -> FetchedModel:
+        """As `fetch`, and raises `NotAllowed` for a variable of this machine and for addresses that are not public. (A
+        name that leads to a public address now may lead elsewhere later: let nobody pull from names you do not
+        trust.)"""
+        asked = references.parse(reference)
+        if asked.remote.key_variable:
+            raise NotAllowed(
+                "Over HTTP a reference must not name an environment variable of the server's machine.",
+                hint="Pull the model on its command line.",
+                param="model",
+            )
+        if not caller.private_addresses:
+            for url in asked.remote.upstreams:
+                refuse_private(url)
+        return self._fetch(asked, workdir, progress)
+
+    def _fetch(self, asked: references.Reference, workdir: Path, progress: Callable[[Progress], None]) -> FetchedModel:
         remote = asked.remote
         if not asked.unchecked:
             progress(Progress(status="asking the upstream"))
@@ -51,6 +82,24 @@ class OpenAISource:
             format="remote",
             suggested_name=references.local_name(remote.model),
         )
+
+
+def refuse_private(url: str) -> None:
+    """Raise `NotAllowed` where the host of `url` has an address that is not public, `PullFailed` where it has none."""
+    host = urlsplit(url).hostname or ""
+    try:
+        found = {entry[4][0] for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        raise PullFailed(f"The host '{host}' has no address.", hint="Check its name.") from None
+    for text in found:
+        address = ipaddress.ip_address(str(text).partition("%")[0])
+        inner = getattr(address, "ipv4_mapped", None) or address
+        if not inner.is_global or inner.is_multicast:
+            raise NotAllowed(
+                f"The host '{host}' has an address that is not public.",
+                hint="Pull the model on the command line of the server's machine, or set AIADMIN_PRIVATE_SOURCES=1.",
+                param="model",
+            )
 
 
 def _checked(remote: RemoteModel) -> RemoteModel:

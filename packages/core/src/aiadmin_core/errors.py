@@ -5,6 +5,7 @@
         UnsupportedParameter    400  understood, and refused by name: this engine does not have it
         ContextLengthExceeded   400  prompt (and answer) do not fit; both numbers are given
         InvalidName             400  not a model name
+      NotAllowed                403  understood, and not for whoever asks
       NotAuthenticated          401  no API key, or one nobody knows
       ModelNotFound             404  neither a model nor an alias
       NoBackend                 501  the model is there, the package that can serve it is not
@@ -90,6 +91,12 @@ class NotAuthenticated(AiAdminError):
     """No API key, or one nobody knows."""
 
     code, status = "invalid_api_key", 401
+
+
+class NotAllowed(AiAdminError):
+    """Understood, and not for whoever asks."""
+
+    code, status = "not_allowed", 403
 
 
 class ModelNotFound(AiAdminError):

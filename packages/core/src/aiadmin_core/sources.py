@@ -6,7 +6,7 @@ when all of it is there.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -97,3 +97,32 @@ class TellsOrigin(Protocol):
     def origin(self, reference: str) -> str:
         """What `FetchedModel.origin` will be: scheme included, in one spelling, without what changes from release to
         release (a version). Offline. Raises `errors.BadRequest` for a reference that cannot be read."""
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    """Who asks for a pull."""
+
+    over: Literal["command line", "http"] = "command line"
+    """The command line is that of this machine's user, who may read its files and variables anyway."""
+    identity: str = ""
+    """Who it is, where a plugin knows."""
+    private_addresses: bool = False
+    """Over HTTP: whether this machine may be made to fetch from addresses that are not public."""
+
+
+@runtime_checkable
+class ServesCallers(Protocol):
+    """Optional for a `Source`: it may be asked over HTTP too. A source without this serves the command line alone."""
+
+    def fetch_for(
+        self,
+        caller: Caller,
+        reference: str,
+        *,
+        workdir: Path,
+        progress: Callable[[Progress], None],
+        expected_digest: str = "",
+    ) -> FetchedModel:
+        """As `Source.fetch`, for a caller over HTTP: nothing of this machine may be read for them, neither files nor
+        variables, nor what only this machine can reach, unless `caller.private_addresses`. Raises
+        `errors.NotAllowed`."""

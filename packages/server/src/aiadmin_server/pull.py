@@ -5,14 +5,23 @@ A reference is a name of the catalogue, `scheme:rest` for a source, or a path.
 
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace as replace_fields
 
-from aiadmin_core.errors import BadRequest, ModelNotFound, PullFailed, StoreError
+from aiadmin_core.errors import BadRequest, ModelNotFound, NotAllowed, PullFailed, StoreError
 from aiadmin_core.plugins import Plugins
-from aiadmin_core.sources import CatalogueEntry, FetchedModel, Progress, Source, TellsOrigin
+from aiadmin_core.sources import (
+    Caller,
+    CatalogueEntry,
+    FetchedModel,
+    Progress,
+    ServesCallers,
+    Source,
+    TellsOrigin,
+)
 
 from .catalogue import catalogue, find_entry
 from .sources.inspecting import inspect
@@ -35,6 +44,7 @@ class Order(Struct, frozen=True, kw_only=True):
     """"" where the source tells only with the model."""
     entry: CatalogueEntry | None = None
     """The catalogue's word on it."""
+    caller: Caller = Caller()
 
     @property
     def key(self) -> str:
@@ -50,14 +60,17 @@ def pull(
     plugins: Plugins,
     progress: Callable[[Progress], None],
     replace: bool = False,
+    caller: Caller = Caller(),
 ) -> StoredModel:
     """Fetch what `reference` names and store it, under `name` if that is given. Blocking.
 
+    What `caller` may have fetched is for the sources to say; the catalogue's references are the administrator's.
+
     May be interrupted at any point: no half model is ever seen, and the next pull of the same reference goes on from
     what is there. A second pull of it meanwhile waits for the first. Raises `ModelNotFound`, `InvalidName`,
-    `PullFailed`, `ModelExists`, `StoreError`.
+    `PullFailed`, `ModelExists`, `NotAllowed`, `StoreError`.
     """
-    order = plan(reference, catalogue(plugins), installed_sources(plugins))
+    order = plan(reference, catalogue(plugins), installed_sources(plugins), caller)
     entry = order.entry
     name = name or (entry.name if entry else None)
     here = _already_here(order, name, store, progress, replace=replace)
@@ -74,10 +87,14 @@ def pull(
     return here
 
 
-def plan(reference: str, entries: Sequence[CatalogueEntry], sources: Sequence[Source]) -> Order:
-    """Which source is to fetch what. Pure, but for sources that look whether a path exists.
+def plan(
+    reference: str, entries: Sequence[CatalogueEntry], sources: Sequence[Source], caller: Caller = Caller()
+) -> Order:
+    """Which source is to fetch what. Pure, but for sources that look whether a path exists: not for callers over HTTP,
+    who would learn it.
 
-    Raises `ModelNotFound`, `BadRequest` for what no source takes, and whatever a source finds wrong with the reference.
+    Raises `NotAllowed`, `ModelNotFound`, `BadRequest` for what no source takes, and whatever a source finds wrong with
+    the reference.
     """
     entry = find_entry(entries, reference) or next((one for one in entries if one.reference == reference), None)
     text = entry.reference if entry else reference
@@ -89,7 +106,8 @@ def plan(reference: str, entries: Sequence[CatalogueEntry], sources: Sequence[So
         )
     if source is None:
         rest = text
-        source = next((source for source in sources if source.claims(text)), None)
+        asked = sources if caller.over == "command line" else [one for one in sources if isinstance(one, ServesCallers)]
+        source = next((source for source in asked if source.claims(text)), None)
     if source is None and "/" in rest and scheme.isalnum():  # `name:tag` has a colon too, and no slash after it
         known = ", ".join(sorted(source.scheme for source in sources))
         raise BadRequest(f"No source is called '{scheme}'.", hint=f"There are: {known}.", param="model")
@@ -101,8 +119,16 @@ def plan(reference: str, entries: Sequence[CatalogueEntry], sources: Sequence[So
             hint=f"The catalogue has: {names}. Other models are named by where they are: a path, or a text that begins "
             f"with {schemes}",
         )
+    if entry is not None:
+        caller = Caller()
+    if caller.over == "http" and not isinstance(source, ServesCallers):
+        raise NotAllowed(
+            f"'{source.scheme}:' is for the command line of the server's machine only.",
+            hint=f"Run it there: `aiadmin pull {source.scheme}:...`.",
+            param="model",
+        )
     origin = source.origin(rest) if isinstance(source, TellsOrigin) else ""
-    return Order(source=source, reference=rest, origin=origin, entry=entry)
+    return Order(source=source, reference=rest, origin=origin, entry=entry, caller=caller)
 
 
 def _already_here(
@@ -139,7 +165,7 @@ def _fetch(
         sweep(workdir.parent, older_than_s=ABANDONED_AFTER_S)
         if entry is not None:
             need_room(workdir, entry.size + entry.download_size - _size(workdir))
-        fetched = order.source.fetch(
+        fetched = _fetch_of(order)(
             order.reference,
             workdir=workdir,
             progress=_with_total(progress, entry.download_size if entry else 0),
@@ -167,6 +193,14 @@ def _fetch(
     shutil.rmtree(workdir, ignore_errors=True)
     progress(Progress(status="success"))
     return model
+
+
+def _fetch_of(order: Order) -> Callable[..., FetchedModel]:
+    """The source's way to serve whoever asks."""
+    if order.caller.over == "http":
+        assert isinstance(order.source, ServesCallers)
+        return partial(order.source.fetch_for, order.caller)
+    return order.source.fetch
 
 
 def _need_room_for_copies(fetched: FetchedModel, workdir: Path) -> None:

