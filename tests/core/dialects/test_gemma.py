@@ -11,7 +11,7 @@ from aiadmin_core.constraint.answer import to_grammar
 from aiadmin_core.constraint.shape import AnswerShape
 from aiadmin_core.dialects.dialect import CallPiece
 from aiadmin_core.dialects.find import OURS, find_speech
-from aiadmin_core.dialects.tools.gemma import Gemma, GemmaParser
+from aiadmin_core.dialects.tools.gemma import Gemma
 from aiadmin_core.specs.content import Message, TextPart, Tool, ToolCall
 from aiadmin_core.specs.request import ToolChoice
 from aiadmin_core.testing.fake import ByteTokenizer
@@ -33,7 +33,7 @@ TOOLS = [Tool(name="f", description="d", parameters=PARAMETERS)]
 
 
 def read(text, n_at_once=10_000):
-    parser = GemmaParser()
+    parser = Gemma().parser("", TOOLS)
     pieces = [piece for at in range(0, len(text), n_at_once) for piece in parser.feed(text[at : at + n_at_once])]
     pieces += parser.end("")
     calls = [(piece.name, json.loads(piece.arguments)) for piece in pieces if isinstance(piece, CallPiece)]

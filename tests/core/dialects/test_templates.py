@@ -36,7 +36,6 @@ WITHOUT_CALLS_THAT_CAN_BE_READ = {
     "HuggingFaceTB-SmolLM3-3B",  # writes none
     "Kimi-K2-Instruct",  # changes its messages, which no sandbox lets it
     "Kimi-K3",
-    "LFM2-8B-A1B",  # writes none
     "LFM2.5-Instruct",  # writes none
     "MiniMax-M3",  # writes lists and objects as nested tags
     "fireworks-ai-llama-3-firefunction-v2",  # needs a variable of its own

@@ -13,9 +13,10 @@ from .reasoning import REASONING
 from .tools.derive import derive, takes_system
 from .tools.gemma import Gemma
 from .tools.generic import GenericDialect
+from .tools.pythonic import Pythonic
 from .tools.template import FormDialect
 
-OURS: tuple[Dialect, ...] = (Harmony(), Gemma(), *REASONING)
+OURS: tuple[Dialect, ...] = (Harmony(), Gemma(), Pythonic(), *REASONING)
 """Those of plugins come first."""
 
 

@@ -117,7 +117,7 @@ class _Rules:
         schema = _parameters(tool)
         if indented:
             schema = {**schema, "x-guidance": {"whitespace_flexible": True, "whitespace_pattern": r"[ \n]{0,40}"}}
-        self.rules.append(f"{name}_arguments: {_value(schema, tool)}")
+        self.rules.append(f"{name}_arguments: {value_rule(schema, tool)}")
         return f"{name}_arguments"
 
     def _tagged(self, tags: Tags, tool: Tool, name: str) -> str:
@@ -146,7 +146,7 @@ class _Rules:
         mid = self._mid(tags, "number" if kind == "integer" else kind, key)
         if kind == "boolean":
             return f'{before}{mid} ("true" | "false" | "True" | "False") {after}'
-        return f"{before}{mid} {_value({**definitions, **part}, tool)} {after}"
+        return f"{before}{mid} {value_rule({**definitions, **part}, tool)} {after}"
 
     def _mid(self, tags: Tags, kind: str, key: str) -> str:
         return " " + self.text(tags.mids.get(kind, tags.mids["string"]), key)
@@ -164,7 +164,7 @@ class _Rules:
 
 def arguments_rule(tool: Tool, name: str) -> str:
     """The rule `name` of `tool`'s arguments as JSON. Raises `Unenforceable` as `CallForm.grammar` does."""
-    return f"{name}: {_value(_parameters(tool), tool)}"
+    return f"{name}: {value_rule(_parameters(tool), tool)}"
 
 
 def require_free_text(schema: Mapping[str, Any], tool: Tool, name: str) -> None:
@@ -184,7 +184,7 @@ def _parameters(tool: Tool) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False} if tool.parameters is None else tool.parameters
 
 
-def _value(schema: Mapping[str, Any], tool: Tool) -> str:
+def value_rule(schema: Mapping[str, Any], tool: Tool) -> str:
     """JSON of `schema`; where it cannot be enforced, of any object, unless the tool is strict."""
     try:
         return json_value(schema)

@@ -7,9 +7,9 @@ from typing import Any
 from ...constraint.lark import json_value, literal, marker
 from ...specs.content import Tool
 from ...specs.request import ToolChoice
-from ..dialect import CallGrammar, CallPiece, Dialect, Piece
-from ..markers import overlap
+from ..dialect import CallGrammar, CallPiece, Dialect
 from .form import as_json, require_free_text
+from .sections import SectionParser
 
 OPEN, CLOSE, QUOTE = "<|tool_call>", "<tool_call|>", '<|"|>'
 _HEAD = re.compile(r"\s*call:([\w./-]+)(?=\{)")
@@ -27,8 +27,8 @@ class Gemma(Dialect):
     def recognises(self, template: str) -> bool:
         return f"{OPEN}call:" in template and CLOSE in template
 
-    def parser(self, prompt_tail: str, tools: Sequence[Tool]) -> "GemmaParser":
-        return GemmaParser()
+    def parser(self, prompt_tail: str, tools: Sequence[Tool]) -> SectionParser:
+        return SectionParser(OPEN, CLOSE, read_call)
 
     def call_grammar(
         self, tools: Sequence[Tool], choice: ToolChoice, control_tokens: Mapping[str, int]
@@ -88,53 +88,18 @@ def _value(part: Any, tool: Tool, name: str, quote: str) -> str:
     return {"object": "object", "array": "array"}.get(str(kind), "value")
 
 
-class GemmaParser:
-    """Gives a call out when it is whole: its notation has to be turned into JSON."""
-
-    reasoning = False
-
-    def __init__(self) -> None:
-        self._held = ""
-
-    @property
-    def n_held(self) -> int:
-        return len(self._held)
-
-    def feed(self, text: str) -> list[Piece]:
-        self._held += text
-        pieces: list[Piece] = []
-        while self._held:
-            before, found, inside = self._held.partition(OPEN)
-            safe = len(before) if found else len(before) - overlap(before, OPEN)
-            if safe:
-                pieces.append(before[:safe])
-                self._held = self._held[safe:]
-            end = inside.find(CLOSE)
-            if not found or end < 0:
-                break
-            call = read_call(inside[:end])
-            pieces.append(call if call is not None else OPEN + inside[:end] + CLOSE)
-            self._held = inside[end + len(CLOSE) :]
-        return pieces
-
-    def end(self, token: str) -> list[Piece]:
-        text, self._held = self._held, ""
-        call = read_call(text.removeprefix(OPEN)) if text.startswith(OPEN) else None
-        return [call] if call is not None else [text] if text else []
-
-
-def read_call(text: str) -> CallPiece | None:
-    """`call:name{...}` as a call; None where it is none."""
+def read_call(text: str) -> list[CallPiece]:
+    """`call:name{...}` as the call it is; none where it is something else."""
     head = _HEAD.match(text)
     if head is None:
-        return None
+        return []
     try:
         arguments, end = _read(text, head.end())
     except (ValueError, IndexError, RecursionError):
-        return None
+        return []
     if text[end:].strip() or not isinstance(arguments, dict):
-        return None
-    return CallPiece(name=head[1], arguments=as_json(arguments))
+        return []
+    return [CallPiece(name=head[1], arguments=as_json(arguments))]
 
 
 def _read(text: str, at: int) -> tuple[Any, int]:
