@@ -249,3 +249,13 @@ def test_hints_name_options_that_exist(invoke, add, tmp_path):
     refused = invoke("pull", str(tmp_path / "x.gguf"), "--as", "one")
     assert "--as" in refused.stderr
     assert "--name" not in refused.stderr
+
+
+def test_a_model_whose_backend_is_not_installed_is_not_listed_as_if_it_were(invoke, add, echo, aiadmin_process):
+    add("smollm2")  # the test's commands have no backend
+
+    assert "gguf, no backend" in invoke("list").stdout
+    assert json.loads(invoke("list", "--json").stdout)[0]["served"] is False
+    assert "pip install aiadmin-backend-llamacpp" in invoke("show", "smollm2").stderr
+    listed = aiadmin_process("list").stdout  # here one says that it serves anything
+    assert "no backend" not in listed

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 @json_option
 def command(as_json: bool) -> None:
     """List the models and aliases of this machine."""
+    from ..routing.choice import can_serve
     from ..routing.resolver import Resolver
     from ..settings import load_settings
     from ..store.aliases import Aliases
@@ -26,16 +27,19 @@ def command(as_json: bool) -> None:
     settings = load_settings()
     store = ModelStore(settings.models)
     models, aliases = store.models(), Aliases(store.aliases_path).all()
-    offered = Resolver(store, Aliases(store.aliases_path), installed_plugins(), settings).offered()
+    resolver = Resolver(store, Aliases(store.aliases_path), installed_plugins(), settings)
+    offered, backends = resolver.offered(), resolver.backends()
+    served = {model.name for model in models if can_serve(store.unchecked_spec(model), backends)}
     if as_json:
-        records = [*map(model_record, models), *map(offer_record, offered)]
+        stored = [model_record(model) | {"served": model.name in served} for model in models]
+        records = [*stored, *map(offer_record, offered)]
         print_json([*records, *(alias_record(name, alias) for name, alias in aliases.items())])
         return
     if not models and not offered and not aliases:
         remark("There are no models yet. `aiadmin pull smollm2` fetches a small one.")
         return
     now = datetime.now(UTC)
-    rows = [*(_model_row(model, now) for model in models), *map(_offer_row, offered)]
+    rows = [*(_model_row(model, now, served=model.name in served) for model in models), *map(_offer_row, offered)]
     table(("NAME", "ID", "SIZE", "FORMAT", "MODIFIED"), [*rows, *(_alias_row(*item) for item in aliases.items())])
 
 
@@ -69,11 +73,12 @@ def alias_record(name: str, alias: "Alias") -> dict[str, Any]:
     return {"name": name, "alias": msgspec.to_builtins(alias)}
 
 
-def _model_row(model: "StoredModel", now: datetime) -> tuple[str, ...]:
+def _model_row(model: "StoredModel", now: datetime, *, served: bool) -> tuple[str, ...]:
     from ._output import ago, size
 
     modified = ago(datetime.fromtimestamp(model.modified_at, UTC), now)
-    return model.name, short_id(model.digest), size(model.size), model.format, modified
+    shown = model.format if served else f"{model.format}, no backend"
+    return model.name, short_id(model.digest), size(model.size), shown, modified
 
 
 def _offer_row(model: "ModelSpec") -> tuple[str, ...]:
