@@ -24,8 +24,9 @@ from aiadmin_core.sources import (
 )
 
 from .catalogue import catalogue, find_entry
-from .sources.inspecting import inspect
+from .sources.inspecting import inspect, own_format
 from .sources.installed import installed_sources
+from .sources.local import LocalSource, local_path
 from .store.adding import refuse_replacing
 from .store.disk import disk_errors, need_room, sweep
 from .store.store import ModelStore, StoredModel
@@ -165,7 +166,7 @@ def _fetch(
         sweep(workdir.parent, older_than_s=ABANDONED_AFTER_S)
         if entry is not None:
             need_room(workdir, entry.size + entry.download_size - _size(workdir))
-        fetched = _fetch_of(order)(
+        fetched = _in_own_format(order, plugins) or _fetch_of(order)(
             order.reference,
             workdir=workdir,
             progress=_with_total(progress, entry.download_size if entry else 0),
@@ -193,6 +194,15 @@ def _fetch(
     shutil.rmtree(workdir, ignore_errors=True)
     progress(Progress(status="success"))
     return model
+
+
+def _in_own_format(order: Order, plugins: Plugins) -> FetchedModel | None:
+    """What lies on this machine in a format that only a backend knows."""
+    if not isinstance(order.source, LocalSource):
+        return None
+    path = local_path(order.reference)
+    found = own_format(path, plugins.backends()) if path.exists() else ""
+    return order.source.fetch_as(order.reference, found) if found else None
 
 
 def _fetch_of(order: Order) -> Callable[..., FetchedModel]:

@@ -5,7 +5,9 @@ from typing import Any, Literal
 from msgspec import Struct
 
 FileRole = Literal["model", "projector", "adapter", "draft", "tokenizer", "config", "template"]
-ModelFormat = Literal["gguf", "safetensors", "remote", "other"]
+ModelFormat = str
+"""What kind of files a model is: "gguf", "safetensors", "remote" (a description of where it is served), or a backend's
+own, by the word its `inspect` gives; "other" for what nobody knows."""
 
 
 class ModelFile(Struct, frozen=True, kw_only=True, omit_defaults=True):

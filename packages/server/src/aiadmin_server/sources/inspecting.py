@@ -1,5 +1,6 @@
 """What a fetched model's header says, as an installed backend reads it. Used by `pull`, before anything is stored."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from aiadmin_core.errors import AiAdminError, PluginError, PullFailed
 from aiadmin_core.sources import FetchedModel
 
 from .local import GGUF_MAGIC
+
+COMMON_FORMATS = frozenset({"gguf", "safetensors", "remote"})
+"""Those that sources deliver by themselves."""
 
 
 def inspect(fetched: FetchedModel, backends: Mapping[str, Backend]) -> ModelInfo | None:
@@ -39,12 +43,25 @@ def inspect(fetched: FetchedModel, backends: Mapping[str, Backend]) -> ModelInfo
     return None
 
 
+def own_format(path: Path, backends: Mapping[str, Backend]) -> str:
+    """The format of a file or folder that a backend recognises as its own, beside those every source knows; "" where
+    none does. A backend that fails recognises nothing."""
+    for backend in backends.values():
+        info = None
+        with contextlib.suppress(Exception):  # a plugin may raise anything
+            info = backend.inspect(path)
+        if info is not None and info.format not in COMMON_FORMATS:
+            return info.format
+    return ""
+
+
 def header_path(fetched: FetchedModel) -> Path | None:
     """What a backend is shown: the model file, or the folder of a model that is several kinds of file."""
     file = next((file for file in fetched.files if file.role == "model"), next(iter(fetched.files), None))
     if file is None:
         return None
-    return file.path.parent if fetched.format == "safetensors" else file.path
+    is_folder = fetched.format == "safetensors" or (fetched.format not in COMMON_FORMATS and len(fetched.files) > 1)
+    return file.path.parent if is_folder else file.path
 
 
 def _looks_like_model(fetched: FetchedModel, path: Path) -> bool:

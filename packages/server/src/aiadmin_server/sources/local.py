@@ -75,6 +75,19 @@ class LocalSource:
             origin=self.origin(reference),
         )
 
+    def fetch_as(self, reference: str, model_format: str) -> FetchedModel:
+        """Name the files of a model in a backend's own format: the one, or all in the folder."""
+        path = local_path(reference)
+        present = [path]
+        if path.is_dir():
+            present = sorted(one for one in path.iterdir() if one.is_file() and not one.name.startswith("."))
+        return FetchedModel(
+            files=tuple(self._file(one, "model") for one in present),
+            format=model_format,
+            suggested_name=suggest_name(path.name if path.is_dir() else path.stem),
+            origin=self.origin(reference),
+        )
+
     def _file(self, path: Path, role: FileRole) -> FetchedFile:
         return FetchedFile(path=path, role=role, name=path.name, keep_in_place=self.in_place)
 

@@ -170,12 +170,10 @@ def config_of(model_format: ModelFormat, info: ModelInfo | None) -> bytes:
 
 
 def format_of(manifest: Manifest, config: Config | None) -> ModelFormat:
-    """What kind of files a manifest names; "other" for what no backend of ours can be asked to open."""
+    """What kind of files a manifest names; "other" for what no backend can be asked to open."""
     if manifest.text_layer("model") is None:
         return "remote" if config is not None and config.model_format == "remote" else "other"
-    if config is not None and config.model_format == "safetensors":
-        return "safetensors"
-    return "gguf" if config is None or config.model_format in ("", "gguf") else "other"
+    return config.model_format if config is not None and config.model_format else "gguf"
 
 
 def stored_info(info: ModelInfo | None) -> StoredInfo:
