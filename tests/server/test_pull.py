@@ -85,6 +85,8 @@ class Reader(EchoBackend):
             raise BadRequest("The header is cut off.", hint="Fetch it again.")
         if data[4:] == b"bug":
             raise ZeroDivisionError
+        if data[4:] == b"dict":
+            return {"format": "gguf"}
         return ModelInfo(format="gguf", architecture="llama", n_params=10**9) if data[:4] == b"GGUF" else None
 
 
@@ -240,6 +242,7 @@ def test_a_model_larger_than_the_disk_is_not_begun(get: Any, plugin: Plugin):
     [
         (b"GGUFbroken", PullFailed, "header is cut off"),
         (b"GGUFbug", PluginError, "reader: ZeroDivisionError"),
+        (b"GGUFdict", PluginError, "reader: TypeError: `inspect` gave a dict, which is no ModelInfo"),
         (b"<html>404</html>", PullFailed, "no model that any installed backend knows"),
     ],
 )

@@ -3,13 +3,17 @@
 import asyncio
 from types import SimpleNamespace
 
+import pytest
+
 from aiadmin_core.dialects.dialect import CallPiece, Dialect
 from aiadmin_core.dialects.reasoning.marked import MarkedReasoning
+from aiadmin_core.errors import PluginError
 from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.plugins import load_plugins
 from aiadmin_core.runner.opening import open_in_process
+from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
-from aiadmin_core.testing.echo import EchoBackend
+from aiadmin_core.testing.echo import EchoBackend, EchoEngine
 from aiadmin_core.testing.fake import FakeTokenEngine
 
 MODEL = ModelSpec(name="m:latest", digest="", format="other", files=())
@@ -72,3 +76,33 @@ def test_a_runner_imports_the_plugins_it_is_told_and_no_others(start_runner, tmp
 
     asyncio.run(main())
     assert imported.read_text() == "talker "
+
+
+class Unfinished:
+    """An engine that somebody is still writing."""
+
+    capabilities = Capabilities()
+    facts = {"n_ctx": 512}
+    generate = stats = close = print
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        (None, "The backend 'echo' opened None, which is no Engine: it has no 'capabilities'."),
+        (EchoEngine, "The backend 'echo' opened the class EchoEngine, not an instance of it."),
+        (
+            Unfinished(),
+            "which is no Engine: its 'facts' is a dict, not a ModelFacts",
+        ),
+        (SimpleNamespace(submit=print), "opened a SimpleNamespace, which is no TokenEngine: it has no"),
+    ],
+)
+async def test_what_is_no_engine_is_named_with_its_backend(engine, said):
+    class Backend(EchoBackend):
+        def open_engine(self, model, options):
+            return engine
+
+    with pytest.raises(PluginError) as raised:
+        await open_in_process(Backend(), MODEL, EngineOptions())
+    assert said in raised.value.message

@@ -6,6 +6,7 @@ protocol says is seen when it is called; here it is only there.
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, get_origin, get_type_hints
 
 import msgspec
@@ -26,22 +27,22 @@ def complaint(hook: str, value: Any) -> str:
     return check(value) if check else ""
 
 
+def shortcoming(value: Any, protocol: type) -> str:
+    """What `value` lacks of `protocol`, which it need not inherit, as the end of a sentence; "" if nothing."""
+    if isinstance(value, type):
+        return f"the class {value.__qualname__}, not an instance of it"
+    for name, kind in _members(protocol):
+        if not hasattr(value, name):
+            return f"{_named(value)}, which is no {protocol.__name__}: it has no '{name}'"
+        member = getattr(value, name)
+        fault = "is empty" if name in _MAY_NOT_BE_EMPTY and member == "" else _member_fault(member, kind)
+        if fault:
+            return f"{_named(value)}, which is no {protocol.__name__}: its '{name}' {fault}"
+    return ""
+
+
 def _protocol(protocol: type) -> Callable[[Any], str]:
-    """Values that have every member of `protocol`, which none of them need inherit."""
-
-    def check(value: Any) -> str:
-        if isinstance(value, type):
-            return f"the class {value.__qualname__}, not an instance of it"
-        for name, kind in _members(protocol):
-            if not hasattr(value, name):
-                return f"{_named(value)}, which is no {protocol.__name__}: it has no '{name}'"
-            member = getattr(value, name)
-            fault = "is empty" if name in _MAY_NOT_BE_EMPTY and member == "" else _member_fault(member, kind)
-            if fault:
-                return f"{_named(value)}, which is no {protocol.__name__}: its '{name}' {fault}"
-        return ""
-
-    return check
+    return partial(shortcoming, protocol=protocol)
 
 
 def _struct(struct: type[msgspec.Struct]) -> Callable[[Any], str]:
@@ -105,10 +106,14 @@ def _members(protocol: type) -> Iterator[tuple[str, Any]]:
 def _member_fault(member: Any, kind: Any) -> str:
     if Callable in (kind, get_origin(kind)):
         return "" if callable(member) else f"is {_named(member)} and cannot be called"
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return "" if isinstance(member, kind) else f"is {_named(member)}, not a {kind.__name__}"
     try:
         msgspec.convert(member, kind, strict=True)
     except msgspec.ValidationError as error:
         return f"is {_named(member)}: {error}"
+    except TypeError:  # of a protocol's type, say: whoever uses it finds out
+        return ""
     return ""
 
 

@@ -3,8 +3,9 @@
 import asyncio
 from typing import cast
 
-from ..backend import Backend, Engine
-from ..errors import AiAdminError, ModelLoadFailed
+from ..backend import Backend, Engine, TokenEngine
+from ..contracts import shortcoming
+from ..errors import AiAdminError, ModelLoadFailed, PluginError
 from ..plugins import Plugins
 from ..specs.model import EngineOptions, ModelSpec
 
@@ -29,10 +30,16 @@ async def open_in_process(
 
 
 def opened(backend: Backend, model: ModelSpec, options: EngineOptions, plugins: Plugins | None = None) -> Engine:
-    """The same, on this thread; what the backend raises is left as it is."""
+    """The same, on this thread; what the backend raises is left as it is.
+
+    Raises `PluginError` for what is no engine.
+    """
     engine = backend.open_engine(model, options)
-    if hasattr(engine, "generate"):
+    is_whole = hasattr(engine, "generate") or not hasattr(engine, "submit")
+    if fault := shortcoming(engine, Engine if is_whole else TokenEngine):
+        raise PluginError(f"The backend '{backend.name}' opened {fault}.", hint="Upgrade or mend its plugin.")
+    if is_whole:
         return cast(Engine, engine)
     from ..assemble import assemble  # heavy, and only needed for an engine of the lower level
 
-    return assemble(engine, model, dialects=plugins.collect("aiadmin_dialects") if plugins else ())
+    return assemble(cast(TokenEngine, engine), model, dialects=plugins.collect("aiadmin_dialects") if plugins else ())

@@ -102,6 +102,7 @@ async def text_that_repeats(engine: Engine) -> str:
 async def until_idle(engine: Engine) -> EngineStats:
     """Counters once nothing runs or waits. Raises `AssertionError` where that does not come."""
     idle_s = PATIENCE.get().idle_s
+    counters(engine)
     try:
         async with asyncio.timeout(idle_s):
             while (stats := engine.stats()).n_running or stats.n_waiting:  # noqa: ASYNC110 - engines have no event for it

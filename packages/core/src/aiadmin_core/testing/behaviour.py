@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from ..backend import Engine
+from ..specs.model import EngineStats
 
 Behaviour = Callable[[Engine], Awaitable[None]]
 BEHAVIOURS: list[Behaviour] = []
@@ -51,4 +52,5 @@ async def check(behaviour: Behaviour, engine: Engine, patience: Patience | None 
 def counters(engine: Engine) -> str:
     """What an engine says it has to do."""
     stats = engine.stats()
+    assert isinstance(stats, EngineStats), f"`stats` gave {stats!r}, which is no EngineStats"
     return f"n_running={stats.n_running} and n_waiting={stats.n_waiting}"

@@ -26,6 +26,8 @@ def inspect(fetched: FetchedModel, backends: Mapping[str, Backend]) -> ModelInfo
     for name, backend in backends.items():
         try:
             info = backend.inspect(path)
+            if not isinstance(info, ModelInfo | None):
+                raise TypeError(f"`inspect` gave a {type(info).__name__}, which is no ModelInfo")
         except AiAdminError as error:
             raise PullFailed(f"'{path.name}' cannot be used: {error.message}", hint=error.hint) from error
         except Exception as error:  # a plugin may raise anything, and another backend may know better
