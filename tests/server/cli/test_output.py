@@ -1,10 +1,12 @@
 """What the verbs print, and how sizes, counts and times read."""
 
+import re
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from aiadmin_server.cli._output import ago, aligned, count, facts, narrowest, print_json, size, span, table
+from aiadmin_server.cli._output import ago, aligned, count, facts, longest_words, print_json, size, span, table
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,41 @@ def test_json_keeps_characters_as_they_are(capsys):
     assert '"größer"' in capsys.readouterr().out
 
 
-def test_a_table_is_never_so_narrow_that_a_name_breaks():
-    rows = [("NAME", "NOTES"), ("registry.example/team/smollm2:latest", "safe mode")]
+def test_a_column_is_as_wide_as_its_longest_word():
+    rows = [("NAME", "NOTES"), ("registry.example/team/smollm2:latest", "safe mode"), ("a", "")]
 
-    assert narrowest(rows, len) == len("registry.example/team/smollm2:latest") + 1 + len("NOTES")
+    assert longest_words(rows, len) == [len("registry.example/team/smollm2:latest"), len("NOTES")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_narrow_terminal_shows_every_name_whole(add, echo):
+    pexpect = pytest.importorskip("pexpect")
+    name = "registry.example/some-team/a-model-with-a-long-name:q4"
+    add(name)
+
+    child = pexpect.spawn(
+        sys.executable, ["-m", "aiadmin_server", "list"], env=echo, encoding="utf-8", dimensions=(24, 40), timeout=20
+    )
+    child.expect(pexpect.EOF)
+
+    assert name in child.before
+    assert all(not line.isspace() for line in child.before.rstrip().split("\r\n"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_what_is_wrong_with_a_plugin_can_be_read_in_80_columns(echo):
+    pexpect = pytest.importorskip("pexpect")
+    echo["AIADMIN_PLUGINS"] += ",a-plugin-that-is-not-there"
+
+    child = pexpect.spawn(
+        sys.executable, ["-m", "aiadmin_server", "plugins"], env=echo, encoding="utf-8", dimensions=(24, 80), timeout=20
+    )
+    child.expect(pexpect.EOF)
+
+    lines = [re.sub(r"\x1b\[\d*m", "", line).rstrip() for line in child.before.rstrip().split("\r\n")]
+    assert max(map(len, lines)) < 80
+    assert ["a-plugin-that-is-not-there", "not", "in", "use"] in [line.split() for line in lines]
+    assert lines[-2:] == [
+        "a-plugin-that-is-not-there is not in use: named in AIADMIN_PLUGINS and not",
+        "  installed.",
+    ]

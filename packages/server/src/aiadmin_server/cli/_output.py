@@ -12,6 +12,9 @@ from typing import Any
 
 import click
 
+GAP = 2
+"""Spaces between columns."""
+
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under upper-case headings."""
@@ -35,20 +38,21 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.text import Text
 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        drawn.add_column(column)
+    widths = longest_words([columns, *rows], cell_len)
+    for column, width in zip(columns, widths, strict=True):
+        drawn.add_column(column, min_width=width)
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))  # Text: brackets in a name are no markup
-    console = Console()
-    console.print(drawn, width=max(console.width, narrowest([columns, *rows], cell_len)), crop=False)
+    # In a terminal that is narrower, lines go on at its edge: a name whose line is wrapped can be copied, one that is
+    # split over two cells cannot.
+    narrowest = sum(widths) + GAP * (len(widths) - 1)
+    Console(width=max(Console().width, narrowest)).print(drawn, crop=False)
 
 
-def narrowest(rows: Sequence[Sequence[str]], cells: Callable[[str], int]) -> int:
-    """Width of the narrowest table that breaks no word. In a terminal narrower than that, lines go on at its edge: a
-    name that is split over two cells cannot be copied, one whose line is wrapped can."""
-    columns = list(zip(*rows, strict=True))
-    words = (max((cells(word) for cell in column for word in cell.split()), default=0) for column in columns)
-    return sum(words) + len(columns) - 1
+def longest_words(rows: Sequence[Sequence[str]], cells: Callable[[str], int]) -> list[int]:
+    """Width of the longest word of each column: no column may be narrower."""
+    columns = zip(*rows, strict=True)
+    return [max((cells(word) for cell in column for word in cell.split()), default=0) for column in columns]
 
 
 def paragraph(text: str) -> None:
