@@ -88,7 +88,7 @@ def run(commands: list[str], model: str, streams: list[int], n_tokens: int, roun
         for round_ in range(rounds):
             for command in commands:  # one server at a time: two models in memory would share the caches
                 with serving(command, model, os.environ | {"AIADMIN_STATE": state}) as target:
-                    one_round(target, model, n_streams, n_tokens, -2)
+                    one_round(target, model, n_streams, 16, -2)
                     taken[command].append(one_round(target, model, n_streams, n_tokens, round_))
         for command, many in taken.items():
             server, runner = (statistics.median(values) for values in zip(*many, strict=True))

@@ -1,4 +1,5 @@
-"""Everything `nox -s bench` measures: the raw decode loop, our engine, our server, and other servers given by `--url`.
+"""Everything `nox -s bench` measures: the raw decode loop, our engine, our server and what it costs beside computing, and
+other servers given by `--url`.
 
 The model is `smollm2`, pulled into a state folder of its own when it is not there.
 """
@@ -53,6 +54,9 @@ def main() -> None:
         finally:
             server.terminate()
             server.wait(20)
+        if Path("/proc/self/sched").exists():
+            overhead = ["--model", options.model, "--json", str(options.results / "overhead.json")]
+            subprocess.run([sys.executable, str(BENCH / "overhead.py"), *overhead], env=environment, check=True)
     print(serve.table(results))
     (options.results / "serve.json").write_text(json.dumps([asdict(row) for row in results], indent=2))
 

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from importlib.util import find_spec
 
 import msgspec
 
@@ -25,7 +26,12 @@ def main() -> None:
     _prepare_process()
     launch = msgspec.json.decode(_read_line(), type=Launch)
     threading.Thread(target=_leave_with_server, name="leave-with-server", daemon=True).start()
-    asyncio.run(run(launch))
+    if find_spec("uvloop"):  # the server brings it, where there is any: waking up costs less
+        import uvloop
+
+        uvloop.run(run(launch))
+    else:
+        asyncio.run(run(launch))
 
 
 def _prepare_process() -> None:

@@ -41,9 +41,7 @@ class Patience:
     """How long a runner may take to end, in seconds."""
 
     shutdown_s: float = 3.0
-    """When it is told to; then it is terminated."""
-    terminate_s: float = 1.0
-    """Then; after that it is killed."""
+    """When it is told to; then it is killed."""
     exit_s: float = 5.0
     """Once its connection has ended."""
     confirm_s: float = 3.0
@@ -146,20 +144,18 @@ class RunnerProcess:
         self._set_alarm(self._limits.silent_s, self._on_silence)
 
     async def stop(self) -> None:
-        """Shut the runner down; terminate it if it does not go, kill it if it still does not."""
+        """Shut the runner down; kill it if it does not go. It would not listen to SIGTERM, which a process group gets
+        while the server still answers."""
         if self.ended.done() or self._process is None:
             return
         if self.state == "stopping":
-            await asyncio.wait({self.ended}, timeout=self._patience.shutdown_s + self._patience.terminate_s)
+            await asyncio.wait({self.ended}, timeout=self._patience.shutdown_s)
         elif self.state == "ready":
             self.state = "stopping"
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._patience.shutdown_s):
                     await self.engine.close()
                     await asyncio.shield(self.ended)
-        if not self.ended.done():
-            _send(self._process, "terminate")
-            await asyncio.wait({self.ended}, timeout=self._patience.terminate_s)
         await self._kill()
 
     async def _spawn(self, listener: transport.Listener[Reply]) -> None:
@@ -275,7 +271,7 @@ class RunnerProcess:
         if self._process is None:
             return
         if not self.ended.done():
-            _send(self._process, "kill")
+            _send_kill(self._process)
         await asyncio.shield(self.ended)
 
     def _on_heartbeat(self, stats: EngineStats) -> None:
@@ -316,7 +312,7 @@ class RunnerProcess:
         if self.state == "ready" and self.engine.n_open and vitals.is_lost(self._vitals, self._limits, now):
             self._ended_because = f" because {vitals.trouble(self._vitals, self._limits, now)}"
             logger.error("Ending the process serving %s%s", self._model.name, self._ended_because)
-            _send(self._process, "kill")
+            _send_kill(self._process)
         else:
             self._set_alarm(self._limits.silent_s, self._on_silence)
 
@@ -328,7 +324,7 @@ class RunnerProcess:
             self._alarm = asyncio.get_running_loop().call_later(delay_s, callback)
 
 
-def _send(process: asyncio.subprocess.Process | None, signal: Literal["terminate", "kill"]) -> None:
+def _send_kill(process: asyncio.subprocess.Process | None) -> None:
     if process is not None:
         with contextlib.suppress(ProcessLookupError):
-            getattr(process, signal)()
+            process.kill()
