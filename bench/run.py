@@ -1,5 +1,5 @@
-"""Everything `nox -s bench` measures: the raw decode loop, our engine, our server and what it costs beside computing, and
-other servers given by `--url`.
+"""Everything `nox -s bench` measures: the raw decode loop, our engine, our server, other servers given by
+`--url`, and what a token costs beside computing it.
 
 The model is `smollm2`, pulled into a state folder of its own when it is not there.
 """
