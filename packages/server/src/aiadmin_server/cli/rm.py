@@ -18,7 +18,6 @@ def command(names: tuple[str, ...]) -> None:
     """
     from ..settings import load_settings
     from ..store.store import ModelStore
-    from ._client import connect
     from ._output import remark
     from ._resolving import files_needed
 
@@ -28,5 +27,7 @@ def command(names: tuple[str, ...]) -> None:
         with files_needed(name, store, settings):
             store.remove(name)
         remark(f"Removed {name}.")
+    from ._client import connect  # httpx: only where something was removed
+
     with contextlib.suppress(AiAdminError), connect(settings.url, settings.api_key) as server:
         server.get("/api/ps")  # where it looks again at what its models are called, and unloads what is gone
