@@ -248,7 +248,6 @@ def test_a_tool_that_is_required_is_called_with_valid_arguments_and_its_result_i
     ("field", "value"),
     [
         ("audio", {"voice": "alloy", "format": "wav"}),
-        ("no_such_field", 1),
     ],
 )
 def test_what_is_not_there_is_refused_by_name(client: Any, field: str, value: object) -> None:

@@ -1,5 +1,6 @@
 """JSON schemas in the keywords that can be enforced: what comes out means what went in."""
 
+import contextlib
 import json
 import random
 
@@ -317,6 +318,25 @@ def test_a_schema_that_is_none_is_refused_or_left_to_the_compiler(schema):
     except Unenforceable:
         return
     assert LLMatcher(VOCABULARY, json.dumps({"grammars": [{"json_schema": written}]}), log_level=0).is_error()
+
+
+LONG_WORK = [
+    string(pattern=r"^(?!(.*a){20}).*$"),
+    string(pattern=r"^(?!.*[ab]*a[ab]{15}).*$"),
+    string(pattern=r"^(?!.{0,5000}x).*$"),
+    string(pattern=r"^(?!(((a{0,50}){0,50}){0,50})b).*$"),
+    string(pattern=r"(?!(?:[a-z]{3,40}[0-9]{2,30}){2,9}z)q"),
+    {"type": "object", "propertyNames": {"minLength": 1, "maxLength": 3000}},
+    {"type": "object", "patternProperties": {"a.{0,200}b": TEXT, "c.{0,200}d": ONE, "e.{0,300}f": {}}},
+    string(**{"not": {"enum": [f"value {n}" for n in range(3000)]}}),
+]
+
+
+@pytest.mark.parametrize("number", range(len(LONG_WORK)))
+@pytest.mark.timeout(20)
+def test_a_schema_that_would_take_long_to_write_is_refused_in_time(number):
+    with contextlib.suppress(Unenforceable):
+        enforceable(LONG_WORK[number])
 
 
 def bench(shared_data):

@@ -48,13 +48,19 @@ def sequence(*parts: Language) -> Language:
     """One after the other."""
     whole = EMPTY
     for part in reversed(parts):
-        if NOTHING in (part, whole):
-            return NOTHING
-        if part[0] == "sequence":
-            whole = sequence(part[1], sequence(part[2], whole))
-        elif part != EMPTY:
-            whole = part if whole == EMPTY else ("sequence", part, whole)
+        whole = _joined(part, whole)
     return whole
+
+
+def _joined(first: Language, rest: Language) -> Language:
+    """`first` before `rest`, which is in its form already: sequences lean to the right."""
+    if NOTHING in (first, rest):
+        return NOTHING
+    if EMPTY in (first, rest):
+        return rest if first == EMPTY else first
+    if first[0] == "sequence":
+        return _joined(first[1], _joined(first[2], rest))
+    return ("sequence", first, rest)
 
 
 def either(*parts: Language) -> Language:
@@ -85,7 +91,9 @@ def complement(part: Language) -> Language:
 
 
 def repeated(part: Language, least: int, most: int | None) -> Language:
-    """`part` from `least` to `most` times, any number of times where that is None."""
+    """`part` from `least` to `most` times, any number of times where that is None. Raises `TooLarge`."""
+    if max(least, most or 0) > _MOST_REPEATED:
+        raise TooLarge(f"more than {_MOST_REPEATED} repetitions")
     head = sequence(*[part] * least)
     if most is None:
         return sequence(head, part if part[0] == "star" else ("star", part))
@@ -198,11 +206,16 @@ def _automaton(language: Language, limit: int) -> tuple[list[Language], dict[Lan
     states, waiting = [language], deque([language])
     seen = {language}
     edges: dict[Language, dict[Language, Ranges]] = {}
+    work = 0
     while waiting:
         state = waiting.popleft()
         targets: dict[Language, list[tuple[int, int]]] = {}
         for low, high in classes:
-            target = _derivative(state, low, {})
+            known: dict[Language, Language] = {}
+            target = _derivative(state, low, known)
+            work += len(known)
+            if work > _MOST_WORK:
+                raise TooLarge("it takes too long to follow")
             if target == NOTHING:
                 continue
             targets.setdefault(target, []).append((low, high))
@@ -253,3 +266,6 @@ def _code(code: int) -> str:
 
 _LONGEST = 20_000
 """Characters of a regular expression that has been made."""
+_MOST_REPEATED = 300
+_MOST_WORK = 100_000
+"""Derivatives of parts, a few microseconds each."""

@@ -280,7 +280,10 @@ class _Writer:
             raise Unenforceable(where, f"the patterns overlap, or cannot be told apart: {error}") from error
 
     def _names_of_properties(self, names: Any, made: Schema, where: str) -> None:
-        language = self._language(names, where)
+        try:
+            language = self._language(names, where)
+        except TooLarge as error:
+            raise Unenforceable(where, f"these names cannot be enforced: {error}") from error
         if language == ANY_TEXT:
             return
         rules = {key: made.pop(key) for key in ("properties", "patternProperties") if key in made}
