@@ -88,7 +88,7 @@ def test_bytes_that_are_no_character_are_replaced_where_text_goes_on():
 
 
 def test_each_choice_ends_with_a_whole_character():
-    events = answer("ok 🙂".encode(), n=3, max_tokens=4)
+    events = [event for event in answer("ok 🙂".encode(), n=3, max_tokens=4) if isinstance(event, TextDelta)]
 
     assert {event.choice: event.text for event in events if isinstance(event, TextDelta)} == {
         0: "ok ",
