@@ -613,3 +613,18 @@ def test_a_model_that_only_reads_is_not_said_to_chat():
         await whole.close()
 
     asyncio.run(main())
+
+
+def test_texts_that_break_repetitions_are_found_in_the_vocabulary_for_requests_with_dry_alone():
+    sampling = frozenset({"dry_multiplier", "dry_sequence_breakers"})
+    able = Capabilities(inputs=frozenset({"text"}), sampling=sampling)
+    engine, other = (FakeTokenEngine(script=says("x"), capabilities=able) for _ in range(2))
+
+    answer(engine, ask(dry_multiplier=0.8, dry_sequence_breakers=("\n", "ab")))
+    (breakers,) = (request.breakers for request in engine.submitted)
+    assert breakers is not None
+    assert breakers.heads.nonzero()[0].tolist() == [ord("\n"), ord("a")]
+    assert breakers.tails == {ord("a"): ((ord("b"),),)}
+
+    answer(other, ask())
+    assert other.submitted[-1].breakers is None

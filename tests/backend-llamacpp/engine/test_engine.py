@@ -364,6 +364,35 @@ def test_repeat_penalty_counts_the_prompt(driver):
     assert penalised.tokens[0] not in prompt
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"typical_p": 0.7},
+        {"xtc_probability": 1.0, "xtc_threshold": 0.05},
+        {"mirostat": 1},
+        {"mirostat": 2, "mirostat_tau": 3.0},
+        {"top_p": 0.9, "min_p": 0.02, "top_k": 60},
+    ],
+    ids=str,
+)
+def test_every_way_to_choose_is_reproducible_and_none_is_the_plain_one(driver, asked):
+    prompt = driver.chat("Invent a name for a ship.")
+    settings = {"max_tokens": 16, "temperature": 1.3, "seed": 8, "ignore_eos": True}
+    plain = driver.run(prompt, **settings).tokens
+    one, two = (driver.run(prompt, **settings, **asked).tokens for _ in range(2))
+
+    assert one == two != plain
+
+
+def test_dry_keeps_an_answer_from_repeating_its_prompt(driver):
+    prompt = driver.encode(" one two three four five six seven eight" * 4)
+    plain = driver.run(prompt, max_tokens=8, ignore_eos=True)
+    dry = driver.run(prompt, max_tokens=8, ignore_eos=True, dry_multiplier=2.0, dry_penalty_last_n=-1)
+
+    assert plain.tokens == prompt[:8]
+    assert dry.tokens != plain.tokens
+
+
 @pytest.mark.parametrize("narrow", [{"top_p": 0.0}, {"top_k": 1}, {"min_p": 1.0}, {"temperature": 1e-40}])
 def test_the_narrowest_truncation_is_greedy(driver, narrow):
     prompt = driver.chat("What colour is grass?")

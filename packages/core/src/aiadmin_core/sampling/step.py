@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from . import truncate
 from .choice import ChoiceSampler
-from .rows import BLOCKS_OF, Ids, Logits, apply_mask, log_sum_exp, most_likely, padded
+from .rows import BLOCKS_OF, ROWS_AT_ONCE, Ids, Logits, apply_mask, log_sum_exp, most_likely, padded
 from .truncate import Kept, Values
 
 STAGES = (256, 4096)
@@ -111,6 +111,13 @@ def _most_likely(rows: Logits, _samplers: Samplers) -> Ids:
 
 def _whole(rows: Logits, samplers: Samplers) -> Ids:
     """Draw from all there is: a block of tokens by its weight, then one of the block."""
+    if len(rows) > ROWS_AT_ONCE:
+        return np.concatenate(
+            [
+                _whole(rows[i : i + ROWS_AT_ONCE], samplers[i : i + ROWS_AT_ONCE])
+                for i in range(0, len(rows), ROWS_AT_ONCE)
+            ]
+        )
     temperature = _column("temperature", samplers).astype(np.float32)
     weights = np.exp((rows - rows.max(axis=1, keepdims=True)) / temperature[:, None])
     n_rows, width = rows.shape
