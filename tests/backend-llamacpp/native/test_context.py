@@ -93,6 +93,21 @@ def test_closing_holes_changes_nothing(context):
     assert np.array_equal(context.logits(1)[0], expected)
 
 
+def test_a_cache_too_large_to_be_copied_has_its_holes_filled(context, monkeypatch):
+    """Its cells come free all the same."""
+    from aiadmin_llamacpp.native import context as module
+
+    monkeypatch.setattr(module, "MOST_COPIED", 0)
+    context.clear()
+    context.decode(batch_of(range(500), sequence=0))
+    context.decode(batch_of(range(500), sequence=1))
+    context.hold(0, 0)
+
+    context.compact([1])
+
+    context.decode(batch_of(range(500), sequence=2))
+
+
 def test_bytes_that_are_no_state_are_refused(context):
     context.clear()
 

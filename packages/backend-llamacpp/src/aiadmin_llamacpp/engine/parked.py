@@ -14,7 +14,7 @@ from aiadmin_core.cache.parking import Parking, State
 from .kv import KvCache, Slot
 
 RUN = 256
-"""Tokens of a parcel: 3 MB and 2 ms of SmolLM2, 17 MB of an 8B model with q8_0."""
+"""Tokens of a parcel: 3 MB of SmolLM2, 1.5 ms to take out and 0.3 to bring back; 17 MB of an 8B model with q8_0."""
 
 WORTH_PARKING = 32
 """Tokens from which on a prefix is worth a copy, and from which on bringing one back is better than reading it anew."""

@@ -21,6 +21,9 @@ OWN_SEQUENCES = 3
 
 MAX_SEQUENCES = 256 - OWN_SEQUENCES  # LLAMA_MAX_SEQ of the vendored sources
 
+MOST_COPIED = 2**30
+"""Bytes of a cache that are rearranged at once: they are in memory twice meanwhile, and everybody waits."""
+
 CACHE_TYPES = {"f32": 0, "f16": 1, "bf16": 30, "q8_0": 8}  # ggml_type in ggml.h
 """Types of keys and values: both have the same, since this build of ggml aborts where they differ."""
 
@@ -172,14 +175,19 @@ class Context:
         """Let what is held go, and close all holes. Cells in use keep their order; `sequences` are those that have any.
 
         Afterwards llama.cpp looks for cells from the first on, and would take one that a sliding window has left
-        behind, if it is only one sequence's. So with a window all are held as well.
+        behind, if it is only one sequence's. So with a window all are held as well. More than `MOST_COPIED` bytes are
+        not moved: there the holes are filled as they come, and the order is lost.
         Raises `DecodeFailed`, leaving the cache undefined.
         """
         self.remove(self._holder)
         if self.n_swa:
             for sequence in sequences:
                 lib.llama_memory_seq_cp(self._memory, sequence, self._holder, -1, -1)
-        buffer = np.empty(lib.llama_state_get_size(self.handle), np.uint8)
+        size = lib.llama_state_get_size(self.handle)
+        if size > MOST_COPIED:
+            self.remove(self._holder)
+            return
+        buffer = np.empty(size, np.uint8)
         size = lib.llama_state_get_data(self.handle, _pointer(buffer), len(buffer))
         if not size or lib.llama_state_set_data(self.handle, _pointer(buffer), size) != size:
             raise DecodeFailed(f"llama.cpp cannot rearrange its cache: {log.take_errors() or 'it gave no reason'}.")
