@@ -9,7 +9,8 @@ import pytest
 from llguidance import LLMatcher
 
 from aiadmin_core.constraint.lark import styled
-from aiadmin_core.constraint.schema import Unenforceable, enforceable
+from aiadmin_core.constraint.schema import enforceable
+from aiadmin_core.constraint.unenforceable import Unenforceable
 from aiadmin_core.testing.fake import ByteTokenizer
 
 VOCABULARY = ByteTokenizer().constraint_vocabulary()

@@ -8,7 +8,7 @@ from llguidance import LLMatcher
 from ..errors import BadRequest
 from ..specs.constraint import Choice, Constraint, JsonObject, JsonSchema, LarkGrammar, Regex
 from .lark import literal, styled
-from .schema import Unenforceable
+from .unenforceable import Unenforceable
 
 
 def to_grammars(constraint: Constraint) -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from .schema import Unenforceable, enforceable
+from .schema import enforceable
+from .unenforceable import Unenforceable
 
 JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """How JSON is written: on one line, with a space after `,` and `:`, as most models do by themselves. Free white space
@@ -39,13 +40,13 @@ def marked(text: str, control_tokens: Mapping[str, int]) -> str:
 
 
 def json_value(schema: Mapping[str, Any] | bool) -> str:
-    """JSON that `schema` accepts. Raises `schema.Unenforceable`."""
+    """JSON that `schema` accepts. Raises `unenforceable.Unenforceable`."""
     return "%json " + json.dumps(styled(schema))
 
 
 def styled(schema: Mapping[str, Any] | bool) -> dict[str, Any]:
     """`schema` for llguidance. It may ask for another style in `x-guidance`, by the names of `JSON_STYLE`. Raises
-    `schema.Unenforceable`."""
+    `unenforceable.Unenforceable`."""
     written: dict[str, Any] = json.loads(_styled(json.dumps(schema)))
     return written
 

@@ -7,9 +7,7 @@ are annotations, as the specification has it. What cannot be said is refused wit
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote
 
-from ..errors import BadRequest
 from .languages import (
     ANY_TEXT,
     NOTHING,
@@ -28,23 +26,8 @@ from .languages import (
 )
 from .logic import Schema, common_types, exclude, refuse_all, types_of
 from .patterns import language_of, without_look_around
-
-
-class Unenforceable(ValueError):
-    """`pointer` (a JSON pointer as a fragment, RFC 6901) is the keyword that cannot be enforced."""
-
-    def __init__(self, pointer: str, why: str) -> None:
-        super().__init__(f"{pointer}: {why}")
-        self.pointer = pointer
-        self.why = why
-
-    def refusal(self, param: str) -> BadRequest:
-        """What a client is told whose schema it is."""
-        return BadRequest(
-            f"The JSON schema cannot be enforced at {self.pointer}: {self.why}.",
-            hint="Leave out what is named there, or ask for a simpler format.",
-            param=param,
-        )
+from .references import KEPT, References
+from .unenforceable import Unenforceable
 
 
 def enforceable(schema: Schema | bool) -> Schema | bool:
@@ -75,12 +58,6 @@ _FORMAT_BOUNDS = {
     "int64": (-_LARGEST, _LARGEST),
     "uint64": (0, _LARGEST),
 }
-_KEPT = (
-    *("type", "enum", "const", "properties", "required", "additionalProperties", "patternProperties"),
-    *("minProperties", "maxProperties", "items", "prefixItems", "additionalItems", "minItems", "maxItems"),
-    *("minLength", "maxLength", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
-    *("multipleOf", "allOf", "anyOf", "oneOf", "x-guidance"),
-)
 _UNKNOWABLE = ("$dynamicRef", "$recursiveRef", "unevaluatedItems", "contentSchema")
 _MOST_ARRANGED = 6
 """Different items whose arrangements are written out: 1,957."""
@@ -93,9 +70,9 @@ class _Writer:
 
     def __init__(self, root: Schema | bool) -> None:
         self._root = root
+        self._references = References(root)
         self._names: dict[str, str] = {}
         self._written: dict[str, Any] = {}
-        self._ids = _ids_of(root)
 
     def written(self) -> Schema | bool:
         made: Schema | bool = self._schema(self._root, "#")
@@ -103,42 +80,11 @@ class _Writer:
             return made
         return {**made, "$defs": self._written}
 
-    def _resolve(self, schema: Any) -> Any:
-        """What `schema` refers to; a reference with other keywords beside it counts with all of them."""
-        for _ in range(32):
-            if not (isinstance(schema, dict) and isinstance(schema.get("$ref"), str)):
-                return schema
-            try:
-                target = self._at(schema["$ref"], "#")
-            except Unenforceable:
-                return schema
-            beside = {key: value for key, value in schema.items() if key != "$ref" and key in _KEPT}
-            schema = {"allOf": [target, beside]} if beside else target
-        return schema
-
-    def _at(self, reference: str, where: str) -> Any:
-        base, _, fragment = reference.partition("#")
-        found: Any = self._ids.get(base) if base else self._root
-        if found is None:
-            raise Unenforceable(f"{where}/$ref", f"{reference!r} is outside of the schema")
-        if fragment and not fragment.startswith("/"):
-            found = self._ids.get(f"#{fragment}")
-            if found is None:
-                raise Unenforceable(f"{where}/$ref", f"nothing is called {reference!r}")
-            return found
-        for step in fragment.split("/")[1:]:
-            step = unquote(step).replace("~1", "/").replace("~0", "~")
-            try:
-                found = found[int(step)] if isinstance(found, list) else found[step]
-            except (KeyError, IndexError, ValueError, TypeError):
-                raise Unenforceable(f"{where}/$ref", f"{reference!r} points to nothing") from None
-        return found
-
     def _reference(self, reference: Any, where: str) -> Schema:
         if not isinstance(reference, str):
             raise Unenforceable(f"{where}/$ref", "it is no text")
-        target = self._at(reference, where)
-        self._progresses(reference, where)
+        target = self._references.at(reference, where)
+        self._references.check_progress(reference, where)
         name = self._names.get(reference)
         if name is None:
             name = self._names[reference] = f"r{len(self._names)}"
@@ -146,18 +92,6 @@ class _Writer:
             pointer = reference if reference.startswith("#") else f"{where}/$ref"
             self._written[name] = self._schema(target, pointer)
         return {"$ref": f"#/$defs/{name}"}
-
-    def _progresses(self, reference: str, where: str) -> None:
-        """A schema that is itself before anything has been read describes nothing."""
-        waiting, seen = [reference], set[str]()
-        while waiting:
-            current = waiting.pop()
-            if current in seen:
-                if current == reference:
-                    raise Unenforceable(f"{where}/$ref", f"{reference!r} refers to itself in a circle")
-                continue
-            seen.add(current)
-            waiting.extend(_references_at_once(self._at(current, where)))
 
     def _schema(self, schema: Any, where: str) -> Any:
         if isinstance(schema, bool):
@@ -167,7 +101,7 @@ class _Writer:
         for keyword in _UNKNOWABLE:
             if keyword in schema:
                 raise Unenforceable(f"{where}/{keyword}", "this keyword cannot be enforced")
-        made = {keyword: schema[keyword] for keyword in _KEPT if keyword in schema}
+        made = {keyword: schema[keyword] for keyword in KEPT if keyword in schema}
         more: list[Any] = []
         if "$ref" in schema:
             more.append(self._reference(schema["$ref"], where))
@@ -308,7 +242,7 @@ class _Writer:
 
     def _language(self, schema: Any, where: str) -> Language:
         """The texts that `schema` accepts."""
-        schema = self._resolve(schema)
+        schema = self._references.resolve(schema)
         if isinstance(schema, bool):
             return ANY_TEXT if schema else NOTHING
         languages: list[Language] = []
@@ -377,7 +311,7 @@ class _Writer:
         prefix = schema.get("prefixItems", schema["items"] if isinstance(schema.get("items"), list) else None)
         if prefix is not None and False in (schema.get("items"), schema.get("additionalItems")):
             pairs = itertools.combinations(prefix, 2)
-            if all(exclude(one, other, self._resolve) for one, other in pairs):
+            if all(exclude(one, other, self._references.resolve) for one, other in pairs):
                 return
         values = self._all_values(schema.get("items", True))
         if prefix is not None or values is None or len(values) > _MOST_ARRANGED:
@@ -394,7 +328,7 @@ class _Writer:
 
     def _all_values(self, schema: Any) -> list[Any] | None:
         """Every value that is valid, where they are few and named."""
-        schema = self._resolve(schema)
+        schema = self._references.resolve(schema)
         if not isinstance(schema, dict):
             return None
         if "const" in schema:
@@ -432,8 +366,8 @@ class _Writer:
         apart = list(written)
         for one, other in itertools.permutations(range(len(branches)), 2):
             sides = [{"allOf": [beside, branches[i]]} if beside else branches[i] for i in (one, other)]
-            if not exclude(sides[0], sides[1], self._resolve):
-                within = common_types(types_of(schema), types_of(self._resolve(branches[one])))
+            if not exclude(sides[0], sides[1], self._references.resolve):
+                within = common_types(types_of(schema), types_of(self._references.resolve(branches[one])))
                 refused = self._others(branches[other], within, f"{where}/{other}", where)
                 apart[one] = {"allOf": [apart[one], refused]}
         return apart
@@ -441,7 +375,7 @@ class _Writer:
     def _others(self, schema: Any, within: frozenset[str], where: str, blamed: str | None = None) -> Any:
         """What `schema` refuses, of documents whose types are `within`."""
         try:
-            return self._schema(refuse_all(schema, self._resolve, within), where)
+            return self._schema(refuse_all(schema, self._references.resolve, within), where)
         except LookupError as error:
             pointer = blamed or where
             raise Unenforceable(pointer, f"what {error.args[0]!r} refuses cannot be said") from error
@@ -476,35 +410,6 @@ def _mapping(schema: Schema, keyword: str, where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise Unenforceable(f"{where}/{keyword}", "it is no object")
     return value
-
-
-def _references_at_once(schema: Any) -> Iterator[str]:
-    """References that a document has to meet before any of it is read."""
-    if not isinstance(schema, dict):
-        return
-    if isinstance(schema.get("$ref"), str):
-        yield schema["$ref"]
-    for keyword in ("allOf", "anyOf", "oneOf"):
-        for part in schema[keyword] if isinstance(schema.get(keyword), list) else ():
-            yield from _references_at_once(part)
-
-
-def _ids_of(root: Any) -> dict[str, Any]:
-    """Schemas by the names they give themselves."""
-    found: dict[str, Any] = {}
-    waiting = [root]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            for keyword in ("$id", "id"):
-                if isinstance(part.get(keyword), str):
-                    found.setdefault(part[keyword].rstrip("#"), part)
-            if isinstance(part.get("$anchor"), str):
-                found.setdefault(f"#{part['$anchor']}", part)
-            waiting.extend(part.values())
-        elif isinstance(part, list):
-            waiting.extend(part)
-    return found
 
 
 def _quoted(step: str) -> str:

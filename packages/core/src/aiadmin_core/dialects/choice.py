@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from ..constraint.schema import Unenforceable
 from ..constraint.shape import AnswerShape
+from ..constraint.unenforceable import Unenforceable
 from ..errors import BadRequest, UnsupportedParameter
 from ..specs.content import Tool
 from ..specs.request import ChatInput, GenerateRequest

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...constraint.lark import TEXT, json_value, literal
-from ...constraint.schema import Unenforceable
+from ...constraint.unenforceable import Unenforceable
 from ...specs.content import Tool
 from ..dialect import CallGrammar
 
