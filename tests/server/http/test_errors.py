@@ -179,7 +179,7 @@ async def test_an_unknown_model_is_openai_s_404(serve):
         assert caught.value.type == "invalid_request_error"
 
 
-async def test_unknown_fields_are_all_named(serve):
+async def test_unknown_fields_are_all_named_where_the_administrator_wants_them_refused(serve):
     async with serve(ignore_unknown_fields=False) as server:
         messages = [{"role": "user", "content": "hi", "colour": "red"}]
         error = (await server.chat(messages=messages, foo=1, bar={"a": 2}, baz=None)).json()["error"]

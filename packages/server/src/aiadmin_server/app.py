@@ -37,6 +37,7 @@ from .plugins import load_server_plugins
 from .routing.resolver import Resolver
 from .routing.router import Router
 from .serving.exchange import Exchanges
+from .serving.left_out import LeftOut
 from .serving.metrics import Metrics
 from .serving.observers import Observers, plugin_observers
 from .serving.ports import RouterPort
@@ -95,6 +96,7 @@ def create_app(
         observers=Observers(plugin_observers(plugins)),
         measure=metrics.measure,
         ignore_unknown_fields=settings.ignore_unknown_fields,
+        left_out=LeftOut(metrics.left_out),
         knows_callers=bool(plugins.hook.aiadmin_authenticate.get_hookimpls()),
     )
     service = Service(exchanges, on_disconnect=metrics.disconnected, ping_s=limits.ping_s)

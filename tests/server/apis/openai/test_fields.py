@@ -50,7 +50,7 @@ CHAT: dict[str, tuple[Any, Any]] = {
     "top_logprobs": (3, lambda r: r.sampling.logprobs == 3),
     "top_p": (0.5, lambda r: r.sampling.top_p == 0.5),
     "user": ("somebody", "none"),
-    "verbosity": ("high", "refused"),
+    "verbosity": ("high", "none"),  # a hint: named in a header
     "web_search_options": ({}, "refused"),
 }
 COMPLETION: dict[str, tuple[Any, Any]] = {

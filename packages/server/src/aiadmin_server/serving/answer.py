@@ -22,6 +22,8 @@ from .exchange import Opened
 from .work import Service, Work
 from .writer import Writer
 
+IGNORED_BYTES = 1000
+"""Of the header that names fields which were left out."""
 Header = tuple[bytes, bytes]
 MakeWriter = Callable[[Opened], Writer]
 
@@ -140,5 +142,12 @@ class Sending:
 
 
 def _ignored(fields: Iterable[str]) -> list[Header]:
-    names = ", ".join(quote(name, safe="[].") for name in fields)  # a client chose them: no line breaks here
-    return [(b"x-ignored-params", names.encode())] if names else []
+    """Their names, as far as they fit. A client chose them: no line breaks here."""
+    value = ""
+    for name in fields:
+        longer = f"{value}, {quote(name, safe='[].')}" if value else quote(name, safe="[].")
+        if len(longer) > IGNORED_BYTES:
+            value = f"{value}, ..." if value else "..."
+            break
+        value = longer
+    return [(b"x-ignored-params", value.encode())] if value else []

@@ -1,8 +1,9 @@
 """What is asked of the server, whichever API it was asked through. Made by each API's `to_core`, read by `settle`.
 
-What a request asks for ends in one of three ways: it is in a `GenerateRequest`; it has no effect, as the API's `wire`
-says beside the field; or it is `Unplaced`, to be passed on to an engine that forwards it, and otherwise refused by name
-unless it asks for nothing. What an engine cannot do with a `GenerateRequest` is `aiadmin_core.refuse`'s business.
+What a request asks for ends in one of four ways: it is in a `GenerateRequest`; it has no effect, as the API's `wire`
+says beside the field; it is `Unplaced`, to be passed on to an engine that forwards it, and otherwise refused by name
+unless it asks for nothing, or is a hint; or nobody knows it, and it is left out and named in the answer. What an engine
+cannot do with a `GenerateRequest` is `aiadmin_core.refuse`'s business.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from aiadmin_core.errors import BadRequest
+from aiadmin_core.specs.model import EngineOptions
 from aiadmin_core.specs.request import GenerateRequest
 
 
@@ -22,6 +24,8 @@ class Unplaced(Struct, frozen=True, kw_only=True):
     """Plain JSON."""
     why: str = ""
     """Said when it is refused; "" where the value asks for nothing that is not done anyway."""
+    is_hint: bool = False
+    """The answer is right without it: where it cannot be had it is left out and named, not refused."""
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -34,6 +38,8 @@ class Call(Struct, frozen=True, kw_only=True):
     """Fields of `SamplingParams` that the client set: the others may get the model's own defaults."""
     keep_alive_s: float | None = None
     """How long the model stays loaded afterwards, where the request says."""
+    load: EngineOptions | None = None
+    """How the model is to be opened, where the request says."""
     names: Mapping[str, str] = {}
     """What this client calls a neutral field, where its API's own `names` do not say it: two fields of an API may
     become the same one here."""

@@ -22,6 +22,7 @@ from aiadmin_core.specs.events import Event, Failed, Finished
 
 from ..routing.entry import Lease
 from .call import Call, Caller
+from .left_out import LeftOut
 from .naming import naming
 from .observers import Observers
 from .ports import RouterPort
@@ -50,7 +51,8 @@ class Exchanges:
     router: RouterPort
     observers: Observers
     measure: Callable[[Exchange], Measured]
-    ignore_unknown_fields: bool = False
+    ignore_unknown_fields: bool = True
+    left_out: LeftOut = field(default_factory=LeftOut)
     knows_callers: bool = False
     """Whether a plugin says who is calling: nobody then learns of others' prompts, or goes ahead of them."""
     _ids: Any = field(default_factory=lambda: itertools.count(1))
@@ -69,6 +71,7 @@ class Exchanges:
                 leasing = self.router.lease(
                     call.model,
                     keep_alive_s=call.keep_alive_s,
+                    options=call.load,
                     n_requests=len(call.requests),
                     asked_by=caller.identity or "",
                 )
@@ -81,6 +84,7 @@ class Exchanges:
                 ignore_unknown=self.ignore_unknown_fields,
                 names=names,
             )
+            self.left_out.note(caller.endpoint, ignored)
             if self.knows_callers:
                 able = lease.engine.capabilities
                 requests = tuple(owned(request, caller.identity, able) for request in requests)

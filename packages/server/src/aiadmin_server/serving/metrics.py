@@ -48,6 +48,12 @@ class Metrics:
             ("endpoint", "code"),
             registry=self.registry,
         )
+        self._left_out = Counter(
+            "aiadmin_ignored_fields",
+            "Fields that requests had and nobody here knows; they were left out.",
+            ("endpoint",),
+            registry=self.registry,
+        )
         self._first = Histogram(
             "aiadmin_time_to_first_token_seconds",
             "From the request's turn at its engine to its first delta, queueing included.",
@@ -74,6 +80,9 @@ class Metrics:
 
     def failed(self, *, endpoint: str, code: str) -> None:
         self._errors.labels(endpoint, code).inc()
+
+    def left_out(self, endpoint: str, n: int) -> None:
+        self._left_out.labels(endpoint).inc(n)
 
     def disconnected(self, endpoint: str) -> None:
         self._disconnects.labels(endpoint).inc()

@@ -30,13 +30,14 @@ def settle(
     ignore_unknown: bool,
     names: Mapping[str, str] = {},
 ) -> tuple[tuple[GenerateRequest, ...], tuple[str, ...]]:
-    """The requests as this engine gets them, and the names of fields that are dropped.
+    """The requests as this engine gets them, and the names of fields that are left out.
 
     `defaults` are the model's own parameters, for what the call leaves open; `names` is what the caller calls neutral
-    fields. Raises `UnsupportedParameter` for the first thing the engine does not have, and for all unknown fields at
-    once.
+    fields. Raises `UnsupportedParameter` for the first thing the engine does not have and, unless `ignore_unknown`, for
+    all unknown fields at once.
     """
     unknown = dict(call.unknown)
+    hints: list[str] = []
     extra: dict[str, Any] = {}
     if capabilities.forwards_unknown:
         passed_on = [name for name in unknown if "." not in name]  # what is nested has no place in `extra`
@@ -44,18 +45,26 @@ def settle(
         extra |= {name: unknown.pop(name) for name in passed_on}
         for name, value in extra.items():
             portable(value, name)
-    elif wanted := next((field for field in call.unplaced if field.why), None):
-        raise UnsupportedParameter(wanted.name, why=wanted.why)
+    else:
+        asked = [field for field in call.unplaced if field.why]
+        if wanted := next((field for field in asked if not field.is_hint), None):
+            raise UnsupportedParameter(wanted.name, why=wanted.why)
+        hints = [field.name for field in asked]
     if unknown and not ignore_unknown:
         raise _refuse_unknown(unknown)
-    for request in call.requests:
+    asked_of = call.requests
+    if not capabilities.reasoning:
+        if any(request.reasoning_effort not in (None, "none") for request in asked_of):
+            hints.append(names.get("reasoning_effort", "reasoning_effort"))
+        asked_of = tuple(replace(request, reasoning_effort=None) for request in asked_of)
+    for request in asked_of:
         if refused := unsupported(request, capabilities):
             raise named(refused, names)
     usable = {name: value for name, value in own_sampling(defaults, capabilities).items() if name not in call.given}
     requests = tuple(
-        replace(request, extra=extra, sampling=replace(request.sampling, **usable)) for request in call.requests
+        replace(request, extra=extra, sampling=replace(request.sampling, **usable)) for request in asked_of
     )
-    return requests, tuple(unknown)
+    return requests, (*hints, *unknown)
 
 
 def owned(request: GenerateRequest, identity: str | None, capabilities: Capabilities) -> GenerateRequest:

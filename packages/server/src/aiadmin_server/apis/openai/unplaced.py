@@ -39,11 +39,20 @@ _WHY: dict[str, str] = {
 """What is said when one of them is refused."""
 
 
+_HINTS = frozenset({"verbosity"})
+"""The answer is as right without them."""
+
+
 def unplaced(data: Struct) -> tuple[Unplaced, ...]:
     """Those that `data` has."""
     found = ((name, to_builtins(getattr(data, name, None))) for name in _HARMLESS)
     return tuple(
-        Unplaced(name=name, value=value, why="" if _HARMLESS[name](value) else _WHY.get(name, "it is not supported."))
+        Unplaced(
+            name=name,
+            value=value,
+            why="" if _HARMLESS[name](value) else _WHY.get(name, "it is not supported."),
+            is_hint=name in _HINTS,
+        )
         for name, value in found
         if value is not None
     )

@@ -9,6 +9,7 @@ from aiadmin_core.specs.request import ChatInput, GenerateRequest, ToolChoice
 
 from ....http.reading import Decoded
 from ....serving.call import Call, portable
+from ..extensions import constraint_of, load_options, told_apart
 from ..messages import to_message
 from ..sampling import SHARED_RANGES, check_ranges, given, keep_alive_s, sampling_params
 from ..streaming import check_stream_options
@@ -23,9 +24,11 @@ def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
     check_stream_options(data.stream, data.stream_options)
     if not data.messages:
         raise BadRequest("'messages' must hold at least one message.", param="messages")
-    if data.top_logprobs is not None and not data.logprobs:
+    if data.top_logprobs and not data.logprobs:
         raise BadRequest("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
     tools = _tools(data.tools or ())
+    constraint, constraint_field = _constraint(data)
+    asked, unknown = told_apart(decoded.unknown)
     request = GenerateRequest(
         id=0,
         input=ChatInput(
@@ -37,9 +40,9 @@ def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
             data, max_tokens=_max_tokens(data), logprobs=(data.top_logprobs or 0) if data.logprobs else None
         ),
         n=data.n or 1,
-        constraint=_constraint(data.response_format),
+        constraint=constraint,
         tool_choice=_tool_choice(data, {tool.name for tool in tools}),
-        reasoning_effort=data.reasoning_effort,
+        reasoning_effort=_reasoning_effort(data),
         priority=data.priority or 0,
         cache_salt=data.cache_salt or "",
     )
@@ -48,9 +51,10 @@ def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
         requests=(request,),
         given=given(data, request.sampling),
         keep_alive_s=keep_alive_s(data.keep_alive),
-        names=_names(data),
-        unplaced=unplaced(data),
-        unknown=decoded.unknown,
+        load=load_options(data),
+        names=_names(data) | ({"constraint": constraint_field} if constraint_field else {}),
+        unplaced=(*unplaced(data), *asked),
+        unknown=unknown,
     )
 
 
@@ -61,6 +65,10 @@ def _names(data: wire.ChatCompletionRequest) -> dict[str, str]:
         names["max_tokens"] = "max_completion_tokens"
     if data.top_logprobs is not None:
         names["logprobs"] = "top_logprobs"
+    if data.reasoning_effort is None and data.think is not None:
+        names["reasoning_effort"] = "think"
+    elif data.reasoning_effort is None and data.enable_thinking is not None:
+        names["reasoning_effort"] = "enable_thinking"
     return names
 
 
@@ -75,7 +83,20 @@ def _max_tokens(data: wire.ChatCompletionRequest) -> int | None:
     return old if new is None else new
 
 
-def _constraint(
+def _constraint(data: wire.ChatCompletionRequest) -> tuple[Constraint | None, str]:
+    """What the answer must look like, and the field that says so, where it is not OpenAI's."""
+    formatted = _response_format(data.response_format)
+    extension = constraint_of(data)
+    if formatted is not None and extension is not None:
+        raise BadRequest(
+            f"'response_format' and '{extension[1]}' both say what the answer must look like.",
+            hint="Send one of them.",
+            param=extension[1],
+        )
+    return extension or (formatted, "")
+
+
+def _response_format(
     response_format: wire.TextFormat | wire.JsonObjectFormat | wire.JsonSchemaFormat | None,
 ) -> Constraint | None:
     if isinstance(response_format, wire.JsonObjectFormat):
@@ -87,6 +108,21 @@ def _constraint(
         schema = portable(definition.schema, "response_format.json_schema.schema")
         return JsonSchema(schema=schema, name=definition.name, strict=bool(definition.strict))
     return None
+
+
+def _reasoning_effort(data: wire.ChatCompletionRequest) -> str | None:
+    """OpenAI's field, or what other servers' switches say in its words. Raises `BadRequest` where they disagree."""
+    efforts: dict[str, str] = {}
+    if data.reasoning_effort is not None:
+        efforts["reasoning_effort"] = data.reasoning_effort
+    if data.think is not None:
+        efforts["think"] = data.think if isinstance(data.think, str) else "medium" if data.think else "none"
+    if data.enable_thinking is not None:
+        efforts["enable_thinking"] = "medium" if data.enable_thinking else "none"
+    names = list(efforts)
+    if len({effort == "none" for effort in efforts.values()}) > 1:
+        raise BadRequest(f"'{names[0]}' and '{names[1]}' contradict each other.", hint="Send one.", param=names[1])
+    return efforts[names[0]] if names else None
 
 
 def _tools(tools: Sequence[wire.FunctionTool | wire.CustomTool]) -> tuple[Tool, ...]:

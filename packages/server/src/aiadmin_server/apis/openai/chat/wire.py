@@ -1,9 +1,9 @@
 """What OpenAI's clients send to `/v1/chat/completions` and are sent back, with OpenAI's own field names.
 
-Every field of OpenAI's schema has a place here: one that is missing is unknown, and refused by name. Optional fields
-of requests are `| None = None`, so that JSON null means absent; ranges are checked in `to_core`, where a message can
-name both ends. In replies a field that may be missing is `UNSET`, and None is written as null. The last fields of a
-request, and what `SamplingFields` has beyond OpenAI's, are our own extensions (`extra_body` of OpenAI's library).
+Every field of OpenAI's schema has a place here. Optional fields of requests are `| None = None`, so that JSON null means
+absent; ranges are checked in `to_core`, where a message can name both ends. In replies a field that may be missing is
+`UNSET`, and None is written as null. The last fields of a request, and those of `Extensions`, are not OpenAI's
+(`extra_body` of its library).
 """
 
 from typing import Any, Literal
@@ -12,8 +12,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 from aiadmin_core.specs.events import FinishReason
 
+from ..extensions import Extensions
 from ..messages import ChatMessage
-from ..sampling import SamplingFields
 from ..streaming import StreamOptions
 from ..usage import Usage
 
@@ -97,7 +97,7 @@ class PromptCacheOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ttl: str | None = None
 
 
-class ChatCompletionRequest(SamplingFields, frozen=True, kw_only=True):
+class ChatCompletionRequest(Extensions, frozen=True, kw_only=True):
     """`POST /v1/chat/completions`."""
 
     model: str
@@ -139,7 +139,11 @@ class ChatCompletionRequest(SamplingFields, frozen=True, kw_only=True):
     prediction: dict[str, Any] | None = None
     web_search_options: dict[str, Any] | None = None
 
-    # Extensions.
+    # Extensions; more of them are in `Extensions`.
+    enable_thinking: bool | None = None
+    """Qwen's switch: false is a `reasoning_effort` of "none"."""
+    think: bool | Literal["low", "medium", "high"] | None = None
+    """Ollama's switch, or degree."""
     cache_salt: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     keep_alive: int | float | str | None = None

@@ -6,6 +6,7 @@ from aiadmin_core.specs.sampling import MAX_INT
 
 from ....http.reading import Decoded
 from ....serving.call import Call
+from ..extensions import constraint_of, load_options, told_apart
 from ..sampling import SHARED_RANGES, check_ranges, given, keep_alive_s, sampling_params
 from ..streaming import check_stream_options
 from ..unplaced import unplaced
@@ -35,6 +36,9 @@ def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
         raise UnsupportedParameter("echo", why="a prompt of tokens cannot be given back as text.")
     logprobs = 0 if data.logprobs is None and n > n_kept else data.logprobs  # the best is found by them
     sampling = sampling_params(data, max_tokens=data.max_tokens or DEFAULT_TOKENS, logprobs=logprobs)
+    constraint, constraint_field = constraint_of(data) or (None, "")
+    asked, unknown = told_apart(decoded.unknown)
+    names = {"n": "best_of", "logprobs": "best_of"} if n > n_kept else {}
     return Call(
         model=data.model,
         requests=tuple(
@@ -43,16 +47,18 @@ def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
                 input=item,
                 sampling=sampling,
                 n=n,
+                constraint=constraint,
                 priority=data.priority or 0,
                 cache_salt=data.cache_salt or "",
             )
             for item in inputs
         ),
         given=given(data, sampling),
-        names={"n": "best_of", "logprobs": "best_of"} if n > n_kept else {},
+        names=names | ({"constraint": constraint_field} if constraint_field else {}),
         keep_alive_s=keep_alive_s(data.keep_alive),
-        unplaced=unplaced(data),
-        unknown=decoded.unknown,
+        load=load_options(data),
+        unplaced=(*unplaced(data), *asked),
+        unknown=unknown,
     )
 
 

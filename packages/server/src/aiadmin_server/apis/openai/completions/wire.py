@@ -6,12 +6,12 @@ from msgspec import UNSET, Struct, UnsetType
 
 from aiadmin_core.specs.events import FinishReason
 
-from ..sampling import SamplingFields
+from ..extensions import Extensions
 from ..streaming import StreamOptions
 from ..usage import Usage
 
 
-class CompletionRequest(SamplingFields, frozen=True, kw_only=True):
+class CompletionRequest(Extensions, frozen=True, kw_only=True):
     """`POST /v1/completions`."""
 
     model: str
@@ -30,7 +30,7 @@ class CompletionRequest(SamplingFields, frozen=True, kw_only=True):
     user: str | None = None
     """No effect, as in a chat."""
 
-    # Extensions.
+    # Extensions; more of them are in `Extensions`.
     cache_salt: str | None = None
     keep_alive: int | float | str | None = None
     priority: int | None = None
