@@ -32,7 +32,7 @@ class StructuredOutputs(Struct, frozen=True, kw_only=True):
 
 
 class Extensions(SamplingFields, frozen=True, kw_only=True):
-    """What a generating endpoint takes besides OpenAI's fields, and every field of sampling. Its requests inherit it."""
+    """What a generating endpoint takes besides OpenAI's fields. Its requests inherit it, and all fields of sampling."""
 
     grammar: str | None = None
     """A Lark grammar in llguidance's dialect."""
