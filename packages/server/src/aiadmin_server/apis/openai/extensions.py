@@ -6,19 +6,18 @@ the request and named in the answer's headers.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.constraint import Choice, Constraint, JsonObject, JsonSchema, LarkGrammar, Regex
 from aiadmin_core.specs.model import EngineOptions
+from aiadmin_core.specs.sampling import MAX_INT
 
 from ...serving.call import Unplaced, portable
 from .sampling import SamplingFields
-
-MAX_CONTEXT = 2**31 - 1
 
 
 class StructuredOutputs(Struct, frozen=True, kw_only=True):
@@ -44,7 +43,7 @@ class Extensions(SamplingFields, frozen=True, kw_only=True):
     guided_grammar: str | None = None
     guided_json: dict[str, Any] | str | None = None
     guided_regex: str | None = None
-    num_ctx: int | None = None
+    num_ctx: Annotated[int | None, Meta(extra_json_schema={"minimum": 1, "maximum": MAX_INT})] = None
     """Context to open the model with: one that is open with another is opened once more."""
 
 
@@ -79,8 +78,8 @@ def load_options(data: Extensions) -> EngineOptions | None:
     """How the model is to be opened, where the request says. Raises `BadRequest`."""
     if data.num_ctx is None:
         return None
-    if not 1 <= data.num_ctx <= MAX_CONTEXT:
-        raise BadRequest(f"'num_ctx' must be between 1 and {MAX_CONTEXT}, not {data.num_ctx}.", param="num_ctx")
+    if not 1 <= data.num_ctx <= MAX_INT:
+        raise BadRequest(f"'num_ctx' must be between 1 and {MAX_INT}, not {data.num_ctx}.", param="num_ctx")
     return EngineOptions(n_ctx=data.num_ctx)
 
 

@@ -1,9 +1,9 @@
 """What OpenAI's clients send to `/v1/chat/completions` and are sent back, with OpenAI's own field names.
 
 Every field of OpenAI's schema has a place here. Optional fields of requests are `| None = None`, so that JSON null
-means absent; ranges are checked in `to_core`, where a message can name both ends. In replies a field that may be missing
-is `UNSET`, and None is written as null. The last fields of a request, and those of `Extensions`, are not OpenAI's
-(`extra_body` of its library).
+means absent; ranges are checked in `to_core`, where a message can name both ends. In replies a field that may be
+missing is `UNSET`, and None is written as null. The last fields of a request, and those of `Extensions`, are not
+OpenAI's (`extra_body` of its library).
 """
 
 from typing import Any, Literal
