@@ -173,11 +173,15 @@ def quantised(path: Path, name: str, folder: Path) -> Path | None:
     """The model in another quantisation; None where llama.cpp cannot write it."""
     from llama_cpp import llama_cpp as lib
 
+    from aiadmin_llamacpp.native import log  # after the engine's module has chosen how OpenMP waits
+
     params = lib.llama_model_quantize_default_params()
     params.ftype = QUANTISATIONS[name]
     params.allow_requantize = True
     target = folder / f"{path.stem.rpartition('.')[0] or path.stem}.{name}.gguf"
+    log.silence(True)  # what falls back to another type
     status = lib.llama_model_quantize(str(path).encode(), str(target).encode(), ctypes.byref(params))
+    log.silence(False)
     return target if status == 0 else None
 
 

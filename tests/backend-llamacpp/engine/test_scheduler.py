@@ -32,12 +32,12 @@ class Counting:
     def __init__(self) -> None:
         self.n = 0
 
-    def __call__(self, prompt, *, max_tokens=4, n=1, priority=0, salt="", seed=None):
+    def __call__(self, prompt, *, max_tokens=4, n=1, priority=0, salt="", seed=None, temperature=1.0):
         self.n += 1
         request = TokenRequest(
             id=self.n,
             prompt=(),
-            sampling=SamplingParams(seed=seed),
+            sampling=SamplingParams(seed=seed, temperature=temperature),
             max_tokens=max_tokens,
             n=n,
             priority=priority,
@@ -76,6 +76,7 @@ class World:
             self.memory.decode(slot.id, piece.sequence.tokens.view(slot.n, slot.n + piece.n))
         for _, sequence in self.scheduler.commit(step):
             assert self.memory.tokens(sequence.slot.id) == sequence.tokens.view().tolist()
+            sequence.job.prefilled_at = 1.0
             choice = sequence.choices[0]
             choice.sampler.accept(7)
             if choice.n_sampled >= sequence.job.max_tokens:
@@ -222,6 +223,21 @@ def test_steps_without_a_seeded_request_are_as_short_as_they_can_be(world, seque
     world.scheduler.add(sequence(range(33), max_tokens=2))
 
     assert [world.step().filler.n for _ in range(3)] == [0, 0, 0]
+
+
+def test_the_prompts_of_greedy_requests_are_read_in_filled_steps_however_much_is_cached(world, sequence):
+    """So that the same one gives the same again when nobody else runs, at no cost for each token of its answer."""
+    world = world(n_batch=64, n_cells=1024, block=4)
+    fillers = []
+    for _ in range(2):
+        again = sequence(range(33), temperature=0, max_tokens=3)
+        world.scheduler.add(again)
+        while world.scheduler.has_work:
+            step = world.step()
+            fillers.append((sizes(step)[0][1], step.filler))
+
+    assert fillers == [(33, (3, 3)), (1, (0, 0)), (1, (0, 0)), (1, (3, 3)), (1, (0, 0)), (1, (0, 0))]
+    assert again.job.n_cached == 32
 
 
 def test_prefixes_of_filled_steps_and_of_others_are_not_mixed(world, sequence):

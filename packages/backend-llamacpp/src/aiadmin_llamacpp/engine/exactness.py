@@ -9,6 +9,9 @@ Three things would make a row of logits depend on company:
   number of rows have no rows left over.
 - The order of a sequence's cells, which attention sums in: `kv.KvCache` keeps it that of the positions.
 
+Filling up costs little where a prompt is read, and much where a lone sequence is decoded. So a request without a seed
+has it for its prompt only, if it is greedy: it gives the same again as long as nobody else runs (`scheduler.Care`).
+
 What a model needs on this processor is found by trying, once, when it is opened.
 """
 

@@ -3,8 +3,10 @@
 import math
 from bisect import insort
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from aiadmin_core.jobs import Job
+from aiadmin_core.sampling.choice import GREEDY_BELOW
 from aiadmin_core.steps import Piece
 
 from .exactness import Filler, filler, most_rows
@@ -29,6 +31,12 @@ FIRST_CHUNK = 32
 
 OLDEST_SHARE = 0.25
 """Of a step's prompt tokens, what the prompt that waits longest gets, however many shorter ones come by."""
+
+
+Care = Literal["none", "alone", "exact"]
+"""How a model that needs filled steps serves a request: as fast as it can; such that the same request gives the same
+answer when nobody else runs, for which it is enough to fill the steps that read its prompt (however much of it is
+cached); or such that it does so beside others."""
 
 
 class Step(NamedTuple):
@@ -100,7 +108,8 @@ class Scheduler:
         parked: ParkedPrefixes | None = None,
     ) -> None:
         """`block`: fill the steps that a reproducible sequence takes part in up to a multiple of so many rows, see
-        `exactness`; every sequence is one with `always_exact`, else those with a seed."""
+        `exactness`; every sequence is one with `always_exact`, else those with a seed, and greedy ones as long as their
+        prompt is read."""
         self.kv = kv
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
@@ -200,10 +209,19 @@ class Scheduler:
 
     def _state_key(self, sequence: Sequence) -> str:
         """What has to be the same for a prefix to be shared: the salt, and how the steps were shaped."""
-        return f"{'exact' if self._is_filled(sequence) else ''}:{sequence.job.request.cache_salt}"
+        return f"{self._care(sequence.job)}:{sequence.job.request.cache_salt}"
+
+    def _care(self, job: Job) -> Care:
+        if self._block == 1:
+            return "none"
+        if self._always_exact or job.reproducible:
+            return "exact"
+        return "alone" if job.request.sampling.temperature < GREEDY_BELOW else "none"
 
     def _is_filled(self, sequence: Sequence) -> bool:
-        return self._block > 1 and (self._always_exact or sequence.job.reproducible)
+        """Whether the steps it takes part in are to be filled up."""
+        care = self._care(sequence.job)
+        return care == "exact" or (care == "alone" and not sequence.job.prefilled_at)
 
     def _give_way(self, sequence: Sequence) -> None:
         assert sequence.slot is not None
