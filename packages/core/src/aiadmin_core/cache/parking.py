@@ -57,6 +57,7 @@ class Folder:
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._path = path
         self._max_bytes = max_bytes
+        self._room = 0  # bytes to write before looking again: others write there too
 
     def headers(self) -> Iterator[tuple[str, Header]]:
         """(digest, header) of every file that can be one of ours, parents first; others are removed."""
@@ -121,18 +122,27 @@ class Folder:
         return self._path / f"{digest}{SUFFIX}"
 
     def _make_room(self, n_bytes: int) -> bool:
+        if n_bytes > self._room:
+            self._room = self._clear_up(n_bytes)
+        self._room -= n_bytes
+        return self._room >= 0
+
+    def _clear_up(self, n_bytes: int) -> int:
+        """Look at all there is, and remove what is too much; some more than that, to look less often. Gives how much
+        may be written before the next look."""
         files = []
         for path in self._path.parent.glob(f"*/*{SUFFIX}"):
             with suppress(OSError):
                 status = path.stat()
                 files.append((status.st_mtime, status.st_size, path))
-        left = self._max_bytes - n_bytes - sum(size for _, size, _ in files)
-        for _, size, path in sorted(files):
-            if left >= 0:
-                break
-            _remove(path)
-            left += size
-        return left >= 0
+        left = self._max_bytes - sum(size for _, size, _ in files)
+        if left < n_bytes:
+            for _, size, path in sorted(files):
+                if left >= n_bytes + self._max_bytes // 16:
+                    break
+                _remove(path)
+                left += size
+        return min(left, max(n_bytes, self._max_bytes // 16))
 
 
 class Parking:
