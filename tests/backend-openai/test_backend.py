@@ -85,21 +85,18 @@ def test_a_broken_description_is_said_to_be_broken(rest: str, tmp_path: Path) ->
         BACKEND.open_engine(spec, EngineOptions())
 
 
-def test_opening_learns_what_the_upstreams_tell(serve: Any, described: Any) -> None:
-    async def main() -> None:
-        async with serve() as vllm, serve() as llama_server, serve() as aiadmin:
-            vllm.models = [{"id": "llama3", "max_model_len": 4096}, {"id": "other", "max_model_len": 1}]
-            llama_server.models = [{"id": "llama3", "meta": {"n_ctx": 2048, "n_ctx_train": 8192, "n_params": 135}}]
-            aiadmin.models = [{"id": "llama3:latest", "context_length": 1024}]
+async def test_opening_learns_what_the_upstreams_tell(serve: Any, described: Any) -> None:
+    async with serve() as vllm, serve() as llama_server, serve() as aiadmin:
+        vllm.models = [{"id": "llama3", "max_model_len": 4096}, {"id": "other", "max_model_len": 1}]
+        llama_server.models = [{"id": "llama3", "meta": {"n_ctx": 2048, "n_ctx_train": 8192, "n_params": 135}}]
+        aiadmin.models = [{"id": "llama3:latest", "context_length": 1024}]
 
-            spec = described(vllm.url, llama_server.url, aiadmin.url)
-            engine = await asyncio.to_thread(BACKEND.open_engine, spec, EngineOptions())
+        spec = described(vllm.url, llama_server.url, aiadmin.url)
+        engine = await asyncio.to_thread(BACKEND.open_engine, spec, EngineOptions())
 
-            assert (engine.facts.n_ctx, engine.facts.n_ctx_train, engine.facts.n_params) == (2048, 8192, 135)
-            assert (engine.facts.device, engine.facts.notes) == ("remote", ())
-            await engine.close()
-
-    asyncio.run(main())
+        assert (engine.facts.n_ctx, engine.facts.n_ctx_train, engine.facts.n_params) == (2048, 8192, 135)
+        assert (engine.facts.device, engine.facts.notes) == ("remote", ())
+        await engine.close()
 
 
 def test_a_chat_template_that_cannot_be_used_is_noted(described: Any, nobody: str) -> None:
@@ -150,11 +147,8 @@ def test_the_key_is_sent_and_is_nowhere_else(
     assert b"s3cret" not in described_at[0].read_bytes()
 
 
-def test_no_key_is_sent_where_none_is_named(serve: Any, open_engine: Any, collect: Any) -> None:
-    async def main() -> None:
-        async with serve() as upstream, open_engine(upstream.url) as engine:
-            await collect(engine)
+async def test_no_key_is_sent_where_none_is_named(serve: Any, open_engine: Any, collect: Any) -> None:
+    async with serve() as upstream, open_engine(upstream.url) as engine:
+        await collect(engine)
 
-            assert "authorization" not in upstream.seen[0].headers
-
-    asyncio.run(main())
+        assert "authorization" not in upstream.seen[0].headers

@@ -23,18 +23,15 @@ def delivered(model: FetchedModel) -> RemoteModel:
     return remote
 
 
-def test_what_is_pulled_is_a_description(serve: Any, tmp_path: Path) -> None:
-    async def main() -> None:
-        progress: list[Progress] = []
-        async with serve() as upstream:
-            model = await fetch(f"{upstream.url}#llama3", tmp_path, progress)
+async def test_what_is_pulled_is_a_description(serve: Any, tmp_path: Path) -> None:
+    progress: list[Progress] = []
+    async with serve() as upstream:
+        model = await fetch(f"{upstream.url}#llama3", tmp_path, progress)
 
-            assert delivered(model) == RemoteModel(upstreams=(upstream.url,), model="llama3")
-            assert (model.format, model.suggested_name) == ("remote", "llama3")
-            assert [(file.role, file.name) for file in model.files] == [("config", "upstream.json")]
-            assert progress
-
-    asyncio.run(main())
+        assert delivered(model) == RemoteModel(upstreams=(upstream.url,), model="llama3")
+        assert (model.format, model.suggested_name) == ("remote", "llama3")
+        assert [(file.role, file.name) for file in model.files] == [("config", "upstream.json")]
+        assert progress
 
 
 def test_an_origin_is_known_without_asking() -> None:
@@ -45,63 +42,48 @@ def test_an_origin_is_known_without_asking() -> None:
     assert not source.claims("http://a:1#m")
 
 
-def test_the_only_model_of_a_server_need_not_be_named(serve: Any, tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serve() as upstream:
-            assert delivered(await fetch(upstream.url, tmp_path)).model == "llama3"
-
-    asyncio.run(main())
+async def test_the_only_model_of_a_server_need_not_be_named(serve: Any, tmp_path: Path) -> None:
+    async with serve() as upstream:
+        assert delivered(await fetch(upstream.url, tmp_path)).model == "llama3"
 
 
-def test_one_of_several_has_to_be_named(serve: Any, tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serve() as upstream:
-            upstream.models = [{"id": "a"}, {"id": "b"}]
-            with pytest.raises(PullFailed, match="serves a, b") as caught:
-                await fetch(upstream.url, tmp_path)
-            assert "#MODEL" in caught.value.hint
+async def test_one_of_several_has_to_be_named(serve: Any, tmp_path: Path) -> None:
+    async with serve() as upstream:
+        upstream.models = [{"id": "a"}, {"id": "b"}]
+        with pytest.raises(PullFailed, match="serves a, b") as caught:
+            await fetch(upstream.url, tmp_path)
+        assert "#MODEL" in caught.value.hint
 
-            upstream.models = []
-            with pytest.raises(PullFailed, match="names no model"):
-                await fetch(upstream.url, tmp_path)
-
-    asyncio.run(main())
+        upstream.models = []
+        with pytest.raises(PullFailed, match="names no model"):
+            await fetch(upstream.url, tmp_path)
 
 
-def test_a_model_the_server_does_not_know_is_told_with_those_it_does(serve: Any, tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serve() as upstream:
-            with pytest.raises(PullFailed, match="does not know 'llama4'; it serves llama3") as caught:
-                await fetch(f"{upstream.url}#llama4", tmp_path)
-            assert "?unchecked" in caught.value.hint
+async def test_a_model_the_server_does_not_know_is_told_with_those_it_does(serve: Any, tmp_path: Path) -> None:
+    async with serve() as upstream:
+        with pytest.raises(PullFailed, match="does not know 'llama4'; it serves llama3") as caught:
+            await fetch(f"{upstream.url}#llama4", tmp_path)
+        assert "?unchecked" in caught.value.hint
 
-            assert delivered(await fetch(f"{upstream.url}?unchecked#llama4", tmp_path)).model == "llama4"
-
-    asyncio.run(main())
+        assert delivered(await fetch(f"{upstream.url}?unchecked#llama4", tmp_path)).model == "llama4"
 
 
-def test_a_model_the_server_knows_by_a_name_it_does_not_list_is_accepted(serve: Any, tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serve() as upstream:
-            upstream.unlisted = ["gpt-4o"]
-            assert delivered(await fetch(f"{upstream.url}#gpt-4o", tmp_path)).model == "gpt-4o"
+async def test_a_model_the_server_knows_by_a_name_it_does_not_list_is_accepted(serve: Any, tmp_path: Path) -> None:
+    async with serve() as upstream:
+        upstream.unlisted = ["gpt-4o"]
+        assert delivered(await fetch(f"{upstream.url}#gpt-4o", tmp_path)).model == "gpt-4o"
 
-            upstream.unlisted, upstream.models = [], [{"id": "llama3:latest"}]
-            assert delivered(await fetch(f"{upstream.url}#llama3", tmp_path)).model == "llama3"
-
-    asyncio.run(main())
+        upstream.unlisted, upstream.models = [], [{"id": "llama3:latest"}]
+        assert delivered(await fetch(f"{upstream.url}#llama3", tmp_path)).model == "llama3"
 
 
-def test_every_server_has_to_answer(serve: Any, nobody: str, tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serve() as upstream:
-            with pytest.raises(PullFailed, match=f"{nobody.split('/')[2]} does not answer: no connection"):
-                await fetch(f"{upstream.url},{nobody}#llama3", tmp_path)
+async def test_every_server_has_to_answer(serve: Any, nobody: str, tmp_path: Path) -> None:
+    async with serve() as upstream:
+        with pytest.raises(PullFailed, match=f"{nobody.split('/')[2]} does not answer: no connection"):
+            await fetch(f"{upstream.url},{nobody}#llama3", tmp_path)
 
-            remote = delivered(await fetch(f"{upstream.url},{nobody}?unchecked#llama3", tmp_path))
-            assert remote.upstreams == (upstream.url, nobody)
-
-    asyncio.run(main())
+        remote = delivered(await fetch(f"{upstream.url},{nobody}?unchecked#llama3", tmp_path))
+        assert remote.upstreams == (upstream.url, nobody)
 
 
 @pytest.mark.parametrize(
@@ -113,30 +95,24 @@ def test_every_server_has_to_answer(serve: Any, nobody: str, tmp_path: Path) -> 
         (200, b"<html>", "no list of models"),
     ],
 )
-def test_what_is_wrong_with_a_server_is_said_without_the_key(
+async def test_what_is_wrong_with_a_server_is_said_without_the_key(
     status: int, body: Any, words: str, serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EXAMPLE_KEY", "s3cret")
 
-    async def main() -> None:
-        async with serve() as upstream:
-            upstream.listing = (status, body)
-            with pytest.raises(PullFailed, match=words) as caught:
-                await fetch(f"{upstream.url}?key=EXAMPLE_KEY#llama3", tmp_path)
-            assert "s3cret" not in str(caught.value)
-
-    asyncio.run(main())
+    async with serve() as upstream:
+        upstream.listing = (status, body)
+        with pytest.raises(PullFailed, match=words) as caught:
+            await fetch(f"{upstream.url}?key=EXAMPLE_KEY#llama3", tmp_path)
+        assert "s3cret" not in str(caught.value)
 
 
-def test_a_server_without_a_list_is_taken_at_its_word(serve: Any, tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serve() as upstream:
-            upstream.listing = (404, b"")
-            assert delivered(await fetch(f"{upstream.url}#llama3", tmp_path)).model == "llama3"
-            with pytest.raises(PullFailed, match="names no model"):
-                await fetch(upstream.url, tmp_path)
-
-    asyncio.run(main())
+async def test_a_server_without_a_list_is_taken_at_its_word(serve: Any, tmp_path: Path) -> None:
+    async with serve() as upstream:
+        upstream.listing = (404, b"")
+        assert delivered(await fetch(f"{upstream.url}#llama3", tmp_path)).model == "llama3"
+        with pytest.raises(PullFailed, match="names no model"):
+            await fetch(upstream.url, tmp_path)
 
 
 @pytest.mark.parametrize(

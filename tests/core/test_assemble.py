@@ -109,50 +109,44 @@ def test_text_and_tokens_are_continued_as_they_are(input, read):
     assert prompt(engine) == read
 
 
-def test_everything_of_a_step_is_one_delta_and_one_call():
+async def test_everything_of_a_step_is_one_delta_and_one_call():
     """The event loop is woken once a step, and a reader who comes late gets one delta."""
 
-    async def main():
-        engine = FakeTokenEngine(script=says("abcdef"), manual=True)
-        whole = assembled(engine)
-        async with aclosing(whole.generate(ask())) as events:
-            first = asyncio.ensure_future(anext(events))
-            await until(lambda: engine.submitted)
-            engine.step()
-            assert isinstance(await first, Started)
-            assert (await anext(events)).text == "a"
-            engine.step()
-            engine.step()
-            await asyncio.sleep(0)
-            assert (await anext(events)).text == "bc"
-        await whole.close()
-
-    asyncio.run(main())
+    engine = FakeTokenEngine(script=says("abcdef"), manual=True)
+    whole = assembled(engine)
+    async with aclosing(whole.generate(ask())) as events:
+        first = asyncio.ensure_future(anext(events))
+        await until(lambda: engine.submitted)
+        engine.step()
+        assert isinstance(await first, Started)
+        assert (await anext(events)).text == "a"
+        engine.step()
+        engine.step()
+        await asyncio.sleep(0)
+        assert (await anext(events)).text == "bc"
+    await whole.close()
 
 
-def test_a_stop_string_ends_the_answer_and_frees_its_place_at_once():
+async def test_a_stop_string_ends_the_answer_and_frees_its_place_at_once():
     """Even while nobody reads."""
 
-    async def main():
-        engine = FakeTokenEngine(script=says("one STOP two three"), manual=True)
-        whole = assembled(engine)
-        async with aclosing(whole.generate(ask(stop=("STOP",)))) as stream:
-            first = asyncio.ensure_future(anext(stream))
-            await until(lambda: engine.submitted)
-            for _ in range(8):
-                engine.step()
-            await first
-            await asyncio.sleep(0)
-            assert engine.cancelled == [(1, 0)]
-            assert engine.stats().n_running == 0
-            events = [event async for event in stream]
-        assert text(events) == "one "
-        assert (events[-1].reason, events[-1].stop) == ("stop", "STOP")
-        assert events[-1].usage.completion_tokens == len("one STOP")
+    engine = FakeTokenEngine(script=says("one STOP two three"), manual=True)
+    whole = assembled(engine)
+    async with aclosing(whole.generate(ask(stop=("STOP",)))) as stream:
+        first = asyncio.ensure_future(anext(stream))
+        await until(lambda: engine.submitted)
+        for _ in range(8):
+            engine.step()
+        await first
+        await asyncio.sleep(0)
         assert engine.cancelled == [(1, 0)]
-        await whole.close()
-
-    asyncio.run(main())
+        assert engine.stats().n_running == 0
+        events = [event async for event in stream]
+    assert text(events) == "one "
+    assert (events[-1].reason, events[-1].stop) == ("stop", "STOP")
+    assert events[-1].usage.completion_tokens == len("one STOP")
+    assert engine.cancelled == [(1, 0)]
+    await whole.close()
 
 
 def test_the_models_own_stop_strings_hold_where_the_request_has_none():
@@ -220,38 +214,32 @@ def test_capabilities_are_the_engines_and_cores():
     assert whole.capabilities.tools
 
 
-def test_closing_the_stream_cancels_in_the_engine():
-    async def main():
-        engine = FakeTokenEngine(manual=True)
-        whole = assembled(engine)
-        stream = whole.generate(ask())
-        first = asyncio.ensure_future(anext(stream))
-        await until(lambda: engine.submitted)
-        engine.step()
-        await first
-        await stream.aclose()
-        assert engine.cancelled == [(1, None)]
-        await whole.close()
-
-    asyncio.run(main())
+async def test_closing_the_stream_cancels_in_the_engine():
+    engine = FakeTokenEngine(manual=True)
+    whole = assembled(engine)
+    stream = whole.generate(ask())
+    first = asyncio.ensure_future(anext(stream))
+    await until(lambda: engine.submitted)
+    engine.step()
+    await first
+    await stream.aclose()
+    assert engine.cancelled == [(1, None)]
+    await whole.close()
 
 
-def test_closing_while_it_waits_in_the_queue_cancels_in_the_engine():
-    async def main():
-        engine = FakeTokenEngine(manual=True)
-        whole = assembled(engine)
-        waiting = asyncio.ensure_future(anext(whole.generate(ask())))
-        await until(lambda: engine.submitted)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        assert engine.cancelled == [(1, None)]
-        assert engine.stats().n_waiting == 0
-        await whole.close()
-
-    asyncio.run(main())
+async def test_closing_while_it_waits_in_the_queue_cancels_in_the_engine():
+    engine = FakeTokenEngine(manual=True)
+    whole = assembled(engine)
+    waiting = asyncio.ensure_future(anext(whole.generate(ask())))
+    await until(lambda: engine.submitted)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert engine.cancelled == [(1, None)]
+    assert engine.stats().n_waiting == 0
+    await whole.close()
 
 
-def test_closing_while_its_prompt_is_rendered_submits_nothing():
+async def test_closing_while_its_prompt_is_rendered_submits_nothing():
     rendering, go_on = threading.Event(), threading.Event()
 
     class Slow(ByteTokenizer):
@@ -260,19 +248,16 @@ def test_closing_while_its_prompt_is_rendered_submits_nothing():
             go_on.wait(10)
             return super().encode(text, special=special)
 
-    async def main():
-        engine = FakeTokenEngine(tokenizer=Slow(), manual=True)
-        whole = assembled(engine)
-        waiting = asyncio.ensure_future(anext(whole.generate(ask())))
-        await until(rendering.is_set)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        go_on.set()
-        await asyncio.sleep(0.01)
-        assert engine.submitted == []
-        await whole.close()
-
-    asyncio.run(main())
+    engine = FakeTokenEngine(tokenizer=Slow(), manual=True)
+    whole = assembled(engine)
+    waiting = asyncio.ensure_future(anext(whole.generate(ask())))
+    await until(rendering.is_set)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    go_on.set()
+    await asyncio.sleep(0.01)
+    assert engine.submitted == []
+    await whole.close()
 
 
 def test_the_event_loop_turns_while_a_prompt_is_rendered():
@@ -345,21 +330,18 @@ def test_a_dialect_that_breaks_fails_its_request_only():
     assert text(fine) == "x"
 
 
-def test_closing_the_engine_ends_every_request():
-    async def main():
-        whole = assembled(FakeTokenEngine(manual=True))
-        waiting = asyncio.ensure_future(anext(whole.generate(ask())))
-        await until(lambda: whole.stats().n_waiting)
-        await whole.close()
-        with pytest.raises(AiAdminError, match="closed"):
-            await waiting
-        with pytest.raises(AiAdminError, match="closed"):
-            await anext(whole.generate(ask()))
-
-    asyncio.run(main())
+async def test_closing_the_engine_ends_every_request():
+    whole = assembled(FakeTokenEngine(manual=True))
+    waiting = asyncio.ensure_future(anext(whole.generate(ask())))
+    await until(lambda: whole.stats().n_waiting)
+    await whole.close()
+    with pytest.raises(AiAdminError, match="closed"):
+        await waiting
+    with pytest.raises(AiAdminError, match="closed"):
+        await anext(whole.generate(ask()))
 
 
-def test_closing_waits_for_prompts_that_are_being_tokenised_though_nobody_waits_for_them():
+async def test_closing_waits_for_prompts_that_are_being_tokenised_though_nobody_waits_for_them():
     """A native tokenizer is freed with its model."""
     entered, go_on = threading.Event(), threading.Event()
 
@@ -373,25 +355,22 @@ def test_closing_waits_for_prompts_that_are_being_tokenised_though_nobody_waits_
 
     engine = FakeTokenEngine(tokenizer=Slow())
 
-    async def main():
-        whole = assembled(engine)
-        tokenizing = asyncio.create_task(whole.tokenize("slow"))
-        await until(entered.is_set)
-        tokenizing.cancel()
-        await asyncio.wait({tokenizing})
-        closing = asyncio.create_task(whole.close())
-        await asyncio.sleep(0.05)
-        assert not engine.closed
-        go_on.set()
-        await closing
-        assert engine.closed
-        with pytest.raises(EngineStopped):
-            await whole.tokenize("more")
-
-    asyncio.run(main())
+    whole = assembled(engine)
+    tokenizing = asyncio.create_task(whole.tokenize("slow"))
+    await until(entered.is_set)
+    tokenizing.cancel()
+    await asyncio.wait({tokenizing})
+    closing = asyncio.create_task(whole.close())
+    await asyncio.sleep(0.05)
+    assert not engine.closed
+    go_on.set()
+    await closing
+    assert engine.closed
+    with pytest.raises(EngineStopped):
+        await whole.tokenize("more")
 
 
-def test_the_token_engines_own_protocols_are_passed_through(tmp_path):
+async def test_the_token_engines_own_protocols_are_passed_through(tmp_path):
     class Able(FakeTokenEngine):
         async def embed(self, inputs):
             return Vectors(data=b"floats", n_dims=2, n_tokens=tuple(map(len, inputs)))
@@ -404,49 +383,40 @@ def test_the_token_engines_own_protocols_are_passed_through(tmp_path):
 
     engine = Able(capabilities=Capabilities(protocols=frozenset({"embed", "score", "adapters"})))
 
-    async def main():
-        whole = assembled(engine)
-        assert whole.capabilities.protocols == {"tokenize", "embed", "score", "adapters"}
-        assert (await whole.embed(["abc"])).n_tokens == (3,)
-        assert (await whole.score("a", ["abc", "b"])).n_tokens == (3, 1)
-        await whole.load_adapter("sha256:0", tmp_path)
-        assert engine.adapter == ("sha256:0", tmp_path)
-        await whole.close()
-
-    asyncio.run(main())
+    whole = assembled(engine)
+    assert whole.capabilities.protocols == {"tokenize", "embed", "score", "adapters"}
+    assert (await whole.embed(["abc"])).n_tokens == (3,)
+    assert (await whole.score("a", ["abc", "b"])).n_tokens == (3, 1)
+    await whole.load_adapter("sha256:0", tmp_path)
+    assert engine.adapter == ("sha256:0", tmp_path)
+    await whole.close()
 
 
-def test_a_dialect_that_cannot_look_at_a_template_is_passed_over():
+async def test_a_dialect_that_cannot_look_at_a_template_is_passed_over():
     class Broken:
         def recognises(self, template):
             raise ZeroDivisionError
 
-    async def main():
-        spec = ModelSpec(name="fake", digest="", format="other", files=(), template=THINKING)
-        whole = assemble(FakeTokenEngine(), spec, dialects=[Broken()])
-        assert whole.capabilities.reasoning
-        await whole.close()
-
-    asyncio.run(main())
+    spec = ModelSpec(name="fake", digest="", format="other", files=(), template=THINKING)
+    whole = assemble(FakeTokenEngine(), spec, dialects=[Broken()])
+    assert whole.capabilities.reasoning
+    await whole.close()
 
 
-def test_events_of_a_closed_request_do_not_reach_one_that_uses_its_id_again():
-    async def main():
-        engine = FakeTokenEngine(script=says("abc"), manual=True)
-        whole = assembled(engine)
-        first = whole.generate(ask(id=1))
-        started = asyncio.ensure_future(anext(first))
-        await until(lambda: engine.submitted)
-        engine.step()
-        await started
-        await first.aclose()
-        second = asyncio.ensure_future(anext(whole.generate(ask(id=1))))
-        await until(lambda: len(engine.submitted) == 2)
-        assert engine.submitted[0].id != engine.submitted[1].id
-        second.cancel()
-        await whole.close()
-
-    asyncio.run(main())
+async def test_events_of_a_closed_request_do_not_reach_one_that_uses_its_id_again():
+    engine = FakeTokenEngine(script=says("abc"), manual=True)
+    whole = assembled(engine)
+    first = whole.generate(ask(id=1))
+    started = asyncio.ensure_future(anext(first))
+    await until(lambda: engine.submitted)
+    engine.step()
+    await started
+    await first.aclose()
+    second = asyncio.ensure_future(anext(whole.generate(ask(id=1))))
+    await until(lambda: len(engine.submitted) == 2)
+    assert engine.submitted[0].id != engine.submitted[1].id
+    second.cancel()
+    await whole.close()
 
 
 def test_log_probabilities_are_reported_where_they_are_asked_for():
@@ -602,17 +572,14 @@ def test_reasoning_dialects_of_plugins_come_first():
     assert text(asyncio.run(main())) == "two"
 
 
-def test_a_model_that_only_reads_is_not_said_to_chat():
+async def test_a_model_that_only_reads_is_not_said_to_chat():
     engine = FakeTokenEngine(capabilities=Capabilities(generates=False, protocols=frozenset({"embed"})))
 
-    async def main():
-        whole = assembled(engine)
-        assert whole.capabilities == Capabilities(generates=False, protocols=frozenset({"embed", "tokenize"}))
-        with pytest.raises(UnsupportedParameter, match="generates no text"):
-            await anext(whole.generate(ask()))
-        await whole.close()
-
-    asyncio.run(main())
+    whole = assembled(engine)
+    assert whole.capabilities == Capabilities(generates=False, protocols=frozenset({"embed", "tokenize"}))
+    with pytest.raises(UnsupportedParameter, match="generates no text"):
+        await anext(whole.generate(ask()))
+    await whole.close()
 
 
 def test_texts_that_break_repetitions_are_found_in_the_vocabulary_for_requests_with_dry_alone():

@@ -14,16 +14,13 @@ async def drained(stream):
     return events
 
 
-def test_a_reader_that_keeps_up_gets_every_event_as_it_was():
-    async def main():
-        stream = EventStream()
-        for number in range(3):
-            event = TextDelta(1, str(number))
-            stream.put([event])
-            (got,) = await stream.get()
-            assert got is event
-
-    asyncio.run(main())
+async def test_a_reader_that_keeps_up_gets_every_event_as_it_was():
+    stream = EventStream()
+    for number in range(3):
+        event = TextDelta(1, str(number))
+        stream.put([event])
+        (got,) = await stream.get()
+        assert got is event
 
 
 def test_what_waits_is_read_in_one_piece():
@@ -41,17 +38,14 @@ def test_a_failure_comes_after_what_came_before_it():
     assert asyncio.run(drained(stream)) == [TextDelta(1, "a"), Failed(1, "died")]
 
 
-def test_a_reader_is_woken_by_an_event_and_by_the_end():
-    async def main():
-        stream = EventStream()
-        reading = asyncio.create_task(drained(stream))
-        await asyncio.sleep(0)
-        stream.put([TextDelta(1, "a")])
-        await asyncio.sleep(0)
-        stream.end()
-        assert await reading == [TextDelta(1, "a")]
-
-    asyncio.run(main())
+async def test_a_reader_is_woken_by_an_event_and_by_the_end():
+    stream = EventStream()
+    reading = asyncio.create_task(drained(stream))
+    await asyncio.sleep(0)
+    stream.put([TextDelta(1, "a")])
+    await asyncio.sleep(0)
+    stream.end()
+    assert await reading == [TextDelta(1, "a")]
 
 
 def test_a_failure_ends_a_stream_that_has_not_ended():

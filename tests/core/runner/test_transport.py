@@ -40,84 +40,66 @@ async def raw(address):
 
 
 @either
-def test_messages_go_both_ways_in_order(prefer_unix):
-    async def main():
-        async with connected(prefer_unix=prefer_unix) as (server, runner):
-            server.send(Cancel(1), Cancel(2))
-            server.send(Shutdown())
-            assert [await runner.receive() for _ in range(3)] == [Cancel(1), Cancel(2), Shutdown()]
-            runner.send(Closed(3))
-            runner.close()
-            assert await server.receive() == Closed(3)
-            assert await server.receive() is None
-            server.send(Cancel(4))  # nobody is there: no error
-
-    asyncio.run(main())
+async def test_messages_go_both_ways_in_order(prefer_unix):
+    async with connected(prefer_unix=prefer_unix) as (server, runner):
+        server.send(Cancel(1), Cancel(2))
+        server.send(Shutdown())
+        assert [await runner.receive() for _ in range(3)] == [Cancel(1), Cancel(2), Shutdown()]
+        runner.send(Closed(3))
+        runner.close()
+        assert await server.receive() == Closed(3)
+        assert await server.receive() is None
+        server.send(Cancel(4))  # nobody is there: no error
 
 
 @either
-def test_who_does_not_know_the_secret_is_turned_away(prefer_unix):
-    async def main():
-        async with transport.listen(frames.REPLIES, prefer_unix=prefer_unix) as listener:
-            for proof in ("0" * transport.SECRET_BYTES, listener.secret.upper() + "x", "short"):
-                reader, writer = await raw(listener.address)
-                writer.write(proof.encode())
-                if len(proof) < transport.SECRET_BYTES:
-                    writer.write_eof()
-                assert await reader.read() == b""
-                writer.close()
-            runner = await transport.connect(listener.address, listener.secret, frames.COMMANDS)
-            server = await listener.accept()
-            server.send(Shutdown())
-            assert await runner.receive() == Shutdown()
-
-    asyncio.run(main())
+async def test_who_does_not_know_the_secret_is_turned_away(prefer_unix):
+    async with transport.listen(frames.REPLIES, prefer_unix=prefer_unix) as listener:
+        for proof in ("0" * transport.SECRET_BYTES, listener.secret.upper() + "x", "short"):
+            reader, writer = await raw(listener.address)
+            writer.write(proof.encode())
+            if len(proof) < transport.SECRET_BYTES:
+                writer.write_eof()
+            assert await reader.read() == b""
+            writer.close()
+        runner = await transport.connect(listener.address, listener.secret, frames.COMMANDS)
+        server = await listener.accept()
+        server.send(Shutdown())
+        assert await runner.receive() == Shutdown()
 
 
-def test_only_one_runner_is_let_in():
-    async def main():
-        async with transport.listen(frames.REPLIES) as listener:
-            first = await transport.connect(listener.address, listener.secret, frames.COMMANDS)
-            server = await listener.accept()
-            second = await transport.connect(listener.address, listener.secret, frames.COMMANDS)
-            assert await second.receive() is None
-            server.send(Shutdown())
-            assert await first.receive() == Shutdown()
-
-    asyncio.run(main())
+async def test_only_one_runner_is_let_in():
+    async with transport.listen(frames.REPLIES) as listener:
+        first = await transport.connect(listener.address, listener.secret, frames.COMMANDS)
+        server = await listener.accept()
+        second = await transport.connect(listener.address, listener.secret, frames.COMMANDS)
+        assert await second.receive() is None
+        server.send(Shutdown())
+        assert await first.receive() == Shutdown()
 
 
 @pytest.mark.skipif(not hasattr(asyncio, "open_unix_connection"), reason="no Unix sockets here")
-def test_the_socket_stands_in_a_private_folder_that_goes_away():
-    async def main():
-        async with transport.listen(frames.REPLIES) as listener:
-            folder = Path(listener.address.removeprefix("unix:")).parent
-            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert not folder.exists()
-
-    asyncio.run(main())
+async def test_the_socket_stands_in_a_private_folder_that_goes_away():
+    async with transport.listen(frames.REPLIES) as listener:
+        folder = Path(listener.address.removeprefix("unix:")).parent
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert not folder.exists()
 
 
-def test_a_path_too_long_for_a_socket_means_tcp(tmp_path, monkeypatch):
+async def test_a_path_too_long_for_a_socket_means_tcp(tmp_path, monkeypatch):
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
 
-    async def main():
-        async with transport.listen(frames.REPLIES) as listener:
-            assert listener.address.startswith("tcp:127.0.0.1:")
-        assert list(deep.iterdir()) == []
-
-    asyncio.run(main())
+    async with transport.listen(frames.REPLIES) as listener:
+        assert listener.address.startswith("tcp:127.0.0.1:")
+    assert list(deep.iterdir()) == []
 
 
 @pytest.mark.parametrize("address", ["", "unix", "ftp:host:1", "tcp:127.0.0.1", "tcp:127.0.0.1:http"])
-def test_what_is_no_address_is_an_error(address):
-    async def main():
-        with pytest.raises((ValueError, OSError)):
-            await transport.connect(address, "0" * transport.SECRET_BYTES, frames.COMMANDS)
-
-    asyncio.run(main())
+async def test_what_is_no_address_is_an_error(address):
+    with pytest.raises((ValueError, OSError)):
+        await transport.connect(address, "0" * transport.SECRET_BYTES, frames.COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -132,45 +114,36 @@ def test_what_is_no_address_is_an_error(address):
     ],
     ids=["oversized", "truncated", "no msgpack", "unknown kind", "cut short", "no UTF-8"],
 )
-def test_bytes_that_are_no_messages_are_refused(data, message):
-    async def main():
-        async with transport.listen(frames.REPLIES) as listener:
-            _, writer = await raw(listener.address)
-            writer.write(listener.secret.encode() + data)
-            writer.close()
-            server = await listener.accept()
-            with pytest.raises(frames.FrameError, match=message):
-                await server.receive()
-
-    asyncio.run(main())
+async def test_bytes_that_are_no_messages_are_refused(data, message):
+    async with transport.listen(frames.REPLIES) as listener:
+        _, writer = await raw(listener.address)
+        writer.write(listener.secret.encode() + data)
+        writer.close()
+        server = await listener.accept()
+        with pytest.raises(frames.FrameError, match=message):
+            await server.receive()
 
 
-def test_a_peer_that_does_not_read_stops_who_drains():
-    async def main():
-        async with connected() as (server, runner):
-            sending = 0
-            while not runner.is_congested:
-                runner.send(Events((TextDelta(1, "x" * 10_000),)))
-                sending += 1
-            draining = asyncio.create_task(runner.drain())
-            await asyncio.sleep(0)
-            assert not draining.done()
-            for _ in range(sending):
-                assert isinstance(await server.receive(), Events)
-            await draining
-
-    asyncio.run(main())
+async def test_a_peer_that_does_not_read_stops_who_drains():
+    async with connected() as (server, runner):
+        sending = 0
+        while not runner.is_congested:
+            runner.send(Events((TextDelta(1, "x" * 10_000),)))
+            sending += 1
+        draining = asyncio.create_task(runner.drain())
+        await asyncio.sleep(0)
+        assert not draining.done()
+        for _ in range(sending):
+            assert isinstance(await server.receive(), Events)
+        await draining
 
 
 @pytest.mark.parametrize("first", [Hello(version=99), Closed(1)], ids=["another version", "no hello"])
-def test_a_runner_of_another_version_is_not_used(first):
-    async def main():
-        async with connected() as (server, runner):
-            runner.send(first)
-            with pytest.raises(ModelLoadFailed, match="does not speak this server's protocol"):
-                await greet(server)
-
-    asyncio.run(main())
+async def test_a_runner_of_another_version_is_not_used(first):
+    async with connected() as (server, runner):
+        runner.send(first)
+        with pytest.raises(ModelLoadFailed, match="does not speak this server's protocol"):
+            await greet(server)
 
 
 @pytest.mark.parametrize(
@@ -181,20 +154,17 @@ def test_a_runner_of_another_version_is_not_used(first):
     ],
     ids=["oversized", "no UTF-8"],
 )
-def test_garbage_from_a_runner_fails_its_requests(ask, garbage, why):
-    async def main():
-        async with transport.listen(frames.REPLIES) as listener:
-            _, writer = await raw(listener.address)
-            writer.write(listener.secret.encode() + bytes(frames.encode(Hello())))
-            connection = await listener.accept()
-            engine = RemoteEngine(connection, await greet(connection))
-            closing = asyncio.create_task(engine.close())
-            writer.write(garbage)
-            await closing
-            with pytest.raises(RunnerDied, match=why):
-                await anext(engine.generate(ask("anybody?")))
-
-    asyncio.run(main())
+async def test_garbage_from_a_runner_fails_its_requests(ask, garbage, why):
+    async with transport.listen(frames.REPLIES) as listener:
+        _, writer = await raw(listener.address)
+        writer.write(listener.secret.encode() + bytes(frames.encode(Hello())))
+        connection = await listener.accept()
+        engine = RemoteEngine(connection, await greet(connection))
+        closing = asyncio.create_task(engine.close())
+        writer.write(garbage)
+        await closing
+        with pytest.raises(RunnerDied, match=why):
+            await anext(engine.generate(ask("anybody?")))
 
 
 async def test_a_peer_that_proves_nothing_is_turned_away_in_time():

@@ -58,74 +58,59 @@ def text(events):
 
 
 @pytest.mark.parametrize("how", ["kill -9", "crash"])
-def test_after_a_death_in_mid_stream_the_next_request_is_served_by_a_new_runner(routed, how):
-    async def main():
-        async with routed() as router:
-            async with router.lease("m:latest") as lease:
-                events = lease.engine.generate(GenerateRequest(id=1, input=TextInput(text="hang on")))
-                await anext(events)
-                (model,) = router.loaded()
-                if how == "crash":
-                    assert isinstance((await ask(router, "crash now"))[-1], Failed)
-                else:
-                    os.kill(model.pid, signal.SIGKILL)
-                rest = [event async for event in events]
-                assert rest[-1].code == "runner_died"
-            assert text(await ask(router, "still here?")) == "still here? "
-            (fresh,) = router.loaded()
-            assert fresh.pid != model.pid
-
-    asyncio.run(main())
-
-
-def test_a_runner_that_dies_while_idle_is_no_longer_shown(routed):
-    async def main():
-        async with routed() as router:
-            async with router.lease("m:latest"):
-                pass
-            (model,) = router.loaded()
-            (entry,) = router._entries.values()
-            os.kill(model.pid, signal.SIGKILL)
-            await entry.gone.wait()
-            assert router.loaded() == []
-            assert text(await ask(router, "hello")) == "hello "
-
-    asyncio.run(main())
-
-
-def test_keep_alive_zero_ends_the_process(routed):
-    async def main():
-        async with routed(keep_alive_s=0) as router:
-            async with router.lease("m:latest"):
-                (model,) = router.loaded()
-            assert await router.unload("m:latest") in (True, False)  # waits for it, where it is not gone yet
-            assert not psutil.pid_exists(model.pid)
-
-    asyncio.run(main())
-
-
-def test_two_hundred_requests_at_once_load_one_runner(routed):
-    async def main():
-        async with routed() as router:
-            answers = await asyncio.gather(*(ask(router, f"request {number}") for number in range(200)))
-            assert [text(events) for events in answers] == [f"request {number} " for number in range(200)]
-            assert len(router.loaded()) == 1
-
-    asyncio.run(main())
-
-
-def test_close_ends_runners_with_requests_in_them(routed):
-    async def main():
-        async with routed() as router, router.lease("m:latest") as lease:
+async def test_after_a_death_in_mid_stream_the_next_request_is_served_by_a_new_runner(routed, how):
+    async with routed() as router:
+        async with router.lease("m:latest") as lease:
             events = lease.engine.generate(GenerateRequest(id=1, input=TextInput(text="hang on")))
             await anext(events)
             (model,) = router.loaded()
-            async with asyncio.timeout(8):
-                await router.close()
-            assert not psutil.pid_exists(model.pid)
-            assert [event async for event in events][-1].message == "m:latest was unloaded under the request."
+            if how == "crash":
+                assert isinstance((await ask(router, "crash now"))[-1], Failed)
+            else:
+                os.kill(model.pid, signal.SIGKILL)
+            rest = [event async for event in events]
+            assert rest[-1].code == "runner_died"
+        assert text(await ask(router, "still here?")) == "still here? "
+        (fresh,) = router.loaded()
+        assert fresh.pid != model.pid
 
-    asyncio.run(main())
+
+async def test_a_runner_that_dies_while_idle_is_no_longer_shown(routed):
+    async with routed() as router:
+        async with router.lease("m:latest"):
+            pass
+        (model,) = router.loaded()
+        (entry,) = router._entries.values()
+        os.kill(model.pid, signal.SIGKILL)
+        await entry.gone.wait()
+        assert router.loaded() == []
+        assert text(await ask(router, "hello")) == "hello "
+
+
+async def test_keep_alive_zero_ends_the_process(routed):
+    async with routed(keep_alive_s=0) as router:
+        async with router.lease("m:latest"):
+            (model,) = router.loaded()
+        assert await router.unload("m:latest") in (True, False)  # waits for it, where it is not gone yet
+        assert not psutil.pid_exists(model.pid)
+
+
+async def test_two_hundred_requests_at_once_load_one_runner(routed):
+    async with routed() as router:
+        answers = await asyncio.gather(*(ask(router, f"request {number}") for number in range(200)))
+        assert [text(events) for events in answers] == [f"request {number} " for number in range(200)]
+        assert len(router.loaded()) == 1
+
+
+async def test_close_ends_runners_with_requests_in_them(routed):
+    async with routed() as router, router.lease("m:latest") as lease:
+        events = lease.engine.generate(GenerateRequest(id=1, input=TextInput(text="hang on")))
+        await anext(events)
+        (model,) = router.loaded()
+        async with asyncio.timeout(8):
+            await router.close()
+        assert not psutil.pid_exists(model.pid)
+        assert [event async for event in events][-1].message == "m:latest was unloaded under the request."
 
 
 SERVER = """

@@ -54,20 +54,17 @@ def text(events):
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
-def test_a_model_answers_from_a_process_of_its_own(supervisor, model, ask, tmp_path):
+async def test_a_model_answers_from_a_process_of_its_own(supervisor, model, ask, tmp_path):
     journal = tmp_path / "journal"
 
-    async def main():
-        async with supervisor()(model(journal=str(journal))) as running:
-            assert running.pid != os.getpid()
-            assert running.state == "ready"
-            assert running.trouble() is None
-            assert text(await collect(running.engine.generate(ask("say this")))) == "say this "
-        assert running.state == "stopped"
-        assert await running.ended == 0
-        assert journal.read_text().splitlines() == ["opening", "closed"]
-
-    asyncio.run(main())
+    async with supervisor()(model(journal=str(journal))) as running:
+        assert running.pid != os.getpid()
+        assert running.state == "ready"
+        assert running.trouble() is None
+        assert text(await collect(running.engine.generate(ask("say this")))) == "say this "
+    assert running.state == "stopped"
+    assert await running.ended == 0
+    assert journal.read_text().splitlines() == ["opening", "closed"]
 
 
 def test_a_crash_while_loading_is_paid_for_once(supervisor, model, ask, tmp_path, monkeypatch):
@@ -127,13 +124,10 @@ def test_a_failed_load_is_not_a_crash(supervisor, model, tmp_path, load, message
     assert journal.read_text() == "opening\n"
 
 
-def test_a_load_without_a_sign_of_life_is_given_up(supervisor, model):
-    async def main():
-        with pytest.raises(ModelLoadFailed, match="no sign of life for 2 s"):
-            async with supervisor(load_timeout_s=2.0)(model(load="hang")):
-                pass
-
-    asyncio.run(main())
+async def test_a_load_without_a_sign_of_life_is_given_up(supervisor, model):
+    with pytest.raises(ModelLoadFailed, match="no sign of life for 2 s"):
+        async with supervisor(load_timeout_s=2.0)(model(load="hang")):
+            pass
 
 
 def test_a_load_that_is_cancelled_leaves_no_process(supervisor, model, tmp_path):
@@ -160,140 +154,110 @@ def children():
 
 
 @pytest.mark.parametrize(("how", "name"), [("crash", "SIGSEGV"), ("abort", "SIGABRT")])
-def test_a_crash_in_mid_stream_is_explained(supervisor, model, ask, how, name):
-    async def main():
-        async with supervisor()(model()) as running:
-            events = await collect(running.engine.generate(ask(f"{how} now")))
-            assert text(events) == f"{how} now "
-            failure = events[-1]
-            assert isinstance(failure, Failed)
-            assert failure.message == f"The process serving m:latest (misbehaving) was killed by {name}."
-            assert (failure.code, failure.status) == ("runner_died", 502)
-            assert failure.hint.startswith("Send the request again: the model is loaded afresh. The runner's log has")
-            assert running.state == "failed"
-
-    asyncio.run(main())
+async def test_a_crash_in_mid_stream_is_explained(supervisor, model, ask, how, name):
+    async with supervisor()(model()) as running:
+        events = await collect(running.engine.generate(ask(f"{how} now")))
+        assert text(events) == f"{how} now "
+        failure = events[-1]
+        assert isinstance(failure, Failed)
+        assert failure.message == f"The process serving m:latest (misbehaving) was killed by {name}."
+        assert (failure.code, failure.status) == ("runner_died", 502)
+        assert failure.hint.startswith("Send the request again: the model is loaded afresh. The runner's log has")
+        assert running.state == "failed"
 
 
-def test_what_a_dead_runner_wrote_is_told_to_the_log_and_to_no_client(supervisor, model, ask, caplog):
+async def test_what_a_dead_runner_wrote_is_told_to_the_log_and_to_no_client(supervisor, model, ask, caplog):
     """It may hold the text of another request."""
 
-    async def main():
-        async with supervisor()(model()) as running:
-            other = running.engine.generate(ask("hang on, this is my secret"))
-            await anext(other)
-            failure = (await collect(running.engine.generate(ask("crash now"))))[-1]
-            for told in (failure, (await collect(other))[-1]):
-                assert "reading address zero" not in told.message + told.hint
-            assert any("reading address zero" in record.message for record in caplog.records)
-            with pytest.raises(RunnerDied) as caught:
-                await collect(running.engine.generate(ask("again")))
-            assert caught.value.should_retry is False
-
-    asyncio.run(main())
+    async with supervisor()(model()) as running:
+        other = running.engine.generate(ask("hang on, this is my secret"))
+        await anext(other)
+        failure = (await collect(running.engine.generate(ask("crash now"))))[-1]
+        for told in (failure, (await collect(other))[-1]):
+            assert "reading address zero" not in told.message + told.hint
+        assert any("reading address zero" in record.message for record in caplog.records)
+        with pytest.raises(RunnerDied) as caught:
+            await collect(running.engine.generate(ask("again")))
+        assert caught.value.should_retry is False
 
 
-def test_kill_9_in_mid_stream_is_explained(supervisor, model, ask):
-    async def main():
-        async with supervisor()(model()) as running:
-            waiting = running.engine.generate(ask("hang on"))
-            await anext(waiting)
-            os.kill(running.pid, signal.SIGKILL)
-            failure = (await collect(waiting))[-1]
-            assert "was killed by SIGKILL" in failure.message
-            assert "memory ran out" in failure.hint
-            with pytest.raises(RunnerDied, match="SIGKILL"):
-                await collect(running.engine.generate(ask("again")))
-
-    asyncio.run(main())
+async def test_kill_9_in_mid_stream_is_explained(supervisor, model, ask):
+    async with supervisor()(model()) as running:
+        waiting = running.engine.generate(ask("hang on"))
+        await anext(waiting)
+        os.kill(running.pid, signal.SIGKILL)
+        failure = (await collect(waiting))[-1]
+        assert "was killed by SIGKILL" in failure.message
+        assert "memory ran out" in failure.hint
+        with pytest.raises(RunnerDied, match="SIGKILL"):
+            await collect(running.engine.generate(ask("again")))
 
 
-def test_a_runner_that_falls_silent_under_a_request_is_ended(supervisor, model, ask):
+async def test_a_runner_that_falls_silent_under_a_request_is_ended(supervisor, model, ask):
     limits = Limits(late_s=1, silent_s=4)
 
-    async def main():
-        async with supervisor(limits=limits)(model()) as running:
-            events = await collect(running.engine.generate(ask("block everything")))
-            assert "was ended because it has not been heard of for" in events[-1].message
-            assert running.state == "failed"
-
-    asyncio.run(main())
+    async with supervisor(limits=limits)(model()) as running:
+        events = await collect(running.engine.generate(ask("block everything")))
+        assert "was ended because it has not been heard of for" in events[-1].message
+        assert running.state == "failed"
 
 
-def test_an_engine_that_makes_no_step_is_ended(supervisor, model, ask):
-    async def main():
-        async with supervisor(limits=Limits(stuck_s=3))(model()) as running:
-            events = await collect(running.engine.generate(ask("hang on")))
-            assert "was ended because its engine has not made a step for" in events[-1].message
-
-    asyncio.run(main())
+async def test_an_engine_that_makes_no_step_is_ended(supervisor, model, ask):
+    async with supervisor(limits=Limits(stuck_s=3))(model()) as running:
+        events = await collect(running.engine.generate(ask("hang on")))
+        assert "was ended because its engine has not made a step for" in events[-1].message
 
 
-def test_a_runner_that_outgrows_the_memory_says_so_with_its_numbers(supervisor, model, ask):
+async def test_a_runner_that_outgrows_the_memory_says_so_with_its_numbers(supervisor, model, ask):
     limits = Limits(grown_bytes=-(1 << 40), grown_share=-1e6, scarce_share=1.0)
 
-    async def main():
-        async with supervisor(limits=limits)(model()) as running:
-            async with asyncio.timeout(20):
-                while running.outgrown is None:  # with the next heartbeat
-                    await collect(running.engine.generate(ask("echo")))
-            assert "its memory has grown from" in running.trouble()
-            assert running.is_usable  # until its requests are answered
-
-    asyncio.run(main())
+    async with supervisor(limits=limits)(model()) as running:
+        async with asyncio.timeout(20):
+            while running.outgrown is None:  # with the next heartbeat
+                await collect(running.engine.generate(ask("echo")))
+        assert "its memory has grown from" in running.trouble()
+        assert running.is_usable  # until its requests are answered
 
 
-def test_stop_ends_a_runner_that_does_not_listen(supervisor, model, ask):
-    async def main():
-        async with supervisor()(model()) as running:
-            events = running.engine.generate(ask("block everything"))
-            await anext(events)
-            async with asyncio.timeout(10):
-                await running.stop()
-            assert (await collect(events))[-1].message == "m:latest was unloaded under the request."
-
-    asyncio.run(main())
+async def test_stop_ends_a_runner_that_does_not_listen(supervisor, model, ask):
+    async with supervisor()(model()) as running:
+        events = running.engine.generate(ask("block everything"))
+        await anext(events)
+        async with asyncio.timeout(10):
+            await running.stop()
+        assert (await collect(events))[-1].message == "m:latest was unloaded under the request."
 
 
-def test_in_process_mode_opens_the_engine_here(supervisor, model, ask, tmp_path):
-    async def main():
-        async with supervisor(in_process=True)(model()) as running:
-            assert running.pid == os.getpid()
-            assert text(await collect(running.engine.generate(ask("say this")))) == "say this "
-        with pytest.raises(ModelLoadFailed, match="ZeroDivisionError"):
-            async with supervisor(in_process=True)(model(load="bug")):
-                pass
-
-    asyncio.run(main())
+async def test_in_process_mode_opens_the_engine_here(supervisor, model, ask, tmp_path):
+    async with supervisor(in_process=True)(model()) as running:
+        assert running.pid == os.getpid()
+        assert text(await collect(running.engine.generate(ask("say this")))) == "say this "
+    with pytest.raises(ModelLoadFailed, match="ZeroDivisionError"):
+        async with supervisor(in_process=True)(model(load="bug")):
+            pass
 
 
-def test_an_engine_that_dies_in_this_process_is_let_go(supervisor, model, ask):
-    async def main():
-        async with supervisor(in_process=True, watch_s=0.01)(model()) as running:
-            await collect(running.engine.generate(ask("die")))
-            async with asyncio.timeout(5):
-                assert await running.ended == 1
-            assert not running.is_usable
-
-    asyncio.run(main())
+async def test_an_engine_that_dies_in_this_process_is_let_go(supervisor, model, ask):
+    async with supervisor(in_process=True, watch_s=0.01)(model()) as running:
+        await collect(running.engine.generate(ask("die")))
+        async with asyncio.timeout(5):
+            assert await running.ended == 1
+        assert not running.is_usable
 
 
-def test_an_engine_of_this_process_that_nobody_waits_for_any_more_is_closed(supervisor, model, tmp_path):
+async def test_an_engine_of_this_process_that_nobody_waits_for_any_more_is_closed(supervisor, model, tmp_path):
     """The thread that opens it cannot be stopped: what it gives must not stay in memory."""
     journal, gate = tmp_path / "journal", tmp_path / "gate"
 
-    async def main():
-        opening = supervisor(in_process=True)(model(journal=str(journal), **{"wait for": str(gate)}))
-        task = asyncio.create_task(opening.__aenter__())
-        while not journal.exists():  # noqa: ASYNC110 - a thread writes it
-            await asyncio.sleep(0.01)
-        task.cancel()
-        gate.touch()
-        await asyncio.wait({task})
-        assert task.cancelled()
-        assert journal.read_text().splitlines() == ["opening", "closed"]
-
-    asyncio.run(main())
+    opening = supervisor(in_process=True)(model(journal=str(journal), **{"wait for": str(gate)}))
+    task = asyncio.create_task(opening.__aenter__())
+    while not journal.exists():  # noqa: ASYNC110 - a thread writes it
+        await asyncio.sleep(0.01)
+    task.cancel()
+    gate.touch()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    assert journal.read_text().splitlines() == ["opening", "closed"]
 
 
 @pytest.mark.skipif(resource is None, reason="needs limits of open files")

@@ -187,7 +187,7 @@ def test_a_file_that_was_touched_is_read_once_for_all_who_ask(store: ModelStore,
     assert hashed == [blob(model)]
 
 
-def test_a_file_that_is_being_hashed_holds_up_nobody_else(store: ModelStore, fetched: Fetch):
+async def test_a_file_that_is_being_hashed_holds_up_nobody_else(store: ModelStore, fetched: Fetch):
     """However many wait for it: none of them keeps a thread."""
     slow, quick = store.add("slow", fetched(b"1", in_place=True)), store.add("quick", fetched(b"2", in_place=True))
     go_on = threading.Event()
@@ -208,17 +208,14 @@ def test_a_file_that_is_being_hashed_holds_up_nobody_else(store: ModelStore, fet
     async def ask(model: StoredModel) -> None:
         await (await asyncio.to_thread(target, model)).checked()
 
-    async def main() -> None:
-        waiting = [asyncio.create_task(ask(slow)) for _ in range(100)]
-        leaving = asyncio.create_task(ask(slow))
-        await asyncio.sleep(0)
-        leaving.cancel()
-        await asyncio.wait_for(ask(quick), 10)
-        assert not any(task.done() for task in waiting)
-        go_on.set()
-        await asyncio.gather(*waiting)
-
-    asyncio.run(main())
+    waiting = [asyncio.create_task(ask(slow)) for _ in range(100)]
+    leaving = asyncio.create_task(ask(slow))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.wait_for(ask(quick), 10)
+    assert not any(task.done() for task in waiting)
+    go_on.set()
+    await asyncio.gather(*waiting)
 
 
 def test_checking_a_touched_file_loses_no_record_of_a_pull_meanwhile(store: ModelStore, fetched: Fetch, tmp_path: Path):
