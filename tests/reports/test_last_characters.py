@@ -88,10 +88,9 @@ def test_bytes_that_are_no_character_are_replaced_where_text_goes_on():
 
 
 def test_each_choice_ends_with_a_whole_character():
-    events = [event for event in answer("ok 🙂".encode(), n=3, max_tokens=4) if isinstance(event, TextDelta)]
+    texts = {0: "", 1: "", 2: ""}
+    for event in answer("ok 🙂".encode(), n=3, max_tokens=4):
+        if isinstance(event, TextDelta):
+            texts[event.choice] += event.text
 
-    assert {event.choice: event.text for event in events if isinstance(event, TextDelta)} == {
-        0: "ok ",
-        1: "ok ",
-        2: "ok ",
-    }
+    assert texts == {0: "ok ", 1: "ok ", 2: "ok "}
