@@ -16,7 +16,8 @@ async def thing(name: str) -> str:
 
 
 INNER, OUTER = api("inner", "/v1/messages"), api("outer", "/v1", title="Theirs", routes=(thing,), absent=("/v1/audio",))
-APIS = Apis([OUTER, INNER])
+NATIVE = api("native", "/native", absent=("/native/chat",))
+APIS = Apis([OUTER, INNER, NATIVE])
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,10 @@ def test_the_longest_prefix_has_a_path(path, owner):
         ("/audio", "Theirs is under /v1: set the base URL to http://box:1/v1"),
         ("/nowhere", "Check the address: Theirs is under /v1."),
         ("/v1/nowhere", "Check the address: Theirs is under /v1."),
+        ("/v1/v1/things", "The address has /v1 twice: set the base URL to http://box:1/v1"),
+        ("/v1/complete", "This endpoint is Anthropic's, and not served here: Theirs is under /v1."),
+        ("/v1/messages", "Check the address: Theirs is under /v1."),  # INNER has them
+        ("/native/chat", "AiAdmin does not serve this endpoint: Theirs is under /v1."),
     ],
 )
 def test_where_there_is_nothing_the_address_is_helped(path, said):
@@ -50,4 +55,4 @@ def test_where_there_is_nothing_the_address_is_helped(path, said):
 
 
 def test_without_apis_there_is_only_nothing():
-    assert Apis([]).nothing_at("/", host="box") == "There is nothing at this path."
+    assert Apis([]).nothing_at("/", host="box") == "Check the address: nothing is served here."

@@ -7,19 +7,12 @@ import sys
 
 import pytest
 
-from aiadmin_server.cli.pull import short
-
 
 @pytest.fixture
 def weights(tmp_path):
     path = tmp_path / "Tiny Model.gguf"
     path.write_bytes(b"GGUF, as far as anybody looks")
     return path
-
-
-def test_the_tag_that_is_meant_anyway_is_not_said():
-    assert short("smollm2:latest") == "smollm2"
-    assert short("smollm2:135m") == "smollm2:135m"
 
 
 def test_a_file_becomes_a_model_and_what_to_do_next_is_said(aiadmin_process, weights, store):

@@ -301,3 +301,29 @@ async def test_clients_are_told_whether_to_try_again_by_themselves(serve, error,
     assert answer.status_code == error.status
     if not in_stream or "x-should-retry" in expected:
         assert {name: answer.headers.get(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/v1/messages", "Anthropic's"),
+        ("/v1/chat/completion", "Check the address"),
+        ("/v1/v1/chat/completions", "twice"),
+        ("/chat/completions", "set the base URL to"),
+        ("/v1/audio/speech", "does not serve this endpoint"),
+        ("/api/chat", "OpenAI's API is under /v1"),
+    ],
+)
+async def test_an_endpoint_that_is_not_there_does_not_read_as_a_missing_model(serve, path, says):
+    """Clients pull, or name, the model when they are told that it was not found."""
+    async with serve() as server:
+        response = await server.http.post(path, json={"model": "smollm2"})
+        error = response.json()["error"]
+        assert response.status_code == 404
+        message = error if isinstance(error, str) else error["message"]
+        assert message.startswith(f"Invalid URL (POST {path}). ")
+        assert says in message
+        assert "model" not in message
+        assert "not found" not in message
+        if path.startswith("/v1"):
+            assert (error["code"], error["param"]) == ("unknown_url", None)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiadmin_core.errors import InvalidName
-from aiadmin_server.store.names import DEFAULT_HOST, ModelName, parse_name, same_name
+from aiadmin_server.store.names import DEFAULT_HOST, ModelName, parse_name, same_name, short_name
 
 FIRST = string.ascii_letters + string.digits + "_"
 
@@ -27,6 +27,14 @@ def test_what_is_displayed_parses_to_the_same_name(name: ModelName):
 @given(NAMES)
 def test_a_name_written_in_full_keeps_every_part(name: ModelName):
     assert parse_name(f"{name.host}/{name.namespace}/{name.model}:{name.tag}") == name
+
+
+@given(NAMES)
+def test_a_name_without_the_tag_that_is_meant_anyway_is_the_same_name(name: ModelName):
+    for text in (name.display, name._replace(tag="latest").display, name._replace(tag="Latest").display):
+        assert same_name(short_name(text), text)
+    assert short_name(name._replace(tag="latest").display) == name.display.rpartition(":")[0]
+    assert short_name("llamacpp/a:b/c:latest") == "llamacpp/a:b/c"
 
 
 @given(st.text(max_size=200))

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from aiadmin_core.backend import Health
+from aiadmin_core.backend import Backend as BackendBase
 from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.sources import FetchedFile, FetchedModel
 from aiadmin_core.specs.capabilities import Capabilities
@@ -29,6 +29,32 @@ def store(tmp_path) -> ModelStore:
     return store
 
 
+def backend(name: str, serves: str, *, offers: tuple[str, ...] = ()):
+    """A plugin with a backend for one format of models, which perhaps brings some along."""
+
+    class Bring(BackendBase):
+        def suitability(self, model):
+            return 50 if model.format == serves else None
+
+        def open_engine(self, model, options):
+            raise NotImplementedError
+
+        def models(self):
+            return [ModelSpec(name=offer, digest="", format=serves, files=()) for offer in offers]
+
+    Bring.name = name
+
+    class Plugin:
+        @hookimpl
+        def aiadmin_backends(self):
+            return [Bring()]
+
+    return name, Plugin()
+
+
+GGUF = [backend("llamacpp", "gguf")]
+
+
 def loaded(**fields):
     given = {
         "name": "smollm2:latest",
@@ -48,14 +74,14 @@ def loaded(**fields):
 
 
 async def test_models_and_aliases_are_listed_with_what_is_known(serve, store):
-    async with serve() as server:
+    async with serve(plugins=GGUF) as server:
         digest = store.find("smollm2").weights_digest
         server.router.models = [loaded(digest=digest)]
         listed = (await server.http.get("/v1/models")).json()
         assert listed["object"] == "list"
         models = {model["id"]: model for model in listed["data"]}
-        assert set(models) == {"smollm2:latest", "me/other:v1", "small", "gpt-4o"}
-        one = models["smollm2:latest"]
+        assert set(models) == {"smollm2", "me/other:v1", "small", "gpt-4o"}
+        one = models["smollm2"]
         assert one["object"] == "model"
         assert one["owned_by"] == "library"
         assert isinstance(one["created"], int)
@@ -70,57 +96,48 @@ async def test_models_and_aliases_are_listed_with_what_is_known(serve, store):
 
 @pytest.mark.parametrize("name", ["smollm2", "SmolLM2:latest", "me/other:v1", "me%2Fother:v1", "gpt-4o"])
 async def test_one_model_is_found_by_any_spelling(serve, store, name):
-    async with serve() as server:
+    async with serve(plugins=GGUF) as server:
         response = await server.http.get(f"/v1/models/{name}")
         assert response.status_code == 200
-        assert "id" in response.json()
+        assert response.json()["id"] in {"smollm2", "me/other:v1", "gpt-4o"}
 
 
 @pytest.mark.parametrize("name", ["nothing", "a/b/c/d/e", "..%2F..%2Fetc", "nowhere"])
 async def test_a_model_that_is_not_there_is_a_404(serve, store, name):
-    async with serve() as server:
+    async with serve(plugins=GGUF) as server:
         response = await server.http.get(f"/v1/models/{name}")
         assert response.status_code == 404
         assert response.json()["error"]["code"] == "model_not_found"
 
 
 async def test_models_that_backends_offer_are_listed(serve):
-    class Offering:
-        name = "offering"
-
-        def models(self):
-            return [
-                ModelSpec(name=name, digest="", format="other", files=()) for name in ("parrot:latest", "jay:latest")
-            ]
-
-        def suitability(self, model):
-            return 50
-
-        def inspect(self, path):
-            return None
-
-        def build_id(self):
-            return ""
-
-        def health(self):
-            return Health(ok=True, summary="fine")
-
-        def open_engine(self, model, options):
-            raise NotImplementedError
-
-    class Plugin:
-        @hookimpl
-        def aiadmin_backends(self):
-            return [Offering()]
-
-    async with serve(plugins=[("offering", Plugin())]) as server:
+    async with serve(plugins=[backend("offering", "other", offers=("parrot:latest", "jay:latest"))]) as server:
         server.router.models = [loaded(name="jay:latest")]
         models = (await server.http.get("/v1/models")).json()["data"]
-        assert [(model["id"], model["loaded"]) for model in models] == [
-            ("parrot:latest", False),
-            ("jay:latest", True),
-        ]
-        assert (await server.openai.models.retrieve("parrot")).id == "parrot:latest"
-        found = (await server.http.get("/v1/models/Offering/parrot")).json()
+        assert [(model["id"], model["loaded"]) for model in models] == [("parrot", False), ("jay", True)]
+        assert (await server.openai.models.retrieve("parrot")).id == "parrot"
+        found = (await server.http.get("/v1/models/Offering/parrot:latest")).json()
         assert (found["id"], found["backend"]) == ("Offering/parrot", "offering")
         assert (await server.http.get("/v1/models/offering/crow")).status_code == 404
+
+
+async def test_a_model_whose_backend_is_not_installed_is_listed_with_what_to_install(serve, store):
+    async with serve(plugins=[]) as server:
+        models = (await server.http.get("/v1/models")).json()["data"]
+        assert {model["id"] for model in models} == {"smollm2", "me/other:v1", "small", "gpt-4o"}
+        for model in models:
+            assert "pip install aiadmin-backend-llamacpp" in model["problem"]
+
+
+@pytest.mark.parametrize("name", ["other/smollm2", "Other/gpt-4o", "theirs", "missing/smollm2"])
+async def test_a_name_that_a_request_would_be_refused_for_is_refused_in_the_same_words(serve, store, name):
+    """Asking for a backend that does not serve the model, or is not there."""
+    aliases = Aliases(store.aliases_path)
+    aliases.set("theirs", Alias(target="smollm2", backend="other"))
+    async with serve(plugins=[backend("llamacpp", "gguf"), backend("other", "other")]) as server:
+        refused = await server.http.get(f"/v1/models/{name}")
+        assert refused.status_code == (404 if name == "missing/smollm2" else 501)
+        assert refused.json()["error"]["message"]
+        listed = {model["id"]: model.get("problem") for model in (await server.http.get("/v1/models")).json()["data"]}
+        assert "'other' cannot serve" in listed["theirs"]
+        assert listed["smollm2"] is None

@@ -38,6 +38,9 @@ def tell_plainly(problem: Problem) -> dict[str, str]:
     return {"error": problem.message}
 
 
+FOREIGN = {"/v1/messages": "Anthropic's", "/v1/complete": "Anthropic's", "/v1beta": "Google's"}
+"""Prefixes of paths that clients of other APIs ask for, and whose they are: none of ours has them, a plugin may."""
+
 PLAIN = Api(name="plain", title="", paths=(), routes=(), envelope=tell_plainly)
 
 
@@ -58,16 +61,21 @@ class Apis:
         return get_type_hints(self.at(path).envelope).get("return")
 
     def nothing_at(self, path: str, *, host: str) -> str:
-        """What a 404 says of a path that has no route."""
+        """What a 404 says of a path that has no route, behind the path itself: whose it is, or what may be meant."""
         api = self.at(path)
+        titled = [(prefix, other) for prefix, other in self._owners if other.title]
+        places = ", ".join(f"{other.title} is under {prefix}" for prefix, other in titled)
+        for prefix, owner in FOREIGN.items():
+            if is_below(path, prefix) and not any(claimed == prefix for claimed, _ in self._owners):
+                return f"This endpoint is {owner}, and not served here{places and f': {places}'}."
         if any(is_below(path, absent) for absent in api.absent):
-            return "AiAdmin does not serve this endpoint."
-        for prefix, other in self._owners:
-            if other.title and api is PLAIN and _knows(other, prefix + path):
-                base = f"set the base URL to http://{host}{prefix}"
-                return f"There is nothing at this path. {other.title} is under {prefix}: {base}"
-        places = [f"{api.title} is under {api.paths[0]}" for api in self.all if api.title and api.paths]
-        return "There is nothing at this path." + (f" Check the address: {', '.join(places)}." if places else "")
+            return f"AiAdmin does not serve this endpoint{'' if api.title or not places else f': {places}'}."
+        for prefix, other in titled:
+            if is_below(path, prefix * 2):
+                return f"The address has {prefix} twice: set the base URL to http://{host}{prefix}"
+            if api is PLAIN and _knows(other, prefix + path):
+                return f"{other.title} is under {prefix}: set the base URL to http://{host}{prefix}"
+        return f"Check the address: {places or 'nothing is served here'}."
 
 
 def is_below(path: str, prefix: str) -> bool:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 @json_option
 def command(as_json: bool) -> None:
     """List the models and aliases of this machine."""
-    from ..routing.choice import can_serve
     from ..routing.resolver import Resolver
     from ..settings import load_settings
     from ..store.aliases import Aliases
@@ -28,8 +27,8 @@ def command(as_json: bool) -> None:
     store = ModelStore(settings.models)
     models, aliases = store.models(), Aliases(store.aliases_path).all()
     resolver = Resolver(store, Aliases(store.aliases_path), installed_plugins(), settings)
-    offered, backends = resolver.offered(), resolver.backends()
-    served = {model.name for model in models if can_serve(store.unchecked_spec(model), backends)}
+    offered = resolver.offered()
+    served = {model.name for model in models if resolver.refusal(model.name) is None}
     if as_json:
         stored = [model_record(model) | {"served": model.name in served} for model in models]
         records = [*stored, *map(offer_record, offered)]

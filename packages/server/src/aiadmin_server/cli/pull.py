@@ -23,12 +23,15 @@ def command(reference: str, name: str | None, replace: bool, in_place: bool) -> 
     aiadmin pull ./my-model.gguf --as my-model
     """
     from ..settings import load_settings
+    from ..store.names import short_name
     from ._output import remark, size
     from ._pulling import fetch
 
     wanted = linked(reference) if in_place else reference
     model = fetch(wanted, load_settings(), name=name, replace=replace)
-    remark(f'Pulled {model.name} ({size(model.size)}). Try it: aiadmin run {short(model.name)} "Say this is a test"')
+    remark(
+        f'Pulled {model.name} ({size(model.size)}). Try it: aiadmin run {short_name(model.name)} "Say this is a test"'
+    )
 
 
 def linked(reference: str) -> str:
@@ -37,8 +40,3 @@ def linked(reference: str) -> str:
     if not Path(path).expanduser().exists():
         raise click.UsageError(f"--in-place takes a file or folder of this machine; there is no '{path}'.")
     return f"link:{path}"
-
-
-def short(name: str) -> str:
-    """The name as people type it: without the tag that is meant anyway."""
-    return name.removesuffix(":latest")

@@ -27,7 +27,6 @@ def command(name: str, as_json: bool) -> None:
 
     What only an engine knows (capabilities, device) is shown while the model is loaded.
     """
-    from ..routing.choice import PACKAGES, can_serve
     from ..routing.resolver import Resolver
     from ..settings import load_settings
     from ..store.aliases import Aliases
@@ -42,22 +41,15 @@ def command(name: str, as_json: bool) -> None:
     explanation = resolver.explain(name)
     model = store.find(explanation.resolved)
     remote = remote_facts(model, plugins.backends()) if model and model.format == "remote" else {}
-    served = model is None or can_serve(store.unchecked_spec(model), resolver.backends())
+    refusal = resolver.refusal(name)
     loaded = _loaded(explanation.resolved, settings)
     if as_json:
-        print_json({"resolution": explanation, "model": model, "remote": remote, "loaded": loaded, "served": served})
+        record = {"resolution": explanation, "model": model, "remote": remote, "loaded": loaded}
+        print_json(record | {"served": refusal is None})
     else:
         facts(described(explanation, model, remote, loaded))
-        if not served and model is not None:
-            package = PACKAGES.get(model.format)
-            remark(
-                f"No installed backend can serve it ({model.format}). "
-                + (
-                    f"`pip install {package}`"
-                    if package
-                    else "Install one that does; `aiadmin doctor` lists those here."
-                )
-            )
+        if refusal is not None:
+            remark(str(refusal))
 
 
 def remote_facts(model: "StoredModel", backends: "Mapping[str, Backend]") -> "Mapping[str, Any]":

@@ -20,9 +20,10 @@ from .problem import Problem
 
 LOG = logging.getLogger("aiadmin.server")
 
+_MAX_PATH = 200
+"""Characters of a path that an error repeats."""
 _HTTP_CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}
 _HTTP_MESSAGES = {
-    404: "There is nothing at this path.",
     405: "This path does not take this method.",
     413: "The request body is too large.",
 }
@@ -119,7 +120,8 @@ def told(error: BaseException, scope: Scope) -> tuple[Problem, Any]:
     found = problem(error, request_id=state["request_id"])
     if found.code == "unknown_url":
         host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-        found = replace(found, message=voices.nothing_at(scope["path"], host=host))
+        where = f"Invalid URL ({scope.get('method', 'WebSocket')} {scope['path'][:_MAX_PATH]})."  # as OpenAI says it
+        found = replace(found, message=f"{where} {voices.nothing_at(scope['path'], host=host)}")
     state["error_code"] = found.code
     return found, voices.at(scope["path"]).envelope(found)
 

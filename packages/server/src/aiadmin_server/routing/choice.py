@@ -57,11 +57,6 @@ def choose_backend(target: Target, offers: Offers, broken: Sequence[Plugin] = ()
     return max(fitting, key=lambda name: fitting[name])  # the first loaded of equals
 
 
-def can_serve(model: ModelSpec, backends: Mapping[str, Backend]) -> bool:
-    """Whether any of the installed backends serves `model`. Its files are not looked at."""
-    return any(_suitability(backend, model) is not None for backend in backends.values())
-
-
 def engine_key(target: Target, backend: str) -> str:
     """Names with the same key share an engine: the same files, backend and options, and the same of what the engine
     takes from the model's manifest (what only requests take from it may differ).

@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aiadmin_core.backend import Backend, OffersModels
-from aiadmin_core.errors import BadRequest, InvalidName, ModelNotFound
+from aiadmin_core.errors import BadRequest, InvalidName, ModelNotFound, NoBackend
 from aiadmin_core.plugins import Plugins
 from aiadmin_core.sources import CatalogueEntry
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
@@ -29,8 +29,9 @@ from ..durations import parse_duration
 from ..settings import Settings
 from ..store.aliases import Alias, Aliases, find_alias
 from ..store.defaults import Default
-from ..store.names import same_name
+from ..store.names import same_name, short_name
 from ..store.store import ModelStore, StoredModel
+from .choice import Offers, choose_backend
 from .target import Target
 
 MAX_NAME = 600
@@ -61,7 +62,7 @@ class Resolver:
         self.aliases = aliases
         self.plugins = plugins
         self.settings = settings
-        self._backends: dict[str, Backend] | None = None
+        self._asked: Offers | None = None
 
     def resolve(self, name: str) -> Target:
         """The model behind `name`, and how it is to be served.
@@ -100,9 +101,21 @@ class Resolver:
 
     def backends(self) -> dict[str, Backend]:
         """The installed backends; asked for once."""
-        if self._backends is None:
-            self._backends = self.plugins.backends()
-        return self._backends
+        return {name: backend for name, (_, backend) in self._installed().items()}
+
+    def refusal(self, name: str) -> NoBackend | None:
+        """Why a request to `name` would be told that no backend serves it; None where one does. Files are not looked
+        at. Raises what `find` raises."""
+        try:
+            choose_backend(self.find(name), self._installed(), self.plugins.broken)
+        except NoBackend as refusal:
+            return refusal
+        return None
+
+    def _installed(self) -> Offers:
+        if self._asked is None:
+            self._asked = self.plugins.offers()
+        return self._asked
 
     def _target(self, name: str) -> tuple[Target, StoredModel | ModelSpec]:
         search, found = self._find(name)
@@ -198,9 +211,8 @@ class Resolver:
     def _nearest(self, wanted: str) -> str | None:
         known = [model.name for model in self.store.models()] + [model.name for model in self.offered()]
         known += [*self.aliases.all(), *(entry.name for entry in catalogue(self.plugins))]
-        by_key = {name.lower().removesuffix(":latest"): name.removesuffix(":latest") for name in known}
-        short = wanted[:MAX_NAME].lower().removesuffix(":latest")
-        near = difflib.get_close_matches(short, by_key, n=1)
+        by_key = {short_name(name).lower(): short_name(name) for name in known}
+        near = difflib.get_close_matches(short_name(wanted[:MAX_NAME]).lower(), by_key, n=1)
         return by_key[near[0]] if near else None
 
 

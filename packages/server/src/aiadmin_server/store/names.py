@@ -79,6 +79,12 @@ def same_name(first: str, second: str) -> bool:
         return False
 
 
+def short_name(text: str) -> str:
+    """`text` as people and clients write it: the tag that is meant without one is left out."""
+    path, _, tag = text.rpartition(":")
+    return path if path and tag.lower() == DEFAULT_TAG else text
+
+
 def _check(kind: str, part: str, text: str) -> None:
     alphabet, allowed, longest = _ALPHABETS[kind]
     if alphabet.fullmatch(part):

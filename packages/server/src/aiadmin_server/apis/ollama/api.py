@@ -4,4 +4,27 @@ from .. import Api, tell_plainly
 from .loaded import ps, stop
 from .root import root, version
 
-API = Api(name="ollama", title="Ollama's", paths=("/api",), routes=(root, version, ps, stop), envelope=tell_plainly)
+API = Api(
+    name="ollama",
+    title="",
+    paths=("/api",),
+    routes=(root, version, ps, stop),
+    envelope=tell_plainly,
+    absent=tuple(
+        f"/api/{name}"
+        for name in (
+            "blobs",
+            "chat",
+            "copy",
+            "create",
+            "delete",
+            "embed",
+            "embeddings",
+            "generate",
+            "pull",
+            "push",
+            "show",
+            "tags",
+        )
+    ),
+)

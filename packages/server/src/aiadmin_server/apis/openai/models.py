@@ -10,7 +10,7 @@ from litestar.params import FromPath, SkipValidation
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
-from aiadmin_core.errors import InvalidName, ModelNotFound
+from aiadmin_core.errors import AiAdminError, InvalidName, ModelNotFound
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import ModelFacts, ModelSpec
 
@@ -20,7 +20,7 @@ from ...routing.resolver import Resolver
 from ...serving.dependencies import RouterDependency
 from ...serving.ports import RouterPort
 from ...store.aliases import Alias, find_alias
-from ...store.names import parse_name
+from ...store.names import parse_name, short_name
 from ...store.store import StoredModel
 
 Key = tuple[str, ...]
@@ -39,6 +39,8 @@ class Model(Struct, frozen=True, kw_only=True):
     """What it is open with; what it was trained for, where it is not loaded."""
     backend: str | UnsetType = UNSET
     """Known once it is loaded, as `capabilities` is."""
+    problem: str | UnsetType = UNSET
+    """Why no installed backend can serve it, and what to do about it."""
     capabilities: list[str] | UnsetType = UNSET
     loaded: bool = False
     alias_of: str | UnsetType = UNSET
@@ -59,8 +61,11 @@ async def list_models(resolver: NamedDependency[SkipValidation[Resolver]], route
 async def get_model(
     name: FromPath[str], resolver: NamedDependency[SkipValidation[Resolver]], router: RouterDependency
 ) -> Model:
-    """One model, by any name that requests take: a spelling of its own, an alias, either behind a backend's name."""
+    """One model, by any name that requests take: a spelling of its own, an alias, either behind a backend's name. A
+    name whose requests would be refused is refused here in the same words."""
     wanted = name.removeprefix("/")
+    if refusal := await asyncio.to_thread(resolver.refusal, wanted):
+        raise refusal
     models = {_key(model.id): model for model in await _models(resolver, router)}
     if found := models.get(_key(wanted)):
         return found
@@ -68,14 +73,15 @@ async def get_model(
     found = models.get(_key(explained.resolved))
     if found is None:  # removed a moment ago
         raise ModelNotFound(wanted)
-    return replace(found, id=wanted, backend=explained.backend or found.backend)
+    return replace(found, id=short_name(wanted), backend=explained.backend or found.backend)
 
 
 async def _models(resolver: Resolver, router: RouterPort) -> list[Model]:
     loaded = {model.digest or model.name: model for model in router.loaded() if model.state == "ready"}
 
     def read() -> list[Model]:
-        return listed(resolver.store.models(), resolver.offered(), resolver.aliases.all(), loaded)
+        models = listed(resolver.store.models(), resolver.offered(), resolver.aliases.all(), loaded)
+        return [replace(model, problem=_problem(resolver, model.id)) for model in models]
 
     return await asyncio.to_thread(read)
 
@@ -97,8 +103,16 @@ def listed(
         if _key(name) in known:  # the model goes before it
             continue
         if target := _follow(alias, aliases, known):
-            models.append(replace(target, id=name, alias_of=alias.target))
+            models.append(replace(target, id=short_name(name), alias_of=short_name(alias.target)))
     return models
+
+
+def _problem(resolver: Resolver, name: str) -> str | UnsetType:
+    try:
+        refusal = resolver.refusal(name)
+    except AiAdminError as error:  # gone, or damaged, a moment ago
+        return str(error)
+    return UNSET if refusal is None else str(refusal)
 
 
 def _follow(alias: Alias | None, aliases: Mapping[str, Alias], known: Mapping[Key, Model]) -> Model | None:
@@ -125,7 +139,7 @@ def _key(name: str) -> Key:
 def _stored(model: StoredModel, loaded: LoadedModel | None) -> Model:
     n_ctx = (loaded.facts.n_ctx if loaded else 0) or model.info.n_ctx_train
     return Model(
-        id=model.name,
+        id=short_name(model.name),
         created=int(model.modified_at),
         owned_by=model.name.rpartition("/")[0] or "library",
         format=model.format,
@@ -140,7 +154,7 @@ def _stored(model: StoredModel, loaded: LoadedModel | None) -> Model:
 def _offered(spec: ModelSpec, loaded: LoadedModel | None) -> Model:
     facts = loaded.facts if loaded else ModelFacts()
     return Model(
-        id=spec.name,
+        id=short_name(spec.name),
         created=0,
         owned_by="library",
         format=spec.format,
