@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import json
+import socket
 
 import pytest
 
 from aiadmin_core.specs.events import Finished, Started, TextDelta
 from aiadmin_server.app import Limits
-from aiadmin_server.http.protocol import Bounds
+from aiadmin_server.http.protocol import Bounds, keep_alive
 
 BODY = json.dumps({"model": "echo", "messages": [{"role": "user", "content": "hi"}]}).encode()
 
@@ -295,3 +296,10 @@ async def test_who_closes_it_whole_frees_its_place(serve, stream):
             writer.write(post(f"Content-Length: {len(body)}", body=body))
             await server.engine.begun.wait()
         await server.engine.closed.wait()
+
+
+def test_connections_on_which_nothing_moves_are_probed():
+    """Routers forget them otherwise, and a client without power never says that it is gone."""
+    with socket.socket() as connection:
+        keep_alive(connection)
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

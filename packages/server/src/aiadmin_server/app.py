@@ -41,7 +41,7 @@ from .serving.left_out import LeftOut
 from .serving.metrics import Metrics
 from .serving.observers import Observers, plugin_observers
 from .serving.ports import RouterPort
-from .serving.work import Service
+from .serving.work import Patience, Service
 from .settings import Settings
 from .store.aliases import Aliases
 from .store.store import ModelStore
@@ -56,6 +56,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Room for images and long conversations; more is 413."""
     total_body_bytes: int = 400 * 1024 * 1024
     """Of all bodies that are being read; who comes then gets a 503."""
+    headers_s: float = 1.5
+    """After which a stream begins that has nothing to say yet: long enough for what is refused to be refused with a
+    status of its own."""
     ping_s: float = 15.0
     """Silence after which a stream says that it is still there, before proxies give up."""
     shutdown_s: float = 10.0
@@ -99,7 +102,8 @@ def create_app(
         left_out=LeftOut(metrics.left_out),
         knows_callers=bool(plugins.hook.aiadmin_authenticate.get_hookimpls()),
     )
-    service = Service(exchanges, on_disconnect=metrics.disconnected, ping_s=limits.ping_s)
+    patience = Patience(headers_s=limits.headers_s, ping_s=limits.ping_s)
+    service = Service(exchanges, on_disconnect=metrics.disconnected, patience=patience)
     offered = [one for one in load_apis(plugins) if one.api]
     apis = Apis(one.api for one in offered if one.api)
 

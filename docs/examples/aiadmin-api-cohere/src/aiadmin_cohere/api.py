@@ -69,7 +69,7 @@ def envelope(problem: server.Problem) -> dict[str, str]:
 @post("/v2/chat", status_code=200, opt=server.described(ChatRequest, dict[str, Any], event=dict[str, Any]))
 async def chat(request: Request[Any, Any, Any], service: server.ServiceDependency) -> server.Answer:
     data, call = await server.read_as(request, ChatRequest, to_core)
-    return server.Answer(service, call, lambda opened: Writer(), stream=data.stream)
+    return server.Answer(service, call, Writer(), stream=data.stream)
 
 
 API = server.Api(name="cohere", title="Cohere's API", paths=("/v2",), routes=(chat,), envelope=envelope, names=NAMES)

@@ -7,6 +7,7 @@ connection ends.
 
 import asyncio
 import http
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,8 @@ Envelope = Callable[[Problem, str], bytes]
 
 PROBE_S = 0.1
 """Between two probes: more than a reset needs on most ways."""
+PROBE_SILENT_S = 60
+"""Without a packet on a connection, after which TCP probes it."""
 _FRAMING = (b"transfer-encoding", b"content-length")
 
 
@@ -66,6 +69,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
+        keep_alive(transport.get_extra_info("socket"))
         self.heard_at = self.loop.time()
         if len(self.connections) > self._bounds.n_connections and not self._close_one_that_rests():
             self._refuse(503, "too_many_connections", "The server has all the connections it takes. Try again later.")
@@ -240,3 +244,13 @@ class HttpConnection(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+def keep_alive(connection: socket.socket) -> None:
+    """Have the system probe a connection on which nothing moves: a whole answer may take minutes, in which routers
+    forget who talks to whom, and a client that lost its power says no goodbye."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))  # macOS has another name
+    for option, value in ((idle, PROBE_SILENT_S), (getattr(socket, "TCP_KEEPINTVL", None), PROBE_SILENT_S // 4)):
+        if option is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)

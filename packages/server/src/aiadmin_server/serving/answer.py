@@ -1,12 +1,14 @@
 """The response of every endpoint that asks an engine, whole or streamed.
 
 Nothing is sent before the engine's first event, so that what fails until then has its own status and the API's error as
-a JSON body; what fails later is the stream's last frame. A client that leaves at any moment ends the work.
+a JSON body. A stream whose first event takes long (the model is loaded, others are served first, the prompt is read)
+begins without it, before its client or a proxy gives up; what fails from then on is its last frame. A client that
+leaves at any moment ends the work.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -18,24 +20,23 @@ from aiadmin_core.specs.joining import joined
 from ..http.connection import while_connected
 from ..http.errors import ShuttingDown, told
 from .call import Call, Caller
-from .exchange import Opened
-from .work import Service, Work
+from .work import Patience, Service, Work
 from .writer import Writer
 
 IGNORED_BYTES = 1000
 """Of the header that names fields which were left out."""
 Header = tuple[bytes, bytes]
-MakeWriter = Callable[[Opened], Writer]
 
 
 class Answer(Response[None]):
     """What a handler returns: the work is done while the response is sent."""
 
-    def __init__(self, service: Service, call: Call, make_writer: MakeWriter, *, stream: bool) -> None:
+    def __init__(self, service: Service, call: Call, writer: Writer, *, stream: bool) -> None:
+        """`writer` is this answer's own."""
         super().__init__(None)
         self._service = service
         self._call = call
-        self._make_writer = make_writer
+        self._writer = writer
         self._stream = stream
 
     def to_asgi_response(self, *_: Any, **__: Any) -> Any:
@@ -45,9 +46,9 @@ class Answer(Response[None]):
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = caller_of(scope)
         work = self._service.start(self._call, caller)
-        sending = Sending(work, self._make_writer, scope, send)
+        sending = Sending(work, self._call, self._writer, scope, send)
         try:
-            whole_or_stream = sending.stream(ping_s=self._service.ping_s) if self._stream else sending.whole()
+            whole_or_stream = sending.stream(self._service.patience) if self._stream else sending.whole()
             if not await while_connected(receive, whole_or_stream):
                 self._service.on_disconnect(caller.endpoint)
         except asyncio.CancelledError:  # by the server, which ends: a client that leaves cancels less
@@ -68,13 +69,14 @@ def caller_of(scope: Scope) -> Caller:
 class Sending:
     """One answer on its way out."""
 
-    def __init__(self, work: Work, make_writer: MakeWriter, scope: Scope, send: Send) -> None:
+    def __init__(self, work: Work, call: Call, writer: Writer, scope: Scope, send: Send) -> None:
         self._work = work
-        self._make_writer = make_writer
+        self._call = call
+        self._writer = writer
         self._scope = scope
         self._send = send
-        self._writer: Writer | None = None
-        """Of a stream that has begun, until it has ended."""
+        self._state: Literal["nothing", "streaming", "ended"] = "nothing"
+        """What has been sent, or is just being sent."""
         self._sending = asyncio.Lock()
         """Held while a part of the body is sent: pings come between parts."""
         self._sent_at = 0.0
@@ -82,57 +84,72 @@ class Sending:
     @property
     def may_say_more(self) -> bool:
         """Whether a stream has begun and not ended."""
-        return self._writer is not None
+        return self._state == "streaming"
 
     async def whole(self) -> None:
         opened = await self._work.opened()
         events = [event async for batch in opened.batches for event in batch]
-        body = msgspec.json.encode(self._make_writer(opened).whole(joined(events)))
+        self._writer.begin(opened)
+        body = msgspec.json.encode(self._writer.whole(joined(events)))
         length = (b"content-length", str(len(body)).encode())
-        await self._start([(b"content-type", b"application/json"), length], opened)
+        await self._start([(b"content-type", b"application/json"), length], opened.ignored)
         await self._body(body, more=False)
 
-    async def stream(self, *, ping_s: float) -> None:
-        opened = await self._work.opened()
-        first = await anext(opened.batches, ())  # until then there is no status to send a ping under
-        writer = self._make_writer(opened)
-        await self._start(writer.headers, opened)
-        self._writer = writer
-        pinging = asyncio.create_task(self._ping(writer.ping, ping_s))
+    async def stream(self, patience: Patience) -> None:
+        breaking_silence = asyncio.create_task(self._break_silence(patience))
         try:
-            await self._body(writer.opening() + writer.events(joined(first)))
+            opened = await self._work.opened()
+            first = await anext(opened.batches, ())
+            self._writer.begin(opened)
+            await self._start_stream(opened.ignored)
+            await self._body(self._writer.opening() + self._writer.events(joined(first)))
             async for batch in opened.batches:
-                if data := writer.events(joined(batch)):
+                if data := self._writer.events(joined(batch)):
                     await self._body(data)
         except Exception as error:
+            if self._state == "nothing":
+                raise
             await self.fail(error)
         else:
-            self._writer = None
-            await self._body(writer.closing(), more=False)
+            self._state = "ended"
+            await self._body(self._writer.closing(), more=False)
         finally:
-            pinging.cancel()
+            breaking_silence.cancel()
 
-    async def _ping(self, ping: bytes, ping_s: float) -> None:
-        """Send `ping` whenever nothing else has been sent for so long, as long as the stream has not ended."""
+    async def _break_silence(self, patience: Patience) -> None:
+        """Begin a stream that has nothing to say yet, and send a ping whenever nothing else has been sent for long, as
+        long as the stream has not ended."""
         loop = asyncio.get_running_loop()
-        while self._writer and ping:
-            silent_s = loop.time() - self._sent_at
-            if self._sending.locked() or silent_s < ping_s:
-                await asyncio.sleep(ping_s - silent_s if silent_s < ping_s else ping_s)
-            else:
-                try:
-                    await self._body(ping)
-                except Exception:  # the next part meets the same, and is told of it
+        begins_at = loop.time() + patience.headers_s
+        try:
+            while self._state != "ended":
+                due_at = begins_at if self._state == "nothing" else self._sent_at + patience.ping_s
+                left_s = due_at - loop.time()
+                if left_s > 0 or self._sending.locked():
+                    await asyncio.sleep(min(left_s, patience.ping_s) if left_s > 0 else patience.ping_s)
+                    continue
+                await self._start_stream(self._call.unknown)  # what else is left out, only the engine can tell
+                if not self._writer.ping:
                     return
+                await self._body(self._writer.ping)  # at once: some wait for a body's first byte
+        except Exception:  # whoever sends the next part meets the same, and is told of it
+            return
 
     async def fail(self, error: BaseException) -> None:
         """End a stream that has begun with an error."""
-        assert self._writer
-        writer, self._writer = self._writer, None
-        await self._body(writer.failure(*told(error, self._scope)), more=False)
+        assert self.may_say_more
+        self._state = "ended"
+        await self._body(self._writer.failure(*told(error, self._scope)), more=False)
 
-    async def _start(self, headers: Iterable[Header], opened: Opened) -> None:
-        all_headers = [*headers, *_ignored(opened.ignored)]
+    async def _start_stream(self, ignored: Iterable[str]) -> None:
+        """Send the headers, if nobody has."""
+        async with self._sending:
+            if self._state == "nothing":
+                self._state = "streaming"
+                await self._start(self._writer.headers, ignored)
+
+    async def _start(self, headers: Iterable[Header], ignored: Iterable[str]) -> None:
+        all_headers = [*headers, *_ignored(ignored)]
         await self._send({"type": "http.response.start", "status": 200, "headers": all_headers})
 
     async def _body(self, data: bytes, *, more: bool = True) -> None:

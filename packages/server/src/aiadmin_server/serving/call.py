@@ -47,6 +47,11 @@ class Call(Struct, frozen=True, kw_only=True):
     unknown: Mapping[str, Any] = {}
     """Fields nobody knows, by path."""
 
+    @property
+    def n_choices(self) -> int:
+        """Of all its requests together."""
+        return sum(request.n for request in self.requests)
+
 
 class Caller(Struct, frozen=True, kw_only=True):
     """Who asks, and what their API calls things."""

@@ -11,20 +11,30 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
+from msgspec import Struct
+
 from .call import Call, Caller
 from .exchange import Exchanges, Opened, told_from_within
 
 LOG = logging.getLogger("aiadmin.server")
 
 
+class Patience(Struct, frozen=True, kw_only=True):
+    """How long the client of a stream hears nothing."""
+
+    headers_s: float
+    """After a request came; then its stream begins, though there is nothing to stream yet."""
+    ping_s: float
+    """After the last word."""
+
+
 class Service:
     """Carries calls out, and keeps those that are being carried out. One per app."""
 
-    def __init__(self, exchanges: Exchanges, *, on_disconnect: Callable[[str], None], ping_s: float) -> None:
-        """`on_disconnect` is told the endpoint of each request whose client left before it was answered; after
-        `ping_s` of silence a stream says that it is still there."""
+    def __init__(self, exchanges: Exchanges, *, on_disconnect: Callable[[str], None], patience: Patience) -> None:
+        """`on_disconnect` is told the endpoint of each request whose client left before it was answered."""
         self.on_disconnect = on_disconnect
-        self.ping_s = ping_s
+        self.patience = patience
         self._exchanges = exchanges
         self._works: set[Work] = set()
 

@@ -8,13 +8,15 @@ from aiadmin_core.specs.events import Event
 
 from ..http import ndjson, sse
 from ..http.problem import Problem
+from .exchange import Opened
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Writer(Protocol):
-    """One answer's. It is asked for a whole body, or for a stream: `opening`, `events` any number of times, and
-    `closing` or `failure`.
+    """One answer's. Once the engine is at work it is told so (`begin`), and asked for a whole body, or for a stream:
+    `opening`, `events` any number of times, and `closing`. `failure` may come at any time, also before `begin`: a
+    stream that has to wait for its engine has sent its headers and pings by then.
 
     Events come joined: neighbouring deltas of one kind and choice are one.
     """
@@ -26,6 +28,9 @@ class Writer(Protocol):
     @property
     def ping(self) -> bytes:
         """Sent when nothing else has been for a while; b"" sends nothing."""
+
+    def begin(self, opened: Opened) -> None:
+        """The engine is at work on the call: what the answer tells of it can be known."""
 
     def opening(self) -> bytes:
         """What comes before any event."""
@@ -50,6 +55,9 @@ class ChunkWriter(ABC):
     ping: ClassVar[bytes] = sse.PING
     end: ClassVar[bytes] = b""
     """What ends a stream that did not fail."""
+
+    def begin(self, opened: Opened) -> None:  # noqa: B027 - most need nothing of it
+        """See `Writer`."""
 
     def frame(self, chunk: Any) -> bytes:
         """One chunk on the wire. An API whose events have names gives them here."""

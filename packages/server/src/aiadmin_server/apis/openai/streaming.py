@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import ClassVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from aiadmin_core.errors import BadRequest, UnsupportedParameter
 
@@ -41,18 +42,13 @@ class Head(Struct, frozen=True, kw_only=True):
     """Unix time, seconds."""
     model: str
     """The name that was asked for."""
-    system_fingerprint: str
+    system_fingerprint: str = ""
+    """Known once the model is leased."""
 
 
-def new_head(prefix: str, model: str, opened: Opened) -> Head:
+def new_head(prefix: str, model: str) -> Head:
     """Of a new response to a request for `model`."""
-    lease = opened.lease
-    return Head(
-        id=prefix + secrets.token_hex(16),
-        created=int(time.time()),
-        model=model,
-        system_fingerprint=fingerprint(lease.backend, lease.spec.digest),
-    )
+    return Head(id=prefix + secrets.token_hex(16), created=int(time.time()), model=model)
 
 
 def fingerprint(*parts: str) -> str:
@@ -64,3 +60,10 @@ class OpenAIWriter(ChunkWriter):
     """Unnamed events, and one that says `[DONE]`."""
 
     end: ClassVar[bytes] = b"data: [DONE]\n\n"
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+
+    def begin(self, opened: Opened) -> None:
+        lease = opened.lease
+        self.head = replace(self.head, system_fingerprint=fingerprint(lease.backend, lease.spec.digest))

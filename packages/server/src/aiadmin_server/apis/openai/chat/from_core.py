@@ -16,7 +16,7 @@ class ChatWriter(OpenAIWriter):
     """`chat.completion` and its chunks."""
 
     def __init__(self, head: Head, *, n: int, include_usage: bool) -> None:
-        self.head = head
+        super().__init__(head)
         self.n = n
         self.include_usage = include_usage
         self.tally = UsageTally()

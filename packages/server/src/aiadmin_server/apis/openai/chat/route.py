@@ -26,9 +26,9 @@ async def create_chat_completion(request: Request[Any, Any, Any], service: Servi
     return Answer(
         service,
         call,
-        lambda opened: ChatWriter(
-            new_head("chatcmpl-", data.model, opened),
-            n=opened.n_choices,
+        ChatWriter(
+            new_head("chatcmpl-", data.model),
+            n=call.n_choices,
             include_usage=includes_usage(data.stream_options),
         ),
         stream=bool(data.stream),

@@ -34,7 +34,7 @@ class TextWriter(OpenAIWriter):
 
     def __init__(self, head: Head, *, echo: Sequence[str], include_usage: bool, best: Best | None = None) -> None:
         """`echo` holds what each choice's text begins with: its prompt, or ""."""
-        self.head = head
+        super().__init__(head)
         self.include_usage = include_usage
         self.echo = echo
         self.best = best

@@ -30,8 +30,8 @@ async def create_completion(request: Request[Any, Any, Any], service: ServiceDep
     return Answer(
         service,
         call,
-        lambda opened: TextWriter(
-            new_head("cmpl-", data.model, opened),
+        TextWriter(
+            new_head("cmpl-", data.model),
             echo=_beginnings(call, echo=bool(data.echo)),
             include_usage=includes_usage(data.stream_options),
             best=best,
