@@ -372,7 +372,8 @@ async def test_closing_waits_for_prompts_that_are_being_tokenised_though_nobody_
 
 async def test_the_token_engines_own_protocols_are_passed_through(tmp_path):
     class Able(FakeTokenEngine):
-        async def embed(self, inputs):
+        async def embed(self, inputs, *, truncate=False):
+            self.truncate = truncate
             return Vectors(data=b"floats", n_dims=2, n_tokens=tuple(map(len, inputs)))
 
         async def score(self, query, documents):
@@ -385,7 +386,8 @@ async def test_the_token_engines_own_protocols_are_passed_through(tmp_path):
 
     whole = assembled(engine)
     assert whole.capabilities.protocols == {"tokenize", "embed", "score", "adapters"}
-    assert (await whole.embed(["abc"])).n_tokens == (3,)
+    assert (await whole.embed(["abc"], truncate=True)).n_tokens == (3,)
+    assert engine.truncate
     assert (await whole.score("a", ["abc", "b"])).n_tokens == (3, 1)
     await whole.load_adapter("sha256:0", tmp_path)
     assert engine.adapter == ("sha256:0", tmp_path)

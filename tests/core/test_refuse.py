@@ -6,7 +6,16 @@ from aiadmin_core.refuse import unsupported
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.constraint import Choice, JsonObject, JsonSchema, LarkGrammar, Regex
 from aiadmin_core.specs.content import AudioPart, ImagePart, Message, TextPart, Tool, ToolResultPart
-from aiadmin_core.specs.request import Adapter, ChatInput, GenerateRequest, TextInput, TokensInput, ToolChoice
+from aiadmin_core.specs.request import (
+    Adapter,
+    ChatInput,
+    EmbedRequest,
+    GenerateRequest,
+    ScoreRequest,
+    TextInput,
+    TokensInput,
+    ToolChoice,
+)
 from aiadmin_core.specs.sampling import SamplingParams
 
 LEAST = Capabilities()
@@ -116,6 +125,20 @@ def test_too_much_is_refused_with_the_limit(request_, named):
 
     assert refusal is not None
     assert named in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("request_", "protocol", "what"),
+    [
+        (EmbedRequest(id=1, inputs=("a",)), "embed", "makes no embeddings."),
+        (ScoreRequest(id=1, query="a", documents=("b",)), "score", "ranks no documents."),
+    ],
+)
+def test_vectors_and_scores_need_their_protocol_and_nothing_else(request_, protocol, what):
+    assert unsupported(request_, Capabilities(generates=False, protocols=frozenset({protocol}))) is None
+    refused = unsupported(request_, Capabilities())
+    assert refused.param == "model"
+    assert refused.message.endswith(what)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from aiadmin_core.specs.sampling import plain_parameters
 from aiadmin_server.apis import builtin as builtin_apis
 from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest
 from aiadmin_server.apis.openai.completions.wire import CompletionRequest
+from aiadmin_server.apis.openai.embeddings.wire import EmbeddingRequest
 from aiadmin_server.app import create_app
 from aiadmin_server.settings import FIELDS, Settings, load_settings
 
@@ -44,10 +45,12 @@ def test_every_setting_that_is_read_is_documented() -> None:
 
 def test_every_field_of_a_request_is_on_the_http_page() -> None:
     page = (DOCS / "reference" / "http.md").read_text()
-    chat, completions = page.split("## Fields of `/v1/completions`")
+    chat, rest = page.split("## Fields of `/v1/completions`")
+    completions, embeddings = rest.split("## Fields of `/v1/embeddings`")
 
     assert {name for name in ChatCompletionRequest.__struct_fields__ if f"`{name}`" not in chat} == set()
     assert {name for name in CompletionRequest.__struct_fields__ if f"`{name}`" not in chat + completions} == set()
+    assert {name for name in EmbeddingRequest.__struct_fields__ if f"`{name}`" not in embeddings} == set()
 
 
 def sampling_table() -> str:

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+import struct
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from aiadmin_core.specs.events import Event, Finished, Started, TextDelta, Usage
 from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
 from aiadmin_core.specs.request import GenerateRequest
 from aiadmin_core.specs.sampling import SamplingParams
+from aiadmin_core.specs.vectors import Vectors
 from aiadmin_server.apis import builtin as builtin_apis
 from aiadmin_server.app import LIMITS, Limits, Server, bind, create_app, uvicorn_config
 from aiadmin_server.settings import Settings
@@ -34,6 +36,7 @@ ABLE = Capabilities(
     tools=True,
     reasoning=True,
     suffix=True,
+    protocols=frozenset({"embed"}),
 )
 """Everything that OpenAI's fields can ask for."""
 
@@ -48,6 +51,13 @@ async def three_words(request: GenerateRequest) -> AsyncGenerator[Event, None]:
         yield Finished(request.id, "stop", usage, choice=choice)
 
 
+async def counted(inputs: Sequence[str | tuple[int, ...]]) -> Vectors:
+    """A vector of three for each input: 0.6, 0 and -0.8, a token for each character."""
+    data = struct.pack("<3f", 0.6, 0.0, -0.8) * len(inputs)
+    return Vectors(data=data, n_dims=3, n_tokens=tuple(map(len, inputs)))
+
+
+Embedding = Callable[[Sequence[str | tuple[int, ...]]], Awaitable[Vectors]]
 Script = Callable[[GenerateRequest], AsyncGenerator[Event, None]]
 
 
@@ -62,6 +72,17 @@ class FakeEngine:
     requests: list[GenerateRequest] = field(default_factory=list)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+    embedding: Embedding = counted
+    embedded: list[tuple[Sequence[str | tuple[int, ...]], bool]] = field(default_factory=list)
+    """Inputs, and whether they may be cut, of each call of `embed`."""
+
+    async def embed(self, inputs: Sequence[str | tuple[int, ...]], *, truncate: bool = False) -> Vectors:
+        self.embedded.append((inputs, truncate))
+        self.begun.set()
+        try:
+            return await self.embedding(inputs)
+        finally:
+            self.closed.set()
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         self.requests.append(request)
@@ -180,6 +201,10 @@ class Served:
         """The same for a completion."""
         return await self.http.post("/v1/completions", json={"model": "echo", "prompt": "hi"} | fields)
 
+    async def embed(self, **fields: Any) -> httpx.Response:
+        """The same for embeddings."""
+        return await self.http.post("/v1/embeddings", json={"model": "echo", "input": "hi"} | fields)
+
 
 Serve = Callable[..., contextlib.AbstractAsyncContextManager[Served]]
 
@@ -192,12 +217,13 @@ def serve(tmp_path: Path) -> Serve:
     async def serving(
         *,
         script: Script = three_words,
+        embedding: Embedding = counted,
         capabilities: Capabilities = ABLE,
         plugins: list[tuple[str, Any]] | None = None,
         limits: Limits = LIMITS,
         **settings: Any,
     ) -> AsyncIterator[Served]:
-        engine = FakeEngine(script=script, capabilities=capabilities)
+        engine = FakeEngine(script=script, embedding=embedding, capabilities=capabilities)
         router = FakeRouter(engine)
         chosen = Settings(**{"port": 0, "models": tmp_path / "models", "state": tmp_path} | settings)
         app = create_app(chosen, plugins=only(plugins or []), router=router, limits=limits)

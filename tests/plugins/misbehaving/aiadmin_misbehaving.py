@@ -112,7 +112,7 @@ class MisbehavingEngine:
     async def detokenize(self, tokens: Sequence[int]) -> str:
         return "".join(chr(token) for token in tokens)
 
-    async def embed(self, inputs: Sequence[str | tuple[int, ...]]) -> Vectors:
+    async def embed(self, inputs: Sequence[str | tuple[int, ...]], *, truncate: bool = False) -> Vectors:
         if inputs == ("hang",):
             try:
                 await asyncio.Event().wait()

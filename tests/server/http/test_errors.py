@@ -266,7 +266,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_error(serve, caplo
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("/v1/embeddings", "AiAdmin does not serve this endpoint."),
+        ("/v1/realtime", "AiAdmin does not serve this endpoint."),
         ("/v1/audio/speech", "AiAdmin does not serve this endpoint."),
         ("/chat/completions", "set the base URL to http://127.0.0.1:"),
         ("/nowhere", "Check the address"),

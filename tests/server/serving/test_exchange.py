@@ -1,14 +1,19 @@
 """An engine's batches on their way to an answer: checked, measured and merged, without a server."""
 
 import asyncio
+import contextlib
+from types import SimpleNamespace
 
 import pytest
 
 from aiadmin_core.errors import AiAdminError, PluginError
 from aiadmin_core.observe import Exchange
+from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.events import Failed, Finished, Started, TextDelta
 from aiadmin_core.specs.request import GenerateRequest, TextInput
-from aiadmin_server.serving.exchange import checked, merge
+from aiadmin_server.serving.call import Call, Caller
+from aiadmin_server.serving.exchange import Exchanges, checked, merge
+from aiadmin_server.serving.observers import Observers
 
 
 async def stream(*batches):
@@ -30,6 +35,32 @@ def checked_stream(*batches, measured=None, n=1):
     return checked(
         exchange, stream(*batches), [].append if measured is None else measured.append, {}, begun=lambda: None
     )
+
+
+async def test_a_call_without_requests_loads_the_model_and_no_more():
+    """What a program sends that wants the model to be there when it is needed."""
+    leased, asked = [], []
+
+    class Router:
+        @contextlib.asynccontextmanager
+        async def lease(self, name, **how):
+            asked.append(how)
+            yield SimpleNamespace(
+                engine=SimpleNamespace(capabilities=Capabilities()),
+                spec=SimpleNamespace(parameters={}),
+                resolved="m:latest",
+                backend="echo",
+            )
+
+    exchanges = Exchanges(router=Router(), observers=Observers([]), measure=lambda _: [].append)
+    call = Call(model="m", requests=(), keep_alive_s=60)
+
+    async with exchanges.open(call, Caller(endpoint="/load"), on_leased=leased.append) as opened:
+        assert [batch async for batch in opened.batches] == []
+        assert opened.n_choices == 0
+    assert leased == ["m:latest"]
+    assert asked[0]["keep_alive_s"] == 60
+    assert asked[0]["n_requests"] == 0
 
 
 async def test_batches_pass_as_they_are_and_are_measured_once():

@@ -152,10 +152,10 @@ class AssembledEngine:
         pieces = (self._control_texts.get(token) or self._tokenizer.piece(token) for token in tokens)
         return b"".join(pieces).decode(errors="replace")
 
-    async def embed(self, inputs: Sequence[str | tuple[int, ...]]) -> Vectors:
+    async def embed(self, inputs: Sequence[str | tuple[int, ...]], *, truncate: bool = False) -> Vectors:
         """See `backend.SupportsEmbed`. This and the next two are the token engine's own, where it names them."""
         self._start()
-        return await cast(SupportsEmbed, self._engine).embed(inputs)
+        return await cast(SupportsEmbed, self._engine).embed(inputs, truncate=truncate)
 
     async def score(self, query: str, documents: Sequence[str]) -> Scores:
         """See `backend.SupportsScore`."""

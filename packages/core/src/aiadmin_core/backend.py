@@ -174,8 +174,12 @@ class SupportsTokenize(Protocol):
 class SupportsEmbed(Protocol):
     """`"embed"`: vectors for texts."""
 
-    async def embed(self, inputs: Sequence[str | tuple[int, ...]]) -> Vectors:
-        """A vector of `n_embd` numbers for each input."""
+    async def embed(self, inputs: Sequence[str | tuple[int, ...]], *, truncate: bool = False) -> Vectors:
+        """A vector of `n_embd` numbers for each input. One that is too long is cut at its end with `truncate`, and
+        counted as it was read.
+
+        Raises `errors.InputTooLong` without `truncate`, `errors.BadRequest` for tokens there are none of.
+        """
 
 
 class SupportsScore(Protocol):

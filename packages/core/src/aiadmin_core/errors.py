@@ -4,6 +4,7 @@
       BadRequest                400  the request cannot be served as it is; `param` names the field
         UnsupportedParameter    400  understood, and refused by name: this engine does not have it
         ContextLengthExceeded   400  prompt (and answer) do not fit; both numbers are given
+        InputTooLong            400  a text that has to be read at once does not fit
         InvalidName             400  not a model name
       NotAllowed                403  understood, and not for whoever asks
       NotAuthenticated          401  no API key, or one nobody knows
@@ -79,6 +80,21 @@ class ContextLengthExceeded(BadRequest):
         )
         self.n_prompt = n_prompt
         self.n_ctx = n_ctx
+
+
+class InputTooLong(BadRequest):
+    """A text that the model has to read at once, to embed or to rank it, is longer than that."""
+
+    code = "context_length_exceeded"
+
+    def __init__(self, *, n_tokens: int, n_most: int, param: str) -> None:
+        super().__init__(
+            f"'{param}' has {n_tokens} tokens; this model reads at most {n_most} at once.",
+            hint="Split it, or ask for its beginning to be read.",
+            param=param,
+        )
+        self.n_tokens = n_tokens
+        self.n_most = n_most
 
 
 class InvalidName(BadRequest):

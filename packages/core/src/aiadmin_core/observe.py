@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from .specs.request import GenerateRequest
+from .specs.request import Request
 
 
 class Exchange(Struct, frozen=True, kw_only=True):
@@ -20,7 +20,9 @@ class Exchange(Struct, frozen=True, kw_only=True):
     """The path that was called, `/v1/chat/completions`."""
     identity: str | None
     """Who is calling, if a plugin knows."""
-    request: GenerateRequest
+    request: Request
+    """A `GenerateRequest`; or an `EmbedRequest` or `ScoreRequest`, whose events are `Started`, `Embedded` or `Scored`,
+    and `Finished`."""
 
 
 class Finding(Struct, frozen=True, kw_only=True):

@@ -11,19 +11,32 @@ from .errors import UnsupportedParameter
 from .specs.capabilities import Capabilities, Modality, OptionalProtocol
 from .specs.constraint import Choice, Constraint, JsonObject, JsonSchema, Regex
 from .specs.content import AudioPart, ImagePart, Message, Part, ToolResultPart
-from .specs.request import ChatInput, GenerateRequest, TextInput, TokensInput
+from .specs.request import ChatInput, EmbedRequest, GenerateRequest, Request, ScoreRequest, TextInput, TokensInput
 from .specs.sampling import SamplingParams
 
 _ALWAYS = frozenset({"max_tokens", "stop", "logprobs"})
 """Fields of `SamplingParams` with a rule of their own."""
 _DEFAULTS = SamplingParams()
 _READS: dict[OptionalProtocol, str] = {"embed": "makes embeddings of it", "score": "ranks documents"}
+_LACKS: dict[OptionalProtocol, str] = {"embed": "makes no embeddings", "score": "ranks no documents"}
 
 
-def unsupported(request: GenerateRequest, capabilities: Capabilities) -> UnsupportedParameter | None:
+def unsupported(request: Request, capabilities: Capabilities) -> UnsupportedParameter | None:
     """The first thing `request` asks for that `capabilities` do not name, ready to be raised; None if all is there.
     A field that has its default value asks for nothing."""
-    return next(_unsupported(request, capabilities), None)
+    match request:
+        case EmbedRequest():
+            return _protocol("embed", capabilities)
+        case ScoreRequest():
+            return _protocol("score", capabilities)
+        case GenerateRequest():
+            return next(_unsupported(request, capabilities), None)
+
+
+def _protocol(wanted: OptionalProtocol, able: Capabilities) -> UnsupportedParameter | None:
+    if wanted in able.protocols:
+        return None
+    return UnsupportedParameter("model", why=f"this model {_LACKS[wanted]}.")
 
 
 def _unsupported(request: GenerateRequest, able: Capabilities) -> Iterator[UnsupportedParameter]:

@@ -8,6 +8,7 @@ import pytest
 
 from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest
 from aiadmin_server.apis.openai.completions.wire import CompletionRequest
+from aiadmin_server.apis.openai.embeddings.wire import EmbeddingRequest
 
 SPEC = Path(__file__).parents[5] / "shared" / "data" / "openai" / "openapi.yaml"
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
@@ -73,11 +74,20 @@ COMPLETION: dict[str, tuple[Any, Any]] = {
     "top_p": (0.5, lambda r: r.sampling.top_p == 0.5),
     "user": ("somebody", "none"),
 }
+# The same of what the engine was asked and what the client got: (inputs, truncate), body.
+EMBEDDING: dict[str, tuple[Any, Any]] = {
+    "model": ("gpt-4o", lambda asked, body: body["model"] == "gpt-4o"),
+    "input": (["a", "b"], lambda asked, body: asked[0] == ("a", "b")),
+    "dimensions": (1, lambda asked, body: body["data"][0]["embedding"] == [1.0]),
+    "encoding_format": ("base64", lambda asked, body: isinstance(body["data"][0]["embedding"], str)),
+    "user": ("somebody", "none"),
+}
 NEEDS = {
     "stream_options": {"stream": True},
     "tool_choice": {"tools": TOOLS},
     "top_logprobs": {"logprobs": True},
 }
+TABLES = {"chat": CHAT, "complete": COMPLETION, "embed": EMBEDDING}
 HARMLESS = {
     "modalities": ["text"],
     "prompt_cache_options": {"mode": "implicit"},
@@ -116,6 +126,7 @@ def properties(schema: dict[str, Any], schemas: dict[str, Any]) -> set[str]:
     [
         ("CreateChatCompletionRequest", CHAT, ChatCompletionRequest),
         ("CreateCompletionRequest", COMPLETION, CompletionRequest),
+        ("CreateEmbeddingRequest", EMBEDDING, EmbeddingRequest),
     ],
 )
 def test_the_tables_name_every_property(schemas, name, table, struct):
@@ -147,10 +158,22 @@ async def test_every_property_is_honoured_without_effect_or_refused_by_name(serv
                 assert expected(server.engine.request), name
 
 
-@pytest.mark.parametrize("endpoint", ["chat", "complete"])
+async def test_every_property_of_embeddings_is_honoured_or_without_effect(serve):
+    async with serve() as server:
+        plain = (await server.embed()).json()
+        for name, (value, expected) in EMBEDDING.items():
+            response = await server.embed(**{name: value})
+            assert response.status_code == 200, (name, response.text)
+            if expected == "none":
+                assert response.json() == plain
+            else:
+                assert expected(server.engine.embedded[-1], response.json()), name
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "complete", "embed"])
 async def test_null_is_absent(serve, endpoint):
-    table = CHAT if endpoint == "chat" else COMPLETION
-    required = {"model", "messages", "prompt"}
+    table = TABLES[endpoint]
+    required = {"model", "messages", "prompt", "input"}
 
     async with serve() as server:
         response = await getattr(server, endpoint)(**dict.fromkeys(set(table) - required), new_field=None)
@@ -168,11 +191,15 @@ async def test_values_that_ask_for_what_is_done_anyway_are_taken(serve):
             assert response.status_code == 200, (name, response.text)
 
 
-@pytest.mark.parametrize("endpoint", ["chat", "complete"])
+@pytest.mark.parametrize("endpoint", ["chat", "complete", "embed"])
 async def test_no_value_of_any_property_costs_a_500(serve, endpoint):
     """What is refused is a 400 that names the property."""
-    table = CHAT if endpoint == "chat" else COMPLETION
-    extensions = ("top_k", "min_p", "keep_alive", "chat_template_kwargs", "priority", "cache_salt", "new_field")
+    table = TABLES[endpoint]
+    extensions = ("keep_alive", "new_field")
+    if endpoint == "embed":
+        extensions += ("truncate",)
+    else:
+        extensions += ("top_k", "min_p", "chat_template_kwargs", "priority", "cache_salt")
 
     async with serve() as server:
         for name in (*table, *extensions):

@@ -23,6 +23,7 @@ class Detokenize(Struct, frozen=True, kw_only=True):
 
 class Embed(Struct, frozen=True, kw_only=True):
     inputs: tuple[str | tuple[int, ...], ...]
+    truncate: bool = False
 
 
 class Score(Struct, frozen=True, kw_only=True):

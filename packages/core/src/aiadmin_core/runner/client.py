@@ -152,9 +152,9 @@ class RemoteEngine:
         """The text of `tokens`."""
         return await self._call("detokenize", str, tokens=tuple(tokens))
 
-    async def embed(self, inputs: Sequence[str | tuple[int, ...]]) -> Vectors:
+    async def embed(self, inputs: Sequence[str | tuple[int, ...]], *, truncate: bool = False) -> Vectors:
         """One L2-normalised vector for each input."""
-        return await self._call("embed", Vectors, inputs=tuple(inputs))
+        return await self._call("embed", Vectors, inputs=tuple(inputs), truncate=truncate)
 
     async def score(self, query: str, documents: Sequence[str]) -> Scores:
         """One relevance for each document."""

@@ -1,12 +1,15 @@
 """What an engine gives back while it works.
 
 The order of one choice's events: `Started`, any number of deltas, then one `Finished` or `Failed`. A `Failed` with
-`choice` None ends the whole request.
+`choice` None ends the whole request. What was asked for vectors or scores has one of `Embedded` and `Scored` in place
+of deltas.
 """
 
 from typing import Literal
 
 from msgspec import Struct
+
+from .vectors import Scores, Vectors
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
@@ -80,6 +83,20 @@ class ToolCallDelta(Struct, frozen=True, tag="tool_call", array_like=True):
     arguments: str = ""
 
 
+class Embedded(Struct, frozen=True, tag="embedded", array_like=True):
+    """The vectors of an `EmbedRequest`."""
+
+    request_id: int
+    vectors: Vectors
+
+
+class Scored(Struct, frozen=True, tag="scored", array_like=True):
+    """The scores of a `ScoreRequest`."""
+
+    request_id: int
+    scores: Scores
+
+
 class Finished(Struct, frozen=True, tag="finished", array_like=True):
     """The choice is complete."""
 
@@ -104,4 +121,4 @@ class Failed(Struct, frozen=True, tag="failed", array_like=True):
     param: str | None = None
 
 
-Event = Started | TextDelta | ReasoningDelta | ToolCallDelta | Finished | Failed
+Event = Started | TextDelta | ReasoningDelta | ToolCallDelta | Embedded | Scored | Finished | Failed

@@ -75,3 +75,26 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def messages(self) -> tuple[Message, ...]:
         """The conversation, or nothing where the input is text or tokens."""
         return self.input.messages if isinstance(self.input, ChatInput) else ()
+
+
+class EmbedRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A vector is wanted for each of some texts."""
+
+    id: int
+    inputs: tuple[str | tuple[int, ...], ...]
+    """Texts, or token ids of the model's own vocabulary, which are read as they are."""
+    dimensions: int | None = None
+    """Give only so many numbers of each vector, scaled to length 1 again; None gives all."""
+    truncate: bool = False
+    """Read the beginning of an input that is too long, instead of refusing it."""
+
+
+class ScoreRequest(Struct, frozen=True, kw_only=True):
+    """How well does each of some documents answer a query?"""
+
+    id: int
+    query: str
+    documents: tuple[str, ...]
+
+
+Request = GenerateRequest | EmbedRequest | ScoreRequest

@@ -1,9 +1,9 @@
 """What is asked of the server, whichever API it was asked through. Made by each API's `to_core`, read by `settle`.
 
-What a request asks for ends in one of four ways: it is in a `GenerateRequest`; it has no effect, as the API's `wire`
+What a request asks for ends in one of four ways: it is in a `Request` of core's; it has no effect, as the API's `wire`
 says beside the field; it is `Unplaced`, to be passed on to an engine that forwards it, and otherwise refused by name
 unless it asks for nothing, or is a hint; or nobody knows it, and it is left out and named in the answer. What an engine
-cannot do with a `GenerateRequest` is `aiadmin_core.refuse`'s business.
+cannot do with it is `aiadmin_core.refuse`'s business.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.model import EngineOptions
-from aiadmin_core.specs.request import GenerateRequest
+from aiadmin_core.specs.request import Request
 
 
 class Unplaced(Struct, frozen=True, kw_only=True):
@@ -32,8 +32,9 @@ class Call(Struct, frozen=True, kw_only=True):
     """A request as the server carries it out."""
 
     model: str
-    requests: tuple[GenerateRequest, ...]
-    """One for each prompt, all with the same `n`; their `id` is not set yet. None: the model is loaded, no more."""
+    requests: tuple[Request, ...]
+    """One for each prompt, all of one kind and with the same `n`; their `id` is not set yet. None: the model is loaded,
+    no more."""
     given: frozenset[str] = frozenset()
     """Fields of `SamplingParams` that the client set: the others may get the model's own defaults."""
     keep_alive_s: float | None = None

@@ -14,11 +14,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from aiadmin_core.backend import Engine
 from aiadmin_core.batches import Batches, batches
 from aiadmin_core.errors import PluginError
 from aiadmin_core.observe import Exchange
 from aiadmin_core.runner.failures import restore
 from aiadmin_core.specs.events import Event, Failed, Finished
+from aiadmin_core.specs.request import GenerateRequest, Request
 
 from ..routing.entry import Lease
 from .call import Call, Caller
@@ -27,6 +29,7 @@ from .naming import naming
 from .observers import Observers
 from .ports import RouterPort
 from .settle import owned, settle
+from .vectors import reading
 
 Measured = Callable[[Sequence[Event]], None]
 """Is given every batch of one request as it leaves."""
@@ -98,12 +101,21 @@ class Exchanges:
                     identity=caller.identity,
                     request=replace(request, id=next(self._ids)),
                 )
-                observed = self.observers.wrap(exchange, batches(lease.engine, exchange.request))
+                observed = self.observers.wrap(exchange, _asked(lease.engine, exchange.request))
                 streams.append(checked(exchange, observed, self.measure(exchange), names, begun=lease.begun))
-            n_choices = sum(request.n for request in requests)
+            n_choices = sum(map(n_choices_of, requests))
             merged = streams[0] if len(streams) == 1 else merge(streams, n_choices // max(1, len(streams)))
             await stack.enter_async_context(aclosing(merged))
             yield Opened(lease=lease, batches=merged, n_choices=n_choices, ignored=ignored)
+
+
+def _asked(engine: Engine, request: Request) -> Batches:
+    return batches(engine, request) if isinstance(request, GenerateRequest) else reading(engine, request)
+
+
+def n_choices_of(request: Request) -> int:
+    """How many `Finished` a request ends with."""
+    return request.n if isinstance(request, GenerateRequest) else 1
 
 
 async def checked(
@@ -113,8 +125,9 @@ async def checked(
     well. `begun` is called with the first event that is none."""
     n_finished = 0
     is_first = True
+    own = exchange.request.extra if isinstance(exchange.request, GenerateRequest) else ()
     try:
-        with naming(names, own=exchange.request.extra):
+        with naming(names, own=own):
             async with aclosing(batches):
                 async for batch in batches:
                     measure(batch)
@@ -131,7 +144,7 @@ async def checked(
                     yield batch
     except asyncio.CancelledError as error:
         raise told_from_within(error) from None
-    if n_finished < exchange.request.n:
+    if n_finished < n_choices_of(exchange.request):
         raise PluginError("The engine ended its stream before it had finished the answer.")
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import asdict, replace
 from aiadmin_core.errors import UnsupportedParameter
 from aiadmin_core.refuse import unsupported
 from aiadmin_core.specs.capabilities import Capabilities
-from aiadmin_core.specs.request import GenerateRequest
+from aiadmin_core.specs.request import GenerateRequest, Request
 from aiadmin_core.specs.sampling import SamplingParams
 
 from .call import Call, portable
@@ -29,7 +29,7 @@ def settle(
     defaults: Mapping[str, Any],
     ignore_unknown: bool,
     names: Mapping[str, str] = {},
-) -> tuple[tuple[GenerateRequest, ...], tuple[str, ...]]:
+) -> tuple[tuple[Request, ...], tuple[str, ...]]:
     """The requests as this engine gets them, and the names of fields that are left out.
 
     `defaults` are the model's own parameters, for what the call leaves open; `names` is what the caller calls neutral
@@ -39,7 +39,7 @@ def settle(
     unknown = dict(call.unknown)
     hints: list[str] = []
     extra: dict[str, Any] = {}
-    if capabilities.forwards_unknown:
+    if capabilities.forwards_unknown and all(isinstance(request, GenerateRequest) for request in call.requests):
         passed_on = [name for name in unknown if "." not in name]  # what is nested has no place in `extra`
         extra = {field.name: field.value for field in call.unplaced}
         extra |= {name: unknown.pop(name) for name in passed_on}
@@ -52,28 +52,31 @@ def settle(
         hints = [field.name for field in asked]
     if unknown and not ignore_unknown:
         raise _refuse_unknown(unknown)
-    asked_of = call.requests
-    if not capabilities.reasoning:
-        if any(request.reasoning_effort not in (None, "none") for request in asked_of):
-            hints.append(names.get("reasoning_effort", "reasoning_effort"))
-        asked_of = tuple(replace(request, reasoning_effort=None) for request in asked_of)
-    for request in asked_of:
-        if refused := unsupported(request, capabilities):
-            raise named(refused, names)
     usable = {name: value for name, value in own_sampling(defaults, capabilities).items() if name not in call.given}
-    requests = tuple(
-        replace(request, extra=extra, sampling=replace(request.sampling, **usable)) for request in asked_of
-    )
-    return requests, (*hints, *unknown)
+    requests: list[Request] = []
+    for request in call.requests:
+        settled = request
+        if isinstance(request, GenerateRequest):
+            settled = replace(request, extra=extra, sampling=replace(request.sampling, **usable))
+            if not capabilities.reasoning:
+                settled = replace(settled, reasoning_effort=None)
+                if request.reasoning_effort not in (None, "none"):
+                    hints.append(names.get("reasoning_effort", "reasoning_effort"))
+        if refused := unsupported(settled, capabilities):
+            raise named(refused, names)
+        requests.append(settled)
+    return tuple(requests), (*dict.fromkeys(hints), *unknown)
 
 
-def owned(request: GenerateRequest, identity: str | None, capabilities: Capabilities) -> GenerateRequest:
+def owned(request: Request, identity: str | None, capabilities: Capabilities) -> Request:
     """`request` where callers are told apart by name: each shares cached prefixes with nobody else, whose prompts
     `cached_tokens` would betray, and nobody goes ahead of the others (`priority` may be negative).
 
     Another server's cache (`forwards_unknown`) is not ours to divide: it may not know the field, and is sent what the
     client sent.
     """
+    if not isinstance(request, GenerateRequest):
+        return request  # nothing of it is kept
     salt = request.cache_salt
     if (identity is not None or salt) and not capabilities.forwards_unknown:
         # Nobody's name is in it, and what one caller writes never becomes another's: the name is apart in the JSON.

@@ -3,6 +3,7 @@
 from .. import Api
 from .chat.route import create_chat_completion
 from .completions.route import create_completion
+from .embeddings.route import create_embedding
 from .envelope import envelope
 from .models import get_model, list_models
 
@@ -10,14 +11,13 @@ API = Api(
     name="openai",
     title="OpenAI's API",
     paths=("/v1",),
-    routes=(create_chat_completion, create_completion, get_model, list_models),
+    routes=(create_chat_completion, create_completion, create_embedding, get_model, list_models),
     envelope=envelope,
     names={"constraint": "response_format"},
     absent=(
         "/v1/assistants",
         "/v1/audio",
         "/v1/batches",
-        "/v1/embeddings",
         "/v1/files",
         "/v1/fine_tuning",
         "/v1/images",

@@ -59,7 +59,7 @@ class Sampled(Protocol):
     def stop(self) -> str | list[str] | None: ...
 
 
-def check_ranges(data: Sampled, ranges: Mapping[str, tuple[float, float]]) -> None:
+def check_ranges(data: Struct, ranges: Mapping[str, tuple[float, float]]) -> None:
     """Raises `BadRequest` for the first field that is out of its range."""
     for name, (low, high) in ranges.items():
         value = getattr(data, name, None)

@@ -49,7 +49,7 @@ class ChatWriter(OpenAIWriter):
     def whole(self, events: Sequence[core.Event]) -> wire.ChatCompletion:
         lanes: list[list[core.Event]] = [[] for _ in range(self.n)]
         for event in events:
-            if not isinstance(event, core.Started):
+            if not isinstance(event, core.Started | core.Embedded | core.Scored):
                 lanes[event.choice or 0].append(event)
             if isinstance(event, core.Finished):
                 self.tally.add(event)

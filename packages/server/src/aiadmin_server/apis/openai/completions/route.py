@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar import Request, post
 
-from aiadmin_core.specs.request import TextInput
+from aiadmin_core.specs.request import GenerateRequest, TextInput
 
 from ....http.openapi import described
 from ....http.reading import read_as
@@ -45,5 +45,6 @@ def _beginnings(call: Call, *, echo: bool) -> list[str]:
     return [
         request.input.text if echo and isinstance(request.input, TextInput) else ""
         for request in call.requests
+        if isinstance(request, GenerateRequest)
         for _ in range(request.n)
     ]

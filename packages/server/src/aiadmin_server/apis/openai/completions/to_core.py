@@ -2,17 +2,16 @@
 
 from aiadmin_core.errors import BadRequest, UnsupportedParameter
 from aiadmin_core.specs.request import GenerateRequest, Input, TextInput, TokensInput
-from aiadmin_core.specs.sampling import MAX_INT
 
 from ....http.reading import Decoded
 from ....serving.call import Call
 from ..extensions import constraint_of, load_options, told_apart
+from ..inputs import Inputs, separate
 from ..sampling import SHARED_RANGES, check_ranges, given, keep_alive_s, sampling_params
 from ..streaming import check_stream_options
 from ..unplaced import unplaced
 from . import wire
 
-MAX_PROMPTS = 2048
 DEFAULT_TOKENS = 16
 
 RANGES = {**SHARED_RANGES, "best_of": (1, 20), "logprobs": (0, 5)}
@@ -62,27 +61,10 @@ def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
     )
 
 
-def _prompts(prompt: str | list[str | int | list[int]], suffix: str | None) -> tuple[Input, ...]:
-    if isinstance(prompt, str):
-        return (TextInput(text=prompt, suffix=suffix),)
-    if not prompt:
-        raise BadRequest("'prompt' must not be an empty list.", param="prompt")
-    if len(prompt) > MAX_PROMPTS and not isinstance(prompt[0], int):
-        raise BadRequest(f"'prompt' holds at most {MAX_PROMPTS} prompts, not {len(prompt)}.", param="prompt")
-    if all(isinstance(item, str) for item in prompt):
-        return tuple(TextInput(text=text, suffix=suffix) for text in prompt if isinstance(text, str))
-    if suffix is not None:
+def _prompts(prompt: Inputs, suffix: str | None) -> tuple[Input, ...]:
+    prompts = separate(prompt, "prompt")
+    if suffix is not None and not all(isinstance(item, str) for item in prompts):
         raise BadRequest("'suffix' needs a prompt of text.", param="suffix")
-    if all(isinstance(item, int) for item in prompt):
-        return (_tokens([token for token in prompt if isinstance(token, int)], "prompt"),)
-    if all(isinstance(item, list) for item in prompt):
-        return tuple(_tokens(item, f"prompt[{i}]") for i, item in enumerate(prompt) if isinstance(item, list))
-    raise BadRequest("'prompt' mixes texts and tokens.", hint="Send one kind.", param="prompt")
-
-
-def _tokens(tokens: list[int], param: str) -> TokensInput:
-    if not tokens:
-        raise BadRequest(f"'{param}' must hold at least one token.", param=param)
-    if wrong := next((token for token in tokens if not 0 <= token <= MAX_INT), None):
-        raise BadRequest(f"'{param}' holds {wrong}, which is no token id.", param=param)
-    return TokensInput(tokens=tuple(tokens))
+    return tuple(
+        TextInput(text=item, suffix=suffix) if isinstance(item, str) else TokensInput(tokens=item) for item in prompts
+    )

@@ -7,6 +7,7 @@ from msgspec import UNSET, Struct, UnsetType
 from aiadmin_core.specs.events import FinishReason
 
 from ..extensions import Extensions
+from ..inputs import Inputs
 from ..streaming import StreamOptions
 from ..usage import Usage
 
@@ -15,7 +16,7 @@ class CompletionRequest(Extensions, frozen=True, kw_only=True):
     """`POST /v1/completions`."""
 
     model: str
-    prompt: str | list[str | int | list[int]]
+    prompt: Inputs
     """A text, texts, tokens, or lists of tokens; `to_core` refuses a mixture."""
     best_of: int | None = None
     echo: bool | None = None
