@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.model import EngineOptions
-from aiadmin_core.specs.request import Request
+from aiadmin_core.specs.request import GenerateRequest, Request
 
 
 class Unplaced(Struct, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ class Call(Struct, frozen=True, kw_only=True):
     @property
     def n_choices(self) -> int:
         """Of all its requests together."""
-        return sum(request.n for request in self.requests)
+        return sum(map(n_choices, self.requests))
 
 
 class Caller(Struct, frozen=True, kw_only=True):
@@ -63,6 +63,11 @@ class Caller(Struct, frozen=True, kw_only=True):
     """A plugin's name for them."""
     names: Mapping[str, str] = {}
     """The API's name for each neutral field that it calls something else."""
+
+
+def n_choices(request: Request) -> int:
+    """How many `Finished` a request ends with."""
+    return request.n if isinstance(request, GenerateRequest) else 1
 
 
 def portable(value: Any, path: str) -> Any:

@@ -23,7 +23,7 @@ from aiadmin_core.specs.events import Event, Failed, Finished
 from aiadmin_core.specs.request import GenerateRequest, Request
 
 from ..routing.entry import Lease
-from .call import Call, Caller
+from .call import Call, Caller, n_choices
 from .left_out import LeftOut
 from .naming import naming
 from .observers import Observers
@@ -103,19 +103,13 @@ class Exchanges:
                 )
                 observed = self.observers.wrap(exchange, _asked(lease.engine, exchange.request))
                 streams.append(checked(exchange, observed, self.measure(exchange), names, begun=lease.begun))
-            n_choices = sum(map(n_choices_of, requests))
-            merged = streams[0] if len(streams) == 1 else merge(streams, n_choices // max(1, len(streams)))
+            merged = streams[0] if len(streams) == 1 else merge(streams, call.n_choices // max(1, len(streams)))
             await stack.enter_async_context(aclosing(merged))
-            yield Opened(lease=lease, batches=merged, n_choices=n_choices, ignored=ignored)
+            yield Opened(lease=lease, batches=merged, n_choices=call.n_choices, ignored=ignored)
 
 
 def _asked(engine: Engine, request: Request) -> Batches:
     return batches(engine, request) if isinstance(request, GenerateRequest) else reading(engine, request)
-
-
-def n_choices_of(request: Request) -> int:
-    """How many `Finished` a request ends with."""
-    return request.n if isinstance(request, GenerateRequest) else 1
 
 
 async def checked(
@@ -144,7 +138,7 @@ async def checked(
                     yield batch
     except asyncio.CancelledError as error:
         raise told_from_within(error) from None
-    if n_finished < n_choices_of(exchange.request):
+    if n_finished < n_choices(exchange.request):
         raise PluginError("The engine ended its stream before it had finished the answer.")
 
 

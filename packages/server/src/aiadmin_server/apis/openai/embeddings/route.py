@@ -18,4 +18,4 @@ async def create_embedding(request: Request[Any, Any, Any], service: ServiceDepe
     """A vector of length 1 for each input, in their order."""
     data, call = await read_as(request, EmbeddingRequest, embedding_call)
     as_base64 = data.encoding_format == "base64"
-    return Answer(service, call, lambda _: EmbeddingWriter(data.model, as_base64=as_base64), stream=False)
+    return Answer(service, call, EmbeddingWriter(data.model, as_base64=as_base64), stream=False)
