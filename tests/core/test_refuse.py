@@ -156,3 +156,26 @@ def test_a_model_that_only_reads_refuses_to_generate_and_says_what_it_does(proto
 
     assert refused.param == "model"
     assert refused.message.endswith(f"this model generates no text, {what}")
+
+
+@pytest.mark.parametrize(
+    ("request_", "able", "says"),
+    [
+        (ask(chat(ImagePart(data=b"x"))), LEAST, "this model takes text, and this is image input."),
+        (
+            ask(chat(AudioPart(data=b"x", format="wav"))),
+            Capabilities(modalities=frozenset({"text", "image"})),
+            "this model takes text and images, and this is audio input.",
+        ),
+        (ask(constraint=Regex("a")), LEAST, "this model cannot keep to a regex format."),
+        (
+            ask(constraint=Regex("a")),
+            Capabilities(constraints=frozenset({"json_schema", "json_object"})),
+            "cannot keep to a regex format, only to json_object, json_schema.",
+        ),
+        (ask(sampling=SamplingParams(top_p=0.5)), LEAST, "Leave it out, or send 1.0, which asks for nothing."),
+        (ask(sampling=SamplingParams(seed=5)), LEAST, "Leave it out."),
+    ],
+)
+def test_a_refusal_says_what_there_is_instead(request_, able, says):
+    assert says in str(unsupported(request_, able))

@@ -3,12 +3,14 @@
 Called by the server before a request is sent to a runner, and again by `assemble`. Pure.
 """
 
+import json
 from collections.abc import Iterator
+from typing import get_args
 
 import msgspec
 
 from .errors import UnsupportedParameter
-from .specs.capabilities import Capabilities, Modality, OptionalProtocol
+from .specs.capabilities import Capabilities, ConstraintKind, Modality, OptionalProtocol
 from .specs.constraint import Choice, Constraint, JsonObject, JsonSchema, Regex
 from .specs.content import AudioPart, ImagePart, Message, Part, ToolResultPart
 from .specs.request import ChatInput, EmbedRequest, GenerateRequest, Request, ScoreRequest, TextInput, TokensInput
@@ -17,6 +19,7 @@ from .specs.sampling import SamplingParams
 _ALWAYS = frozenset({"max_tokens", "stop", "logprobs"})
 """Fields of `SamplingParams` with a rule of their own."""
 _DEFAULTS = SamplingParams()
+_INPUTS: dict[Modality, str] = {"text": "text", "image": "images", "audio": "sound"}
 _READS: dict[OptionalProtocol, str] = {"embed": "makes embeddings of it", "score": "ranks documents"}
 _LACKS: dict[OptionalProtocol, str] = {"embed": "makes no embeddings", "score": "ranks no documents"}
 
@@ -51,8 +54,10 @@ def _unsupported(request: GenerateRequest, able: Capabilities) -> Iterator[Unsup
         name = field.name
         if name in _ALWAYS or name in able.sampling:
             continue
-        if getattr(sampling, name) != getattr(_DEFAULTS, name):
-            yield UnsupportedParameter(name)
+        default = getattr(_DEFAULTS, name)
+        if getattr(sampling, name) != default:
+            asks_nothing = "" if default is None else f", or send {json.dumps(default)}, which asks for nothing"
+            yield UnsupportedParameter(name, hint=f"Leave it out{asks_nothing}.")
     yield from _logprobs(sampling.logprobs, able.max_logprobs)
     if request.n > able.max_choices:
         yield UnsupportedParameter("n", why=f"this model gives at most {able.max_choices} for one request.")
@@ -91,7 +96,9 @@ def _message(message: Message, where: str, able: Capabilities) -> Iterator[Unsup
     for index, part in enumerate(message.content):
         for modality in _modalities(part):
             if modality not in able.modalities:
-                yield UnsupportedParameter(f"{where}.content[{index}]", why=f"this model does not take {modality}.")
+                takes = " and ".join(word for kind, word in _INPUTS.items() if kind in able.modalities)
+                why = f"this model takes {takes}, and this is {modality} input."
+                yield UnsupportedParameter(f"{where}.content[{index}]", why=why)
 
 
 def _modalities(part: Part) -> Iterator[Modality]:
@@ -127,4 +134,8 @@ def _constraint(constraint: Constraint, able: Capabilities) -> Iterator[Unsuppor
         case _:
             kind = "lark"
     if kind not in able.constraints:
-        yield UnsupportedParameter("constraint", why=f"this model cannot keep to a {kind} format.")
+        known = [other for other in get_args(ConstraintKind) if other in able.constraints]
+        yield UnsupportedParameter(
+            "constraint",
+            why=f"this model cannot keep to a {kind} format" + (f", only to {', '.join(known)}." if known else "."),
+        )

@@ -6,8 +6,7 @@ of values is bounded as well: a million take it about 40 ms, and other streams w
 """
 
 import asyncio
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +17,7 @@ from msgspec import Struct, inspect
 from aiadmin_core.errors import BadRequest
 
 from .body import BOM, BodyTooLarge, Intake, decompressed, encoding_of
+from .shapes import mistake, unknown, with_whole_numbers
 
 T = TypeVar("T", bound=Struct)
 R = TypeVar("R")
@@ -26,9 +26,6 @@ LARGE_BYTES = 64 * 1024
 """From here on a body is read on a worker thread."""
 MAX_VALUES = 1_000_000
 """Most values (items, members) in one body: no context holds as many tokens."""
-
-_PLACE = re.compile(r" - at `(?:key in )?\$\.?(?P<path>.*)`$")
-_MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 
 
 class MalformedBody(BadRequest):
@@ -89,11 +86,19 @@ def decode(body: bytes, type: type[T]) -> Decoded[T]:
         raise _malformed(body, error) from None
     if not isinstance(raw, dict):
         raise MalformedBody("The request body is not a JSON object.")
+    info = _type_info(type)
+    return Decoded(_converted(raw, type, info), dict(unknown(raw, info)))
+
+
+def _converted(raw: dict[str, Any], type: type[T], info: inspect.Type) -> T:
     try:
-        data = msgspec.convert(raw, type)
+        return msgspec.convert(raw, type)
+    except msgspec.ValidationError:
+        raw = with_whole_numbers(raw, info)
+    try:
+        return msgspec.convert(raw, type)
     except msgspec.ValidationError as error:
-        raise _wrong(str(error)) from None
-    return Decoded(data, dict(_unknown(raw, _type_info(type), "")))
+        raise mistake(str(error), raw, info) from None
 
 
 def _malformed(body: bytes, error: Exception) -> MalformedBody:
@@ -107,44 +112,6 @@ def _malformed(body: bytes, error: Exception) -> MalformedBody:
     return MalformedBody(f"The request body is not valid JSON: {error}.")
 
 
-def _wrong(text: str) -> BadRequest:
-    """`Expected `str`, got `int` - at `$.messages[0].role`` with the path as `param`, in plain words."""
-    place = _PLACE.search(text)
-    path = place["path"] if place else ""
-    reason = text[: place.start()] if place else text
-    if missing := _MISSING.match(reason):
-        param = f"{path}.{missing['field']}".lstrip(".")
-        return BadRequest(f"Missing required parameter: '{param}'.", param=param)
-    reason = reason.replace("`", "")
-    return BadRequest(f"Invalid value for '{path}': {reason[:1].lower()}{reason[1:]}.", param=path or None)
-
-
 @cache
 def _type_info(type: type[Struct]) -> inspect.Type:
     return inspect.type_info(type)
-
-
-def _unknown(value: Any, expected: inspect.Type, path: str) -> Iterator[tuple[str, Any]]:
-    """Walk a value that has been checked against its type. What the type leaves open (`dict[str, Any]`) is the
-    sender's own."""
-    if isinstance(expected, inspect.UnionType):
-        matching = (member for member in expected.types if _matches(value, member))
-        expected = next(matching, inspect.AnyType())
-    if isinstance(expected, inspect.StructType):
-        fields = {field.encode_name: field.type for field in expected.fields}
-        for name, item in value.items():
-            place = f"{path}.{name}" if path else name
-            if name in fields:
-                yield from _unknown(item, fields[name], place)
-            elif name != expected.tag_field and item is not None:
-                yield place, item
-    elif isinstance(expected, inspect.ListType):
-        for index, item in enumerate(value):
-            if isinstance(item, dict | list):  # a prompt may be millions of token ids
-                yield from _unknown(item, expected.item_type, f"{path}[{index}]")
-
-
-def _matches(value: Any, expected: inspect.Type) -> bool:
-    if isinstance(expected, inspect.StructType):
-        return isinstance(value, dict) and (expected.tag_field is None or value.get(expected.tag_field) == expected.tag)
-    return isinstance(expected, inspect.ListType) and isinstance(value, list)
