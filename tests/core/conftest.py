@@ -17,16 +17,6 @@ from aiadmin_core.specs.request import ToolChoice
 settings.register_profile("aiadmin", deadline=None)  # a busy machine is no failure
 settings.load_profile("aiadmin")
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """Chat templates and JSON schemas of real models and APIs, kept beside the checkout."""
-    if not DATA.is_dir():
-        pytest.skip(f"there is no {DATA}")
-    return DATA
-
 
 @pytest.fixture(scope="session")
 def smollm2_tokenizer(smollm2_gguf: Path) -> Iterator[Any]:

@@ -405,7 +405,7 @@ def test_what_cannot_be_enforced_is_refused_by_name(refusal, request_, param):
         (ask(mode="required"), "tool_choice"),
         (ask(mode="required", names=("time",)), "tool_choice"),
         (ask(mode="auto", names=("time",)), "tool_choice"),
-        (ask(tools=(TOOLS[0], Tool(name="f", strict=True))), "tools[1].function.strict"),
+        (ask(tools=(TOOLS[0], Tool(name="f", strict=True))), "tools[1].strict"),
         (ask(constraint=JsonObject()), "constraint"),
     ],
 )
@@ -444,7 +444,7 @@ def test_a_strict_tool_whose_schema_cannot_be_enforced_is_refused_by_its_pointer
     engine = engine_that("x")
     with pytest.raises(BadRequest, match="#/properties/a/uniqueItems") as caught:
         events(engine, ask(tools=(TOOLS[0], Tool(name="f", parameters=parameters, strict=True)), mode=mode), [])
-    assert caught.value.param == "tools[1].function.parameters"
+    assert caught.value.param == "tools[1].parameters"
 
     loose = Answer(
         events(engine_that(draws(2)), ask(tools=(Tool(name="f", parameters=parameters),), mode="required"), [])

@@ -23,6 +23,13 @@ def test_the_head_of_a_path_is_renamed_and_the_rest_stays():
     assert (error.param, error.message) == ("contents[2].content[0]", "'contents[2].content[0]' is no image.")
 
 
+def test_the_longest_path_that_has_a_name_is_renamed():
+    names = {"tools": "wrong", "tools[1]": "functions[1]", "tools[1].parameters": "tools[1].custom.format"}
+    assert named(UnsupportedParameter("tools[1].strict"), names).param == "functions[1].strict"
+    assert named(UnsupportedParameter("tools[1].parameters"), names).param == "tools[1].custom.format"
+    assert named(UnsupportedParameter("tools[10].strict"), names).param == "wrong[10].strict"
+
+
 def test_what_an_error_knows_besides_is_kept():
     error = named(ContextLengthExceeded(n_prompt=9, n_ctx=8), NAMES)
     assert (error.param, error.n_prompt, error.n_ctx, error.status) == ("contents", 9, 8, 400)

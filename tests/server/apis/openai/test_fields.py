@@ -20,8 +20,8 @@ CHAT: dict[str, tuple[Any, Any]] = {
     "model": ("gpt-4o", lambda r: True),
     "audio": ({"voice": "alloy", "format": "wav"}, "refused"),
     "frequency_penalty": (0.5, lambda r: r.sampling.frequency_penalty == 0.5),
-    "function_call": ("auto", "refused"),
-    "functions": ([{"name": "f"}], "refused"),
+    "function_call": ({"name": "f"}, lambda r: r.tool_choice.names == ("f",)),
+    "functions": ([{"name": "f"}], lambda r: r.input.tools[0].name == "f"),
     "logit_bias": ({"42": -100}, lambda r: r.sampling.logit_bias == {42: -100}),
     "logprobs": (True, lambda r: r.sampling.logprobs == 0),
     "max_completion_tokens": (7, lambda r: r.sampling.max_tokens == 7),
@@ -83,6 +83,7 @@ EMBEDDING: dict[str, tuple[Any, Any]] = {
     "user": ("somebody", "none"),
 }
 NEEDS = {
+    "function_call": {"functions": [{"name": "f"}]},
     "stream_options": {"stream": True},
     "tool_choice": {"tools": TOOLS},
     "top_logprobs": {"logprobs": True},

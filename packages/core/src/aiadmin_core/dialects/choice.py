@@ -34,11 +34,11 @@ def to_shape(request: GenerateRequest, speech: Speech, control_tokens: Mapping[s
     try:
         calls = speech.call_grammar(allowed, choice, control_tokens)
     except Unenforceable as error:
-        raise error.refusal(f"tools[{strict}].function.parameters") from error
+        raise error.refusal(f"tools[{strict}].parameters") from error
     if calls is None and limited:
         raise UnsupportedParameter("tool_choice", why=_WHY)
     if calls is None and strict is not None:
-        raise UnsupportedParameter(f"tools[{strict}].function.strict", why=_WHY)
+        raise UnsupportedParameter(f"tools[{strict}].strict", why=_WHY)
     if calls is None and request.constraint is not None:
         raise UnsupportedParameter(
             "constraint",

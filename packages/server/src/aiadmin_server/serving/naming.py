@@ -13,18 +13,22 @@ from aiadmin_core.errors import AiAdminError
 
 E = TypeVar("E", bound=AiAdminError)
 
-_HEAD = re.compile(r"[^.\[]*")
+_STEP = re.compile(r"[.\[]|$")
 
 
 def named(error: E, names: Mapping[str, str]) -> E:
-    """`error` with its field called as `names` has it, in `param` and wherever the message quotes it.
+    """`error` with its field called as `names` has it, in `param` and wherever the message quotes it. A name may be
+    that of a path (`tools[0]`): the longest that `param` begins with is taken.
 
     A copy where something changes: the router keeps errors for others who ask.
     """
-    head = _HEAD.match(error.param or "")
-    if not error.param or not head or head[0] not in names:
+    if not error.param:
         return error
-    param = names[head[0]] + error.param[head.end() :]
+    ends = [step.start() for step in _STEP.finditer(error.param)]
+    end = next((end for end in reversed(ends) if error.param[:end] in names), None)
+    if end is None:
+        return error
+    param = names[error.param[:end]] + error.param[end:]
     twin = type(error).__new__(type(error))
     twin.__dict__.update(error.__dict__)
     twin.__cause__, twin.__traceback__ = error.__cause__, error.__traceback__

@@ -172,7 +172,8 @@ async def test_tool_calls_and_reasoning_arrive_in_their_own_fields(serve):
         assert [call["id"] for call in deltas if "id" in call] == ["call_1", "call_2"]
         assert "".join(call["function"]["arguments"] for call in deltas if call["index"] == 0) == '{"city":"Bonn"}'
 
-        followed = [*HELLO, message, {"role": "tool", "tool_call_id": "call_1", "content": "rain"}]
+        results = [{"role": "tool", "tool_call_id": f"call_{n}", "content": "rain"} for n in (2, 1)]
+        followed = [*HELLO, message, *results]
         assert (await server.chat(messages=followed, tools=tools)).status_code == 200
 
 

@@ -3,12 +3,15 @@ conversation."""
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Any, Literal, assert_never
 
 from msgspec import Struct
 
 from aiadmin_core.errors import BadRequest, UnsupportedParameter
 from aiadmin_core.specs.content import AudioPart, ImagePart, Message, Part, TextPart, ToolCall, ToolResultPart
+
+from . import custom
 
 
 class CacheBreakpoint(Struct, frozen=True, kw_only=True):
@@ -90,9 +93,16 @@ class FunctionToolCall(Struct, frozen=True, kw_only=True, tag_field="type", tag=
     """Left over where a client keeps what it was streamed. No effect."""
 
 
+class CustomCall(Struct, frozen=True, kw_only=True):
+    name: str
+    input: str
+
+
 class CustomToolCall(Struct, frozen=True, kw_only=True, tag_field="type", tag="custom"):
     id: str
-    custom: dict[str, Any]
+    custom: CustomCall
+    index: int | None = None
+    """As that of a `FunctionToolCall`."""
 
 
 class AssistantMessage(Struct, frozen=True, kw_only=True, tag_field="role", tag="assistant"):
@@ -101,7 +111,8 @@ class AssistantMessage(Struct, frozen=True, kw_only=True, tag_field="role", tag=
     refusal: str | None = None
     tool_calls: list[FunctionToolCall | CustomToolCall] | None = None
     audio: dict[str, Any] | None = None
-    function_call: dict[str, Any] | None = None
+    function_call: FunctionCall | None = None
+    """What `tool_calls` replaced: one call without an id, answered by a function message."""
     annotations: list[Any] | None = None
     """Comes back in answers kept as they were. No effect."""
     reasoning_content: str | None = None
@@ -116,8 +127,8 @@ class ToolMessage(Struct, frozen=True, kw_only=True, tag_field="role", tag="tool
 
 
 class FunctionMessage(Struct, frozen=True, kw_only=True, tag_field="role", tag="function"):
+    name: str
     content: str | None = None
-    name: str | None = None
 
 
 ChatMessage = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
@@ -126,11 +137,83 @@ ChatMessage = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage 
 # To core.
 
 
-def to_message(message: ChatMessage, path: str) -> Message:
-    """One turn. `path` (`messages[3]`) names it in errors: `BadRequest`, `UnsupportedParameter`."""
+def to_messages(messages: Sequence[ChatMessage], path: str) -> tuple[Message, ...]:
+    """A conversation. `path` names it in errors: `BadRequest`, also where a call has no result right after it or a
+    result no call, and `UnsupportedParameter`."""
+    check_results(messages, path)
+    return tuple(_message(message, f"{path}[{index}]") for index, message in enumerate(messages))
+
+
+def check_results(messages: Sequence[ChatMessage], path: str) -> None:
+    """Raises `BadRequest` unless the calls of each message are answered by the messages right after it, in any order;
+    instructions may stand between.
+
+    Ids have to differ within one message only: many a server counts them anew in every answer.
+    """
+    due: dict[str, str] = {}  # what has to be answered, and the path of its call
+    for index, message in enumerate(messages):
+        here = f"{path}[{index}]"
+        if isinstance(message, SystemMessage | DeveloperMessage):
+            continue
+        answered = _answered(message)
+        if answered is None:
+            _refuse_due(due, f"before '{here}'")
+            due = _due(message, here)
+        elif due.pop(answered, None) is None:
+            field = "name" if isinstance(message, FunctionMessage) else "tool_call_id"
+            raise BadRequest(
+                f"'{here}.{field}' answers no call: there is none like it in the assistant's message before.",
+                hint="Results follow the assistant's message with their calls.",
+                param=f"{here}.{field}",
+            )
+    _refuse_due(due, "at the end")
+
+
+def _answered(message: ChatMessage) -> str | None:
+    """The call that `message` is the result of."""
+    if isinstance(message, ToolMessage):
+        return message.tool_call_id
+    if isinstance(message, FunctionMessage):
+        return _legacy_id(message.name)
+    return None
+
+
+def _due(message: ChatMessage, here: str) -> dict[str, str]:
+    if not isinstance(message, AssistantMessage):
+        return {}
+    due: dict[str, str] = {}
+    if message.function_call is not None:
+        due[_legacy_id(message.function_call.name)] = f"{here}.function_call"
+    for n, call in enumerate(message.tool_calls or ()):
+        if call.id in due:
+            raise BadRequest(
+                f"'{here}.tool_calls[{n}].id' is that of another call of the message.",
+                param=f"{here}.tool_calls[{n}].id",
+            )
+        due[call.id] = f"{here}.tool_calls[{n}].id"
+    return due
+
+
+def _refuse_due(due: dict[str, str], where: str) -> None:
+    if due:
+        path = next(iter(due.values()))
+        raise BadRequest(
+            f"'{path}' has no result: a message that answers the call is missing {where}.",
+            hint="Add it, or leave the call out.",
+            param=path,
+        )
+
+
+def _legacy_id(name: str) -> str:
+    """Of a call that has none, and of its result."""
+    return f"call_{name}"
+
+
+def _message(message: ChatMessage, path: str) -> Message:
     match message:
         case FunctionMessage():
-            raise UnsupportedParameter(f"{path}.role", why="function messages were replaced by tool messages.")
+            result = ToolResultPart(tool_call_id=_legacy_id(message.name), content=(TextPart(message.content or ""),))
+            return Message(role="tool", content=(result,), name=message.name)
         case SystemMessage():
             return Message(role="system", content=_parts(message.content, path), name=message.name)
         case DeveloperMessage():
@@ -148,15 +231,12 @@ def to_message(message: ChatMessage, path: str) -> Message:
 def _assistant(message: AssistantMessage, path: str) -> Message:
     if message.audio is not None:
         raise UnsupportedParameter(f"{path}.audio", why="no spoken answer is kept here.")
+    calls = [_call(call) for call in message.tool_calls or ()]
     if message.function_call is not None:
-        raise UnsupportedParameter(f"{path}.function_call", why="it was replaced by 'tool_calls'.")
-    if message.content is None and message.refusal is None and not message.tool_calls:
+        call = message.function_call
+        calls.append(ToolCall(id=_legacy_id(call.name), name=call.name, arguments=call.arguments))
+    if message.content is None and message.refusal is None and not calls:
         raise BadRequest(f"'{path}' has neither 'content' nor 'tool_calls'.", param=f"{path}.content")
-    calls: list[ToolCall] = []
-    for index, call in enumerate(message.tool_calls or ()):
-        if isinstance(call, CustomToolCall):
-            raise UnsupportedParameter(f"{path}.tool_calls[{index}].type", why="custom tools are not; functions are.")
-        calls.append(ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments))
     refusal = () if message.refusal is None else (TextPart(message.refusal),)
     return Message(
         role="assistant",
@@ -165,6 +245,12 @@ def _assistant(message: AssistantMessage, path: str) -> Message:
         tool_calls=tuple(calls),
         reasoning=message.reasoning_content or message.reasoning,
     )
+
+
+def _call(call: FunctionToolCall | CustomToolCall) -> ToolCall:
+    if isinstance(call, CustomToolCall):
+        return ToolCall(id=call.id, name=call.custom.name, arguments=custom.wrapped(call.custom.input))
+    return ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
 
 
 def _tool_result(message: ToolMessage, path: str) -> ToolResultPart:

@@ -20,8 +20,6 @@ _HARMLESS: dict[str, Callable[[Any], bool]] = {
     "user": lambda _: True,
     "verbosity": lambda value: value == "medium",
     "audio": lambda _: False,
-    "function_call": lambda _: False,
-    "functions": lambda _: False,
     "moderation": lambda _: False,
     "prediction": lambda _: False,
     "web_search_options": lambda _: False,
@@ -33,8 +31,6 @@ _WHY: dict[str, str] = {
     "service_tier": "there is one tier; 'priority' (a number) orders requests.",
     "store": "chat completions are not stored.",
     "verbosity": "say it in the prompt.",
-    "functions": "it was replaced by 'tools'.",
-    "function_call": "it was replaced by 'tool_choice'.",
 }
 """What is said when one of them is refused."""
 

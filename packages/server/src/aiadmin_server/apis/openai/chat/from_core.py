@@ -3,23 +3,31 @@
 from collections.abc import Iterator, Sequence
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from aiadmin_core.specs import events as core
 
+from ..custom import Unwrapper
 from ..logprobs import finite, text_of
 from ..streaming import Head, OpenAIWriter
 from ..usage import Usage, UsageTally
 from . import wire
+from .tools import Telling
+
+_FUNCTIONS = Telling()
 
 
 class ChatWriter(OpenAIWriter):
     """`chat.completion` and its chunks."""
 
-    def __init__(self, head: Head, *, n: int, include_usage: bool) -> None:
+    def __init__(self, head: Head, *, n: int, include_usage: bool, telling: Telling = _FUNCTIONS) -> None:
         super().__init__(head)
+        self.telling = telling
         self.n = n
         self.include_usage = include_usage
         self.tally = UsageTally()
+        self._inputs: dict[tuple[int, int], Unwrapper] = {}
+        """Of the calls of custom tools, by choice and index."""
 
     def first(self) -> Iterator[wire.ChatCompletionChunk]:
         delta = wire.Delta(role="assistant", content="", refusal=None)
@@ -34,10 +42,11 @@ class ChatWriter(OpenAIWriter):
             case core.ReasoningDelta():
                 choice = wire.ChunkChoice(index=event.choice, delta=wire.Delta(reasoning_content=event.text))
             case core.ToolCallDelta():
-                choice = wire.ChunkChoice(index=event.choice, delta=wire.Delta(tool_calls=[_call_delta(event)]))
+                choice = wire.ChunkChoice(index=event.choice, delta=self._call_delta(event))
             case core.Finished():
                 self.tally.add(event)
-                choice = wire.ChunkChoice(index=event.choice, delta=wire.Delta(), finish_reason=event.reason)
+                reason = self._reason(event.reason)
+                choice = wire.ChunkChoice(index=event.choice, delta=wire.Delta(), finish_reason=reason)
             case _:
                 return
         yield self._chunk([choice])
@@ -57,7 +66,7 @@ class ChatWriter(OpenAIWriter):
             id=self.head.id,
             created=self.head.created,
             model=self.head.model,
-            choices=[_chat_choice(index, lane) for index, lane in enumerate(lanes)],
+            choices=[self._choice(index, lane) for index, lane in enumerate(lanes)],
             usage=self.tally.total(),
             system_fingerprint=self.head.system_fingerprint,
         )
@@ -72,47 +81,70 @@ class ChatWriter(OpenAIWriter):
             usage=usage if self.include_usage else UNSET,
         )
 
+    def _choice(self, index: int, lane: Sequence[core.Event]) -> wire.ChatChoice:
+        texts = [event for event in lane if isinstance(event, core.TextDelta)]
+        reasoning = "".join(event.text for event in lane if isinstance(event, core.ReasoningDelta))
+        calls: dict[int, core.ToolCallDelta] = {}
+        for event in lane:
+            if isinstance(event, core.ToolCallDelta):
+                calls[event.index] = _add(calls.get(event.index), event)
+        text = "".join(event.text for event in texts)
+        told = [self._call(calls[key]) for key in sorted(calls)]
+        legacy = next((call.function for call in told if isinstance(call, wire.ToolCall)), None)
+        return wire.ChatChoice(
+            index=index,
+            message=wire.AssistantMessage(
+                content=None if calls and not text else text,
+                reasoning_content=reasoning or UNSET,
+                tool_calls=told if told and not self.telling.legacy else UNSET,
+                function_call=legacy if legacy and self.telling.legacy else UNSET,
+            ),
+            logprobs=chat_logprobs([item for event in texts for item in event.logprobs]),
+            finish_reason=self._reason(next(event.reason for event in lane if isinstance(event, core.Finished))),
+        )
 
-def _chat_choice(index: int, lane: Sequence[core.Event]) -> wire.ChatChoice:
-    texts = [event for event in lane if isinstance(event, core.TextDelta)]
-    reasoning = "".join(event.text for event in lane if isinstance(event, core.ReasoningDelta))
-    calls: dict[int, wire.ToolCall] = {}
-    for event in lane:
-        if isinstance(event, core.ToolCallDelta):
-            calls[event.index] = _add(calls.get(event.index), event)
-    text = "".join(event.text for event in texts)
-    return wire.ChatChoice(
-        index=index,
-        message=wire.AssistantMessage(
-            content=None if calls and not text else text,
-            reasoning_content=reasoning or UNSET,
-            tool_calls=[calls[key] for key in sorted(calls)] if calls else UNSET,
-        ),
-        logprobs=chat_logprobs([item for event in texts for item in event.logprobs]),
-        finish_reason=_finish_reason(lane),
+    def _call(self, call: core.ToolCallDelta) -> wire.ToolCall | wire.CustomToolCall:
+        name, call_id = call.name or "", call.id or ""
+        if name in self.telling.custom:
+            return wire.CustomToolCall(
+                id=call_id, custom=wire.CustomCall(name=name, input=Unwrapper().feed(call.arguments))
+            )
+        return wire.ToolCall(id=call_id, function=wire.FunctionCall(name=name, arguments=call.arguments))
+
+    def _call_delta(self, event: core.ToolCallDelta) -> wire.Delta:
+        name: str | UnsetType = UNSET if event.name is None else event.name
+        call_id: str | UnsetType = UNSET if event.id is None else event.id
+        if self.telling.legacy:
+            return wire.Delta(function_call=wire.FunctionCallDelta(name=name, arguments=event.arguments))
+        place = (event.choice, event.index)
+        if name in self.telling.custom:
+            self._inputs[place] = Unwrapper()
+        if place in self._inputs:
+            call = wire.ToolCallDelta(
+                index=event.index,
+                id=call_id,
+                type=UNSET if call_id is UNSET else "custom",
+                custom=wire.CustomCallDelta(name=name, input=self._inputs[place].feed(event.arguments)),
+            )
+        else:
+            call = wire.ToolCallDelta(
+                index=event.index,
+                id=call_id,
+                type=UNSET if call_id is UNSET else "function",
+                function=wire.FunctionCallDelta(name=name, arguments=event.arguments),
+            )
+        return wire.Delta(tool_calls=[call])
+
+    def _reason(self, reason: core.FinishReason) -> wire.FinishReason:
+        return "function_call" if reason == "tool_calls" and self.telling.legacy else reason
+
+
+def _add(call: core.ToolCallDelta | None, delta: core.ToolCallDelta) -> core.ToolCallDelta:
+    if call is None:
+        return delta
+    return replace(
+        call, id=call.id or delta.id, name=call.name or delta.name, arguments=call.arguments + delta.arguments
     )
-
-
-def _add(call: wire.ToolCall | None, delta: core.ToolCallDelta) -> wire.ToolCall:
-    function = wire.FunctionCall(
-        name=(call.function.name if call else "") or delta.name or "",
-        arguments=(call.function.arguments if call else "") + delta.arguments,
-    )
-    return wire.ToolCall(id=(call.id if call else "") or delta.id or "", function=function)
-
-
-def _call_delta(event: core.ToolCallDelta) -> wire.ToolCallDelta:
-    name: str | UnsetType = UNSET if event.name is None else event.name
-    return wire.ToolCallDelta(
-        index=event.index,
-        id=UNSET if event.id is None else event.id,
-        type=UNSET if event.id is None else "function",
-        function=wire.FunctionCallDelta(name=name, arguments=event.arguments),
-    )
-
-
-def _finish_reason(lane: Sequence[core.Event]) -> core.FinishReason:
-    return next(event.reason for event in lane if isinstance(event, core.Finished))
 
 
 def chat_logprobs(tokens: Sequence[core.TokenLogprob]) -> wire.ChoiceLogprobs | None:

@@ -12,6 +12,7 @@ from ..sampling import SHARED_RANGES
 from ..streaming import includes_usage, new_head
 from .from_core import ChatWriter
 from .to_core import chat_call
+from .tools import telling
 from .wire import ChatCompletion, ChatCompletionChunk, ChatCompletionRequest
 
 
@@ -30,6 +31,7 @@ async def create_chat_completion(request: Request[Any, Any, Any], service: Servi
             new_head("chatcmpl-", data.model),
             n=call.n_choices,
             include_usage=includes_usage(data.stream_options),
+            telling=telling(data),
         ),
         stream=bool(data.stream),
     )

@@ -1,20 +1,18 @@
 """Requests for `/v1/chat/completions` to core's: pure, and called once a request by `route`."""
 
-from collections.abc import Sequence
-
-from aiadmin_core.errors import BadRequest, UnsupportedParameter
+from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.constraint import Constraint, JsonObject, JsonSchema
-from aiadmin_core.specs.content import Tool
-from aiadmin_core.specs.request import ChatInput, GenerateRequest, ToolChoice
+from aiadmin_core.specs.request import ChatInput, GenerateRequest
 
 from ....http.reading import Decoded
 from ....serving.call import Call, portable
 from ..extensions import constraint_of, load_options, told_apart
-from ..messages import to_message
+from ..messages import to_messages
 from ..sampling import SHARED_RANGES, check_ranges, given, keep_alive_s, sampling_params
 from ..streaming import check_stream_options
 from ..unplaced import unplaced
 from . import wire
+from .tools import offered
 
 
 def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
@@ -26,14 +24,14 @@ def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
         raise BadRequest("'messages' must hold at least one message.", param="messages")
     if data.top_logprobs and not data.logprobs:
         raise BadRequest("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
-    tools = _tools(data.tools or ())
+    offer = offered(data)
     constraint, constraint_field = _constraint(data)
     asked, unknown = told_apart(decoded.unknown)
     request = GenerateRequest(
         id=0,
         input=ChatInput(
-            messages=tuple(to_message(message, f"messages[{i}]") for i, message in enumerate(data.messages)),
-            tools=tools,
+            messages=to_messages(data.messages, "messages"),
+            tools=offer.tools,
             template_options=portable(data.chat_template_kwargs or {}, "chat_template_kwargs"),
         ),
         sampling=sampling_params(
@@ -41,7 +39,7 @@ def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
         ),
         n=data.n or 1,
         constraint=constraint,
-        tool_choice=_tool_choice(data, {tool.name for tool in tools}),
+        tool_choice=offer.choice,
         reasoning_effort=_reasoning_effort(data),
         priority=data.priority or 0,
         cache_salt=data.cache_salt or "",
@@ -52,7 +50,7 @@ def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
         given=given(data, request.sampling),
         keep_alive_s=keep_alive_s(data.keep_alive),
         load=load_options(data),
-        names=_names(data) | ({"constraint": constraint_field} if constraint_field else {}),
+        names=_names(data) | offer.names | ({"constraint": constraint_field} if constraint_field else {}),
         unplaced=(*unplaced(data), *asked),
         unknown=unknown,
     )
@@ -123,48 +121,3 @@ def _reasoning_effort(data: wire.ChatCompletionRequest) -> str | None:
     if len({effort == "none" for effort in efforts.values()}) > 1:
         raise BadRequest(f"'{names[0]}' and '{names[1]}' contradict each other.", hint="Send one.", param=names[1])
     return efforts[names[0]] if names else None
-
-
-def _tools(tools: Sequence[wire.FunctionTool | wire.CustomTool]) -> tuple[Tool, ...]:
-    found: list[Tool] = []
-    for index, tool in enumerate(tools):
-        if isinstance(tool, wire.CustomTool):
-            raise UnsupportedParameter(f"tools[{index}].type", why="custom tools are not; functions are.")
-        function = tool.function
-        parameters = function.parameters
-        if parameters is not None:
-            parameters = portable(parameters, f"tools[{index}].function.parameters")
-        found.append(
-            Tool(
-                name=function.name,
-                description=function.description or "",
-                parameters=parameters,
-                strict=bool(function.strict),
-            )
-        )
-    return tuple(found)
-
-
-def _tool_choice(data: wire.ChatCompletionRequest, known: set[str]) -> ToolChoice:
-    choice, parallel = data.tool_choice, data.parallel_tool_calls is not False
-    if choice is None:
-        return ToolChoice(parallel=parallel)
-    if not known and choice not in ("none", "auto"):
-        raise BadRequest("'tool_choice' is only allowed when 'tools' are given.", param="tool_choice")
-    if isinstance(choice, str):
-        return ToolChoice(mode=choice, parallel=parallel)
-    if isinstance(choice, wire.CustomChoice):
-        raise UnsupportedParameter("tool_choice.type", why="custom tools are not; functions are.")
-    names: tuple[str, ...]
-    if isinstance(choice, wire.FunctionChoice):
-        names, param = (choice.function.name,), "tool_choice.function.name"
-        result = ToolChoice(mode="required", names=names, parallel=parallel)
-    else:
-        allowed = choice.allowed_tools
-        names, param = tuple(tool.function.name for tool in allowed.tools), "tool_choice.allowed_tools.tools"
-        if not names:
-            raise BadRequest(f"'{param}' must name at least one tool.", param=param)
-        result = ToolChoice(mode=allowed.mode, names=names, parallel=parallel)
-    if missing := [name for name in names if name not in known]:
-        raise BadRequest(f"'tool_choice' names '{missing[0]}', which is not among 'tools'.", param=param)
-    return result

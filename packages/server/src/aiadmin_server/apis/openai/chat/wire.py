@@ -10,13 +10,14 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from aiadmin_core.specs.events import FinishReason
+from aiadmin_core.specs import events as core
 
 from ..extensions import Extensions
 from ..messages import ChatMessage
 from ..streaming import StreamOptions
 from ..usage import Usage
 
+FinishReason = core.FinishReason | Literal["function_call"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
@@ -34,8 +35,27 @@ class FunctionTool(Struct, frozen=True, kw_only=True, tag_field="type", tag="fun
     function: FunctionDefinition
 
 
+class CustomText(Struct, frozen=True, kw_only=True, tag_field="type", tag="text"):
+    """Any text."""
+
+
+class GrammarDefinition(Struct, frozen=True, kw_only=True):
+    definition: str
+    syntax: Literal["lark", "regex"]
+
+
+class CustomGrammar(Struct, frozen=True, kw_only=True, tag_field="type", tag="grammar"):
+    grammar: GrammarDefinition
+
+
+class CustomDefinition(Struct, frozen=True, kw_only=True):
+    name: str
+    description: str | None = None
+    format: CustomText | CustomGrammar | None = None
+
+
 class CustomTool(Struct, frozen=True, kw_only=True, tag_field="type", tag="custom"):
-    custom: dict[str, Any]
+    custom: CustomDefinition
 
 
 class FunctionName(Struct, frozen=True, kw_only=True):
@@ -47,16 +67,12 @@ class FunctionChoice(Struct, frozen=True, kw_only=True, tag_field="type", tag="f
 
 
 class CustomChoice(Struct, frozen=True, kw_only=True, tag_field="type", tag="custom"):
-    custom: dict[str, Any]
-
-
-class AllowedTool(Struct, frozen=True, kw_only=True, tag_field="type", tag="function"):
-    function: FunctionName
+    custom: FunctionName
 
 
 class AllowedTools(Struct, frozen=True, kw_only=True):
     mode: Literal["auto", "required"]
-    tools: list[AllowedTool]
+    tools: list[FunctionChoice | CustomChoice]
 
 
 class AllowedToolsChoice(Struct, frozen=True, kw_only=True, tag_field="type", tag="allowed_tools"):
@@ -117,6 +133,10 @@ class ChatCompletionRequest(Extensions, frozen=True, kw_only=True):
     tools: list[FunctionTool | CustomTool] | None = None
     top_logprobs: int | None = None
 
+    # What `tools` and `tool_choice` replaced; answers are told in their way.
+    function_call: Literal["none", "auto"] | FunctionName | None = None
+    functions: list[FunctionDefinition] | None = None
+
     # No effect here: for a hosted service's own books. Passed on to one.
     metadata: dict[str, str] | None = None
     prompt_cache_key: str | None = None
@@ -133,8 +153,6 @@ class ChatCompletionRequest(Extensions, frozen=True, kw_only=True):
 
     # Refused by name.
     audio: dict[str, Any] | None = None
-    function_call: str | dict[str, Any] | None = None
-    functions: list[dict[str, Any]] | None = None
     moderation: dict[str, Any] | None = None
     prediction: dict[str, Any] | None = None
     web_search_options: dict[str, Any] | None = None
@@ -182,12 +200,24 @@ class ToolCall(Struct, frozen=True, kw_only=True):
     type: Literal["function"] = "function"
 
 
+class CustomCall(Struct, frozen=True, kw_only=True):
+    name: str
+    input: str
+
+
+class CustomToolCall(Struct, frozen=True, kw_only=True):
+    id: str
+    custom: CustomCall
+    type: Literal["custom"] = "custom"
+
+
 class AssistantMessage(Struct, frozen=True, kw_only=True):
     content: str | None
     role: Literal["assistant"] = "assistant"
     refusal: None = None
     reasoning_content: str | UnsetType = UNSET
-    tool_calls: list[ToolCall] | UnsetType = UNSET
+    tool_calls: list[ToolCall | CustomToolCall] | UnsetType = UNSET
+    function_call: FunctionCall | UnsetType = UNSET
 
 
 class ChatChoice(Struct, frozen=True, kw_only=True):
@@ -212,11 +242,18 @@ class FunctionCallDelta(Struct, frozen=True, kw_only=True):
     arguments: str = ""
 
 
+class CustomCallDelta(Struct, frozen=True, kw_only=True):
+    name: str | UnsetType = UNSET
+    input: str = ""
+
+
 class ToolCallDelta(Struct, frozen=True, kw_only=True):
     index: int
-    function: FunctionCallDelta
+    function: FunctionCallDelta | UnsetType = UNSET
+    custom: CustomCallDelta | UnsetType = UNSET
+    """OpenAI sends it, though its description has functions only."""
     id: str | UnsetType = UNSET
-    type: Literal["function"] | UnsetType = UNSET
+    type: Literal["function", "custom"] | UnsetType = UNSET
 
 
 class Delta(Struct, frozen=True, kw_only=True):
@@ -225,6 +262,7 @@ class Delta(Struct, frozen=True, kw_only=True):
     refusal: UnsetType | None = UNSET
     reasoning_content: str | UnsetType = UNSET
     tool_calls: list[ToolCallDelta] | UnsetType = UNSET
+    function_call: FunctionCallDelta | UnsetType = UNSET
 
 
 class ChunkChoice(Struct, frozen=True, kw_only=True):
