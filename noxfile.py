@@ -18,7 +18,7 @@ nox.options.sessions = ["tests", "lint", "types", "docs"]
 
 ROOT = Path(__file__).parent
 PACKAGES = ["core", "backend-llamacpp", "backend-mlx", "backend-openai", "server"]
-ECHO = "docs/examples/aiadmin-backend-echo"
+EXAMPLES = [f"docs/examples/{name}" for name in ("aiadmin-backend-echo", "aiadmin-api-cohere")]
 SOURCES = ["packages", "tests", "docs", "bench", "noxfile.py"]
 
 
@@ -59,7 +59,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types, strictly. Native libraries are not needed."""
     session.install(*editable(["core", "server"], extras="[engine,testing]"), *group("types"))
-    session.run("mypy", *(f"packages/{name}/src" for name in PACKAGES), f"{ECHO}/src")
+    session.run("mypy", *(f"packages/{name}/src" for name in PACKAGES), *(f"{path}/src" for path in EXAMPLES))
 
 
 @nox.session
@@ -75,7 +75,7 @@ def build(session: nox.Session) -> None:
     session.install("build", "hatchling")
     dist = ROOT / "dist"
     shutil.rmtree(dist, ignore_errors=True)
-    for path in [*(f"packages/{name}" for name in PACKAGES), ECHO]:
+    for path in [*(f"packages/{name}" for name in PACKAGES), *EXAMPLES]:
         session.run("python", "-m", "build", "--no-isolation", "--wheel", "--outdir", str(dist), path, silent=True)
     session.run("python", "tests/wheels.py", str(dist), *session.posargs)
 

@@ -37,6 +37,7 @@ COMBINATIONS: dict[str, tuple[list[str], list[list[str]]]] = {
             ["aiadmin", "run", "echo", "hello from the wheel"],
         ],
     ),
+    "server+cohere": (["aiadmin-server", "aiadmin-api-cohere"], [["aiadmin", "plugins"], ["aiadmin", "list"]]),
     "server+llamacpp": (
         ["aiadmin-server", "aiadmin-backend-llamacpp"],
         [["aiadmin", "run", "smollm2", "Say this is a test"]],

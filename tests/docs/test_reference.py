@@ -1,9 +1,12 @@
 """The reference pages say what the code says."""
 
+import ast
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +19,7 @@ from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest
 from aiadmin_server.apis.openai.completions.wire import CompletionRequest
 from aiadmin_server.apis.openai.embeddings.wire import EmbeddingRequest
 from aiadmin_server.app import create_app
+from aiadmin_server.http import errors as http_errors
 from aiadmin_server.settings import FIELDS, Settings, load_settings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -73,6 +77,35 @@ def test_the_table_of_sampling_parameters_is_their_declaration() -> None:
     page = (DOCS / "reference" / "http.md").read_text()
 
     assert sampling_table() in page
+
+
+def test_every_error_that_is_told_by_a_code_is_on_its_page() -> None:
+    """Codes are read from the sources: not every package can be imported everywhere."""
+    page = (DOCS / "reference" / "errors.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", page, re.MULTILINE))
+    of_commands = set(re.findall(r"`(\w+)`", page.split("The command line has")[1].split("##")[0]))
+    trees = [ast.parse(path.read_text()) for path in (DOCS.parent / "packages").glob("*/src/**/*.py")]
+    classes = {node.name: node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    errors = [node for node in classes.values() if _stated(node, classes, "status") is not None]
+    codes = {str(_stated(node, classes, "code")): str(_stated(node, classes, "status")) for node in errors}
+    codes = {code: status for code, status in codes.items() if code and code not in of_commands}
+    codes |= {code: str(status) for status, code in http_errors._HTTP_CODES.items()} | {"invalid_request": "4xx"}
+
+    assert rows == codes
+
+
+def _stated(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef], name: str) -> Any:
+    """What a class, or the nearest of its bases that does, says an attribute of errors is; None for other classes."""
+    for statement in node.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=found)], value=ast.Constant(value=value)) if found == name:
+                return value
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
+                for target, value in zip(targets, values, strict=True):
+                    if isinstance(target, ast.Name) and target.id == name and isinstance(value, ast.Constant):
+                        return value.value
+    bases = [classes[base.id] for base in node.bases if isinstance(base, ast.Name) and base.id in classes]
+    return next((value for base in bases if (value := _stated(base, classes, name)) is not None), None)
 
 
 def test_the_hooks_page_and_the_hooks_are_the_same_list() -> None:
