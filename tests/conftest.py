@@ -26,9 +26,10 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 with suppress(ImportError):  # the conformance kit's command, typed in this checkout, comes by here with core alone
     import hypothesis
 
-    # Shells start what runs in the background with Ctrl-C ignored, and children inherit it: tests send it to some.
+    hypothesis.settings.register_profile("long", max_examples=3000, deadline=None)
+
+# Shells start what runs in the background with Ctrl-C ignored, and children inherit it: tests send it to some.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-hypothesis.settings.register_profile("long", max_examples=3000, deadline=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
