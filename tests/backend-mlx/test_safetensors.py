@@ -6,7 +6,15 @@ import struct
 import pytest
 
 from aiadmin_core.errors import BadRequest
-from aiadmin_mlx.safetensors import count_params, name_quantization, read_chat_template, read_folder, read_header
+from aiadmin_mlx.safetensors import (
+    count_params,
+    name_quantization,
+    read_chat_template,
+    read_folder,
+    read_header,
+    read_sampling,
+    trained_context,
+)
 
 LAYER = {
     "l.weight": {"dtype": "U32", "shape": [64, 8], "data_offsets": [0, 2048]},
@@ -88,3 +96,53 @@ def test_a_template_file_comes_before_the_tokenizers_own(tmp_path):
     assert read_chat_template(tmp_path) == "D"
     (tmp_path / "chat_template.jinja").write_text("J")
     assert read_chat_template(tmp_path) == "J"
+
+
+@pytest.mark.parametrize(
+    ("config", "trained"),
+    [
+        ({"max_position_embeddings": 4096}, 4096),
+        ({"max_position_embeddings": 4096, "rope_scaling": None}, 4096),
+        ({"max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": 2.0}}, 8192),
+        (
+            {
+                "max_position_embeddings": 32768,
+                "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768},
+            },
+            131072,
+        ),
+        (
+            {
+                "max_position_embeddings": 131072,
+                "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 8192},
+            },
+            131072,
+        ),
+        ({"max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": "2"}}, 4096),
+        ({"max_position_embeddings": 4096, "rope_scaling": {"type": "mrope", "mrope_section": [1]}}, 4096),
+        ({}, 0),
+    ],
+)
+def test_scaled_positions_count(config, trained):
+    assert trained_context(config) == trained
+
+
+@pytest.mark.parametrize(
+    ("text", "parameters"),
+    [
+        ('{"temperature": 0.6, "top_p": 0.95, "top_k": 20, "do_sample": true}',
+         {"temperature": 0.6, "top_p": 0.95, "top_k": 20}),
+        ('{"repetition_penalty": 1.05, "max_new_tokens": 20, "eos_token_id": [1, 2]}', {"repeat_penalty": 1.05}),
+        ('{"do_sample": false, "top_p": 0.9}', {"top_p": 0.9, "temperature": 0.0}),
+        ('{"temperature": "hot", "top_p": null, "top_k": true, "min_p": NaN}', {}),
+        ("[]", {}),
+        ("{", {}),
+    ],
+)  # fmt: skip
+def test_the_sampling_a_folder_recommends_is_read(tmp_path, text, parameters):
+    (tmp_path / "generation_config.json").write_text(text)
+    assert read_sampling(tmp_path) == parameters
+
+
+def test_a_folder_need_recommend_nothing(tmp_path):
+    assert read_sampling(tmp_path) == {}

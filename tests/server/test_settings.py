@@ -98,6 +98,7 @@ def test_every_variable_is_read():
         "AIADMIN_MAX_LOADED_MODELS": "9",
         "AIADMIN_MAX_QUEUE": "9",
         "AIADMIN_CONTEXT_LENGTH": "9",
+        "AIADMIN_ROPE_SCALING": "YaRN",
         "AIADMIN_NUM_PARALLEL": "9",
         "AIADMIN_KV_CACHE_TYPE": "bf16",
         "AIADMIN_EXACT": "1",

@@ -57,6 +57,19 @@ def test_what_is_set_counts_until_it_is_unset(invoke, add, store, target):
     assert not list((store.root / "aiadmin").rglob("defaults/**/*.json"))
 
 
+def test_how_far_a_context_may_go_is_an_aliass_word_before_the_models(invoke, add, target):
+    add("m")
+    assert target("m").options.rope_scaling is None
+    invoke("set", "m", "--num-ctx", "16384", "--rope-scaling", "yarn")
+    assert target("m").options.rope_scaling == "yarn"
+    invoke("alias", "set", "short", "m", "--rope-scaling", "none")
+    assert target("short").options.rope_scaling == "none"
+    assert "rope_scaling" in invoke("show", "short").stdout
+    assert invoke("set", "m", "--rope-scaling", "magic").exit_code == 2
+    invoke("set", "m", "--unset", "rope-scaling")
+    assert target("m").options.rope_scaling is None
+
+
 def test_what_is_set_belongs_to_the_name(invoke, add, store, target):
     """It stays when the model is pulled anew, goes along with a copy, and ends with the name."""
     add("m")

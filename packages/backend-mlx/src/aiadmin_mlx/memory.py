@@ -8,11 +8,12 @@ from typing import Any
 import psutil
 
 from aiadmin_core.backend import MemoryEstimate
+from aiadmin_core.context import context_length
 from aiadmin_core.errors import ModelLoadFailed
 from aiadmin_core.memory import container_memory
 from aiadmin_core.specs.model import EngineOptions
 
-from .safetensors import context_length
+from .safetensors import trained_context
 
 _MIN_CONTEXT = 256
 """A model whose cache cannot hold this many tokens is refused."""
@@ -60,7 +61,8 @@ def estimate(
     n_heads = max(1, whole("num_attention_heads", "n_head"))
     head = whole("head_dim") or whole("hidden_size", "n_embd") // n_heads
     per_token = whole("num_hidden_layers", "n_layer") * (whole("num_key_value_heads") or n_heads) * head * 2 * 2
-    n_ctx = min(options.n_ctx or context_length(language) or _EXPECTED_N_CTX, _EXPECTED_N_CTX)
+    trained = trained_context(language)
+    n_ctx = min(context_length(options, trained=trained, unasked=_EXPECTED_N_CTX), _EXPECTED_N_CTX)
     return MemoryEstimate(
         weights_bytes=weights_bytes,
         cache_bytes=n_ctx * per_token,

@@ -13,6 +13,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import MODEL_REMAPPING, load_model
 
 from aiadmin_core.backend import ModelInfo
+from aiadmin_core.context import chosen_scaling, context_length, context_notes
 from aiadmin_core.errors import AiAdminError, ModelLoadFailed
 from aiadmin_core.specs.model import EngineOptions, ModelFacts, ModelSpec
 
@@ -75,7 +76,8 @@ def load(model: ModelSpec, options: EngineOptions) -> LoadedModel:
         except AiAdminError as error:  # a broken file, named
             raise ModelLoadFailed(f"{model.name}: {error.message}", hint=error.hint) from error
     n_parallel = (options.n_parallel or _N_PARALLEL) if warm_up.can_batch else 1
-    wanted = options.n_ctx or info.n_ctx_train or _FALLBACK_N_CTX
+    # No `scales`: mlx-lm scales positions as the config says.
+    wanted = context_length(options, trained=info.n_ctx_train, unasked=info.n_ctx_train or _FALLBACK_N_CTX)
     plan = memory.plan(
         model.name,
         free_bytes=limit - size,
@@ -94,7 +96,16 @@ def load(model: ModelSpec, options: EngineOptions) -> LoadedModel:
         size_bytes=size,
         quantization=info.quantization,
         device=_device_name(),
-        notes=tuple(_notes(options, plan, wanted=wanted, can_batch=warm_up.can_batch, tokenizer=tokenizer)),
+        notes=tuple(
+            _notes(
+                options,
+                plan,
+                wanted=wanted,
+                n_ctx_train=info.n_ctx_train,
+                can_batch=warm_up.can_batch,
+                tokenizer=tokenizer,
+            )
+        ),
     )
     return LoadedModel(
         call=call,
@@ -196,7 +207,13 @@ def _device_name() -> str:
 
 
 def _notes(
-    options: EngineOptions, plan: memory.MemoryPlan, *, wanted: int, can_batch: bool, tokenizer: MlxTokenizer
+    options: EngineOptions,
+    plan: memory.MemoryPlan,
+    *,
+    wanted: int,
+    n_ctx_train: int,
+    can_batch: bool,
+    tokenizer: MlxTokenizer,
 ) -> Iterator[str]:
     if options.safe_mode:
         yield "safe mode: no kernels are fused at run time"
@@ -205,6 +222,9 @@ def _notes(
     if not can_batch:
         yield "one sequence at a time: this model's cache cannot be batched"
     yield "reproducible: unmeasured"
+    yield from context_notes(options, trained=n_ctx_train, n_ctx=plan.n_ctx)
+    if chosen_scaling(options):
+        yield "rope_scaling has no effect: MLX scales positions as the model's config.json says"
     if options.kv_cache_type is not None:
         yield "kv_cache_type has no effect: MLX keeps keys and values in the type of the model"
     if options.n_threads is not None:

@@ -7,7 +7,7 @@ import json
 import struct
 from collections import Counter
 from collections.abc import Mapping
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,15 @@ from aiadmin_core.errors import BadRequest
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "model_max_length")
+_SCALED_ALREADY = ("su", "longrope", "llama3", "mrope", "default", None)
+_SAMPLING = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "min_p": "min_p",
+    "typical_p": "typical_p",
+    "repetition_penalty": "repeat_penalty",
+}
 _WIDTH_KEYS = ("hidden_size", "n_embd", "d_model", "dim")
 
 
@@ -37,12 +46,31 @@ def read_folder(folder: Path) -> ModelInfo:
         format="safetensors",
         architecture=str(config.get("model_type", "")),
         n_params=count_params(tensors, quantization),
-        n_ctx_train=context_length(language),
+        n_ctx_train=trained_context(language),
         n_embd=_first_int(language, _WIDTH_KEYS),
         quantization=name_quantization(tensors, quantization),
         chat_template=read_chat_template(folder),
         metadata=config,
+        parameters=read_sampling(folder),
     )
+
+
+def read_sampling(folder: Path) -> dict[str, Any]:
+    """How the model's makers recommend to sample: generation_config.json by the names of `SamplingParams`, as vLLM
+    reads it. What is no number counts as absent, as a file that cannot be read does: it is a recommendation.
+
+    https://huggingface.co/docs/transformers/main_classes/text_generation#transformers.GenerationConfig
+    """
+    try:
+        config = read_json(folder / "generation_config.json")
+    except BadRequest:
+        return {}
+    found = {
+        name: value
+        for key, name in _SAMPLING.items()
+        if isinstance(value := config.get(key), int | float) and not isinstance(value, bool) and isfinite(value)
+    }
+    return found | {"temperature": 0.0} if config.get("do_sample") is False else found
 
 
 def language_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -51,9 +79,21 @@ def language_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**config, **text} if isinstance(text, dict) else config
 
 
-def context_length(language: Mapping[str, Any]) -> int:
-    """What it was trained for; 0 where that is not said."""
-    return _first_int(language, _CONTEXT_KEYS)
+def trained_context(language: Mapping[str, Any]) -> int:
+    """The positions it was made for; 0 where that is not said.
+
+    `rope_scaling` of most types multiplies what `max_position_embeddings` (or its own word for it) says; the types in
+    `_SCALED_ALREADY` are written with the product there. As vLLM reads it: vllm/config/model.py, 0.11.
+    """
+    trained = _first_int(language, _CONTEXT_KEYS)
+    scaling = language.get("rope_scaling")
+    if not isinstance(scaling, dict):
+        return trained
+    factor, kind = scaling.get("factor"), scaling.get("rope_type", scaling.get("type"))
+    if kind in _SCALED_ALREADY or isinstance(factor, bool) or not isinstance(factor, int | float) or not factor >= 1:
+        return trained
+    original = scaling.get("original_max_position_embeddings")
+    return max(trained, int((original if isinstance(original, int) else trained) * factor))
 
 
 def read_chat_template(folder: Path) -> str | None:

@@ -97,4 +97,9 @@ def _ask_all(remote: RemoteModel, sent: dict[str, str]) -> "list[Listing]":
 
     timeout_s = min(remote.connect_timeout_s, PROBE_TIMEOUT_S)
     with ThreadPoolExecutor(len(remote.upstreams)) as pool:
-        return list(pool.map(lambda url: listing.ask(url, headers=sent, timeout_s=timeout_s), remote.upstreams))
+        return list(
+            pool.map(
+                lambda url: listing.ask(url, headers=sent, timeout_s=timeout_s, public_only=remote.public_only),
+                remote.upstreams,
+            )
+        )

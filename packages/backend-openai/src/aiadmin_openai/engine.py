@@ -24,6 +24,7 @@ from aiadmin_core.specs.sampling import SamplingParams
 from .answer import Answer
 from .failures import StreamBroken, Unavailable, describe, give_up, refused
 from .pool import Pool
+from .public import AsyncPublicTransport
 from .remote import RemoteModel, headers
 from .request import to_openai
 from .routing import Upstream
@@ -52,6 +53,8 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 KEEPALIVE_S = 2.0
 """Uvicorn and cpp-httplib close idle connections after 5 seconds; a request must not meet one that is closing."""
 
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=KEEPALIVE_S)
+
 
 class OpenAIEngine:
     """One model, on one or more upstreams."""
@@ -72,7 +75,8 @@ class OpenAIEngine:
         self._client = httpx.AsyncClient(
             headers=headers(key),
             timeout=httpx.Timeout(remote.read_timeout_s, connect=remote.connect_timeout_s, pool=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=KEEPALIVE_S),
+            limits=LIMITS,
+            transport=AsyncPublicTransport(limits=LIMITS) if remote.public_only else None,
         )
         self._responses: set[httpx.Response] = set()
         self._counted = EngineStats()

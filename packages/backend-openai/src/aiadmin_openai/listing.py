@@ -12,6 +12,7 @@ from msgspec import Struct
 from aiadmin_core.specs.model import ModelFacts
 
 from .failures import describe, read_error, redact
+from .public import PublicTransport
 from .remote import host_of
 
 
@@ -54,11 +55,11 @@ class Listing(Struct, frozen=True, kw_only=True):
     """Why it did not answer; "" if it did. Never holds a key."""
 
 
-def ask(url: str, *, headers: Mapping[str, str], timeout_s: float) -> Listing:
+def ask(url: str, *, headers: Mapping[str, str], timeout_s: float, public_only: bool = False) -> Listing:
     """Never raises for the upstream's sake."""
     host = host_of(url)
     try:
-        response = httpx.get(f"{url}/models", headers=dict(headers), timeout=timeout_s)
+        response = _get(f"{url}/models", headers, timeout_s, public_only)
     except httpx.HTTPError as error:
         return Listing(host=host, error=describe(error))
     except (httpx.InvalidURL, UnicodeError):  # the latter from names that no DNS could hold
@@ -77,13 +78,19 @@ def ask(url: str, *, headers: Mapping[str, str], timeout_s: float) -> Listing:
         return Listing(host=host, error=f"what it sends at {httpx.URL(url).path}/models is no list of models")
 
 
-def knows(url: str, model: str, *, headers: Mapping[str, str], timeout_s: float) -> bool:
+def knows(url: str, model: str, *, headers: Mapping[str, str], timeout_s: float, public_only: bool = False) -> bool:
     """Whether it serves a model by a name it does not list: an alias, a name without its tag."""
     try:
-        response = httpx.get(f"{url}/models/{quote(model, safe='')}", headers=dict(headers), timeout=timeout_s)
+        response = _get(f"{url}/models/{quote(model, safe='')}", headers, timeout_s, public_only)
     except httpx.HTTPError:
         return False
     return response.is_success
+
+
+def _get(url: str, headers: Mapping[str, str], timeout_s: float, public_only: bool) -> httpx.Response:
+    transport = PublicTransport() if public_only else None
+    with httpx.Client(headers=dict(headers), timeout=timeout_s, transport=transport) as client:
+        return client.get(url)
 
 
 def facts(model: str, listings: list[Listing]) -> ModelFacts:

@@ -34,6 +34,8 @@ class RemoteModel(Struct, frozen=True, kw_only=True, tag_field="kind", tag="open
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 300.0
     """Longest silence of an upstream, the wait for its first byte included: a long prompt takes its time."""
+    public_only: bool = False
+    """Whether only public addresses may be asked: it was pulled by somebody over HTTP."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """Every server knows the first; some hosted models insist on the second."""
 

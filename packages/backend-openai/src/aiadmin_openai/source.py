@@ -1,7 +1,5 @@
 """`aiadmin pull openai:URL#MODEL`: what is fetched is a description of where the model is served."""
 
-import ipaddress
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -42,7 +40,7 @@ class OpenAISource:
         not know the model, or serves several and the reference names none."""
         asked = references.parse(reference)
         asked.check_key()
-        return self._fetch(asked, workdir, progress)
+        return self._fetch(asked, asked.remote, workdir, progress)
 
     def fetch_for(
         self,
@@ -53,9 +51,8 @@ class OpenAISource:
         progress: Callable[[Progress], None],
         expected_digest: str = "",  # noqa: ARG002 - as in `fetch`
     ) -> FetchedModel:
-        """As `fetch`, and raises `NotAllowed` for a variable of this machine and for addresses that are not public. (A
-        name that leads to a public address now may lead elsewhere later: let nobody pull from names you do not
-        trust.)"""
+        """As `fetch`, and raises `NotAllowed` for a variable of this machine and for addresses that are not public, now
+        or when it is served."""
         asked = references.parse(reference)
         if asked.remote.key_variable:
             raise NotAllowed(
@@ -63,13 +60,19 @@ class OpenAISource:
                 hint="Pull the model on its command line.",
                 param="model",
             )
-        if not caller.private_addresses:
-            for url in asked.remote.upstreams:
-                refuse_private(url)
-        return self._fetch(asked, workdir, progress)
+        if caller.private_addresses:
+            return self._fetch(asked, asked.remote, workdir, progress)
+        for url in asked.remote.upstreams:
+            refuse_private(url)
+        return self._fetch(asked, msgspec.structs.replace(asked.remote, public_only=True), workdir, progress)
 
-    def _fetch(self, asked: references.Reference, workdir: Path, progress: Callable[[Progress], None]) -> FetchedModel:
-        remote = asked.remote
+    def _fetch(
+        self,
+        asked: references.Reference,
+        remote: RemoteModel,
+        workdir: Path,
+        progress: Callable[[Progress], None],
+    ) -> FetchedModel:
         if not asked.unchecked:
             progress(Progress(status="asking the upstream"))
             remote = _checked(remote)
@@ -86,20 +89,19 @@ class OpenAISource:
 
 def refuse_private(url: str) -> None:
     """Raise `NotAllowed` where the host of `url` has an address that is not public, `PullFailed` where it has none."""
+    from .public import is_public, look_up  # httpx is slow to import, and this module is imported by every command
+
     host = urlsplit(url).hostname or ""
     try:
-        found = {entry[4][0] for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+        found = look_up(host)
     except (OSError, UnicodeError):
         raise PullFailed(f"The host '{host}' has no address.", hint="Check its name.") from None
-    for text in found:
-        address = ipaddress.ip_address(str(text).partition("%")[0])
-        inner = getattr(address, "ipv4_mapped", None) or address
-        if not inner.is_global or inner.is_multicast:
-            raise NotAllowed(
-                f"The host '{host}' has an address that is not public.",
-                hint="Pull the model on the command line of the server's machine, or set AIADMIN_PRIVATE_SOURCES=1.",
-                param="model",
-            )
+    if not all(map(is_public, found)):
+        raise NotAllowed(
+            f"The host '{host}' has an address that is not public.",
+            hint="Pull the model on the command line of the server's machine, or set AIADMIN_PRIVATE_SOURCES=1.",
+            param="model",
+        )
 
 
 def _checked(remote: RemoteModel) -> RemoteModel:
@@ -111,7 +113,7 @@ def _checked(remote: RemoteModel) -> RemoteModel:
     except NotAuthenticated as error:
         raise _failed(error.message) from None
     for url in remote.upstreams:
-        found = listing.ask(url, headers=sent, timeout_s=remote.connect_timeout_s)
+        found = listing.ask(url, headers=sent, timeout_s=remote.connect_timeout_s, public_only=remote.public_only)
         if found.error:
             raise _failed(f"{found.host} does not answer: {found.error}.")
         names = [entry.id for entry in found.models]
@@ -122,7 +124,13 @@ def _checked(remote: RemoteModel) -> RemoteModel:
         elif (
             found.lists
             and not any(entry.is_called(remote.model) for entry in found.models)
-            and not listing.knows(url, remote.model, headers=sent, timeout_s=remote.connect_timeout_s)
+            and not listing.knows(
+                url,
+                remote.model,
+                headers=sent,
+                timeout_s=remote.connect_timeout_s,
+                public_only=remote.public_only,
+            )
         ):
             raise _failed(f"{found.host} does not know '{remote.model}'; it {_serves(names)}.")
     return remote

@@ -9,10 +9,12 @@ import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast, get_args
 
 from msgspec import Struct
 
 from aiadmin_core.errors import BadRequest
+from aiadmin_core.specs.model import RopeScaling
 
 from .durations import parse_duration
 
@@ -40,6 +42,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_queue: int = 512
     """Requests waiting per model before new ones are refused with 503."""
     n_ctx: int | None = None
+    rope_scaling: RopeScaling | None = None
+    """How positions are scaled in contexts beyond the trained one."""
     n_parallel: int | None = None
     kv_cache_type: str | None = None
     exact: bool = False
@@ -83,8 +87,10 @@ FIELDS: dict[str, str] = {
     "AIADMIN_LOAD_TIMEOUT": "How long loading a model may take. Default `5m`.",
     "AIADMIN_MAX_LOADED_MODELS": "Most models loaded at once. Default 3.",
     "AIADMIN_MAX_QUEUE": "Most requests waiting for one model before new ones get 503. Default 512.",
-    "AIADMIN_CONTEXT_LENGTH": "Tokens of context a model is opened with. Default: what the model was trained for, as "
-    "far as the backend finds sensible.",
+    "AIADMIN_CONTEXT_LENGTH": "Tokens of context a model is opened with, as far as it was trained for them. Default: "
+    "what the model was trained for, as far as the backend finds sensible.",
+    "AIADMIN_ROPE_SCALING": "How positions are scaled where a context is longer than the trained one, for llama.cpp: "
+    "`yarn` or `linear`. Default `none`: contexts end where the training did.",
     "AIADMIN_NUM_PARALLEL": "Most sequences decoded together by one model. Default: the backend's.",
     "AIADMIN_KV_CACHE_TYPE": "How keys and values are stored, for llama.cpp: `q8_0`, `bf16`, `f16` or `f32`. Default: "
     "`q8_0` on processors (half the memory of `f16`, and answers that can be reproduced), `f16` on GPUs.",
@@ -137,6 +143,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         max_loaded=_count("AIADMIN_MAX_LOADED_MODELS", get("AIADMIN_MAX_LOADED_MODELS")) or 3,
         max_queue=_count("AIADMIN_MAX_QUEUE", get("AIADMIN_MAX_QUEUE")) or 512,
         n_ctx=_count("AIADMIN_CONTEXT_LENGTH", get("AIADMIN_CONTEXT_LENGTH")) or None,
+        rope_scaling=_scaling("AIADMIN_ROPE_SCALING", get("AIADMIN_ROPE_SCALING")),
         n_parallel=_count("AIADMIN_NUM_PARALLEL", get("AIADMIN_NUM_PARALLEL")) or None,
         kv_cache_type=get("AIADMIN_KV_CACHE_TYPE").lower() or None,
         exact=_switch(get("AIADMIN_EXACT")),
@@ -177,6 +184,10 @@ def _choice(name: str, text: str, choices: tuple[str, ...]) -> str:
     if chosen not in choices:
         raise BadRequest(f"{name} is {' or '.join(choices)}, not '{text}'.", hint="Unset it, or correct it.")
     return chosen
+
+
+def _scaling(name: str, text: str) -> RopeScaling | None:
+    return cast(RopeScaling, _choice(name, text, get_args(RopeScaling))) if text else None
 
 
 def _key(name: str, text: str) -> str:

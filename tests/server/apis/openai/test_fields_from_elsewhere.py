@@ -37,6 +37,8 @@ PLAIN = Capabilities(inputs=frozenset({"chat", "text"}))
         {"tfs_z": 1.0, "top_n_sigma": -1, "length_penalty": 1.0, "use_beam_search": False, "stop_token_ids": []},
         {"skip_special_tokens": True, "include_stop_str_in_output": False, "min_tokens": 0, "truncation": "disabled"},
         {"options": {}, "lora": [], "grammar": None, "guided_json": None},
+        {"functions": [], "function_call": "none", "grammar": "", "guided_regex": "", "structured_outputs": {}},
+        {"do_sample": True, "add_generation_prompt": True, "n_predict": -1, "reasoning_budget": -1, "max_length": None},
     ],
 )
 async def test_defaults_sent_out_loud_ask_for_nothing(serve, fields):
@@ -122,6 +124,49 @@ async def test_what_a_rival_gives_a_meaning_is_refused_by_name(serve, name):
             error = response.json()["error"]
             assert (error["param"], error["code"]) == (name, "unsupported_parameter")
             assert MEANINGFUL[name].why in error["message"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"do_sample": False},
+        {"skip_special_tokens": False},
+        {"add_generation_prompt": False},
+        {"temperature_last": False},
+        {"include_reasoning": False},
+        {"thinking_budget": 0},
+        {"reasoning_budget": 0},
+        {"use_beam_search": True},
+        {"num_beams": 4},
+    ],
+    ids=str,
+)
+async def test_a_false_or_a_zero_that_asks_for_something_is_refused_by_name(serve, fields):
+    async with serve(capabilities=PLAIN) as server:
+        response = await server.chat(**fields)
+        assert response.status_code == 400
+        assert response.json()["error"]["param"] == next(iter(fields))
+
+
+async def test_vllms_name_for_the_penalty_is_honoured(serve):
+    penalising = Capabilities(inputs=frozenset({"chat"}), sampling=frozenset({"repeat_penalty", "repeat_last_n"}))
+    async with serve(capabilities=penalising) as server:
+        assert (await server.chat(repetition_penalty=1.2)).status_code == 200
+        sampling = server.engine.request.sampling
+        assert (sampling.repeat_penalty, sampling.repeat_last_n) == (1.2, -1)
+        assert (await server.chat(repetition_penalty=1.2, repeat_last_n=8)).status_code == 200
+        assert server.engine.requests[-1].sampling.repeat_last_n == 8
+        for wrong in (0, -1, 1e9):
+            assert (await server.chat(repetition_penalty=wrong)).json()["error"]["param"] == "repetition_penalty"
+        both = await server.chat(repetition_penalty=1.2, repeat_penalty=1.1)
+        assert both.json()["error"]["param"] == "repetition_penalty"
+
+
+async def test_minus_one_is_everything_as_elsewhere(serve):
+    """vLLM's `top_k: -1`."""
+    async with serve(capabilities=Capabilities(inputs=frozenset({"chat"}), sampling=frozenset({"top_k"}))) as server:
+        assert (await server.chat(top_k=-1)).status_code == 200
+        assert server.engine.request.sampling.top_k == 0
 
 
 async def test_an_upstream_that_knows_such_a_field_is_sent_it(serve):

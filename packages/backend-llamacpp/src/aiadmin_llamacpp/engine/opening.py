@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aiadmin_core.cache.parking import Folder, Parking
+from aiadmin_core.context import chosen_scaling, context_length, context_notes
 from aiadmin_core.errors import AiAdminError, ModelLoadFailed
 from aiadmin_core.specs.model import EngineOptions, ModelFacts, ModelSpec
 
@@ -55,6 +56,7 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine:
                 "The model does not generate text: it is an embedding model or an encoder-decoder.",
                 hint="Only decoder models can be served so far.",
             )
+        _refuse_second_scaling(native, settings)
         device = "gpu" if n_gpu_layers else "cpu"
         context = _make_context(native, settings, _cache_types(options, device=device))
         try:
@@ -106,12 +108,29 @@ def context_settings(options: EngineOptions, *, n_ctx_train: int, can_trim: bool
     n_parallel = _n_parallel(options)
     # Every sequence id of a recurrent model costs a whole state, and cannot keep a prefix that others share.
     n_sequences = n_parallel * SEQUENCES_PER_PLACE if can_trim else n_parallel + 1
+    scaling = chosen_scaling(options)
+    n_ctx = context_length(options, trained=n_ctx_train, unasked=DEFAULT_N_CTX, scales=scaling != "")
+    if not n_ctx_train or n_ctx <= n_ctx_train:
+        scaling = ""
     return ContextSettings(
-        n_ctx=max(options.n_ctx or min(n_ctx_train or DEFAULT_N_CTX, DEFAULT_N_CTX), LEAST_N_CTX, n_sequences),
+        n_ctx=max(n_ctx, LEAST_N_CTX, n_sequences),
         n_batch=max(options.n_batch or DEFAULT_N_BATCH, n_parallel),
         n_sequences=min(MAX_SEQUENCES, n_sequences),
         n_threads=options.n_threads or default_threads(usable_cores()),
+        rope_scaling=scaling,
+        rope_factor=n_ctx / n_ctx_train if scaling else 1.0,
     )
+
+
+def _refuse_second_scaling(native: Model, settings: ContextSettings) -> None:
+    """Files whose trained context is a scaled one already say with what."""
+    own = native.metadata(f"{native.metadata('general.architecture')}.rope.scaling.type")
+    if settings.rope_scaling and own not in (None, "", "none"):
+        raise ModelLoadFailed(
+            f"The model scales its positions already ({own}), up to {native.n_ctx_train} tokens: "
+            f"'{settings.rope_scaling}' cannot be put on top.",
+            hint=f"Open it with a context of {native.n_ctx_train} tokens at most.",
+        )
 
 
 def _cache_types(options: EngineOptions, *, device: str) -> list[str]:
@@ -185,7 +204,7 @@ def _parking(context: Context, model: ModelSpec, options: EngineOptions, *, devi
         return None
     folder = None
     if options.prefix_folder and options.prefix_disk_bytes and model.digest:
-        same = (model.digest, build_id(), context.cache_type, device, str(options.safe_mode))
+        same = (model.digest, build_id(), context.cache_type, device, str(options.safe_mode), context.positions)
         name = hashlib.blake2b("\n".join(same).encode(), digest_size=16).hexdigest()
         folder = Folder(Path(options.prefix_folder) / name, options.prefix_disk_bytes)
     return Parking(run=run_length(context.n_swa), max_bytes=max_bytes, folder=folder)
@@ -224,11 +243,8 @@ def _facts(
         notes.append("no chat template in the file")
     if options.n_ctx and options.n_ctx < LEAST_N_CTX:
         notes.append(f"context of {context.n_ctx} tokens, the least there is ({options.n_ctx} were asked for)")
-    if model.n_ctx_train and context.n_ctx > model.n_ctx_train:
-        notes.append(
-            f"context of {context.n_ctx} tokens, trained with {model.n_ctx_train}: beyond that answers get worse, as "
-            "positions are not scaled"
-        )
+    beyond = ": `--rope-scaling yarn` goes beyond"
+    notes += context_notes(options, trained=model.n_ctx_train, n_ctx=context.n_ctx, beyond=beyond)
     file_type = model.metadata("general.file_type") or ""
     return ModelFacts(
         architecture=model.metadata("general.architecture") or "",

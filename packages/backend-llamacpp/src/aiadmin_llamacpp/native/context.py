@@ -27,6 +27,8 @@ MOST_COPIED = 2**30
 CACHE_TYPES = {"f32": 0, "f16": 1, "bf16": 30, "q8_0": 8}  # ggml_type in ggml.h
 """Types of keys and values: both have the same, since this build of ggml aborts where they differ."""
 
+ROPE_SCALINGS = {"linear": 1, "yarn": 2}  # llama_rope_scaling_type in llama.h
+
 
 class OutOfCells(Exception):
     """No room in the KV cache for the batch. Nothing was decoded."""
@@ -51,6 +53,10 @@ class ContextSettings(NamedTuple):
     n_threads: int
     cache_type: str = "f16"
     """One of `CACHE_TYPES`."""
+    rope_scaling: str = ""
+    """One of `ROPE_SCALINGS`; "" leaves positions to the file."""
+    rope_factor: float = 1.0
+    """How many times the trained context is reached with it."""
 
 
 class Context:
@@ -68,6 +74,9 @@ class Context:
         params.n_seq_max = settings.n_sequences + OWN_SEQUENCES
         params.type_k = params.type_v = CACHE_TYPES[settings.cache_type]
         params.n_threads = params.n_threads_batch = settings.n_threads
+        if settings.rope_scaling:
+            params.rope_scaling_type = ROPE_SCALINGS[settings.rope_scaling]
+            params.rope_freq_scale = 1 / settings.rope_factor
         params.kv_unified = True  # without it sharing part of a sequence is an assertion that kills the process
         params.no_perf = True
         log.take_errors()
@@ -91,6 +100,8 @@ class Context:
         self.n_vocab = model.n_vocab
         self.n_threads = settings.n_threads
         self.cache_type = settings.cache_type
+        self.positions = f"{settings.rope_scaling} {settings.rope_factor}"
+        """How they are scaled: keys hold it."""
         self._nothing = np.zeros(64, np.int32)
         self.can_trim = model.can_trim
         self.n_swa = model.n_swa

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 FileRole = Literal["model", "projector", "adapter", "draft", "tokenizer", "config", "template"]
+RopeScaling = Literal["none", "linear", "yarn"]
 ModelFormat = str
 """What kind of files a model is: "gguf", "safetensors", "remote" (a description of where it is served), or a backend's
 own, by the word its `inspect` gives; "other" for what nobody knows."""
@@ -50,6 +51,9 @@ class EngineOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     n_ctx: int | None = None
     """Tokens of context: the most a prompt and its answer may have together. A backend with one cache of a fixed size
     shares it among all sequences (llama.cpp); one whose cache grows has room for more of them (MLX)."""
+    rope_scaling: RopeScaling | None = None
+    """How positions are scaled in a context beyond the trained one. None and "none": not at all, and the context ends
+    where the training did."""
     n_batch: int | None = None
     """Most tokens in one decode step."""
     n_parallel: int | None = None

@@ -1,16 +1,23 @@
-"""Options for the fields of `SamplingParams`, made from them: no verb lags behind. Used by `set` and `alias set`."""
+"""Options for the fields of `SamplingParams`, made from them (no verb lags behind), and others of a model's. Used by
+`set` and `alias set`."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 import msgspec
 
 from aiadmin_core.errors import BadRequest
+from aiadmin_core.specs.model import RopeScaling
 from aiadmin_core.specs.sampling import Parameter, SamplingParams, parameters
 
 NOT_DEFAULTS = frozenset({"logprobs", "logit_bias"})
 """What only a request can mean: the form of its answer, ids of one vocabulary."""
+rope_scaling_option = click.option(
+    "--rope-scaling",
+    type=click.Choice(get_args(RopeScaling)),
+    help="How positions are scaled where the context is longer than the trained one.",
+)
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._sampling import chosen, sampling_options
+from ._sampling import chosen, rope_scaling_option, sampling_options
 from ._verb import json_option, with_debug
 
 if TYPE_CHECKING:
@@ -54,9 +54,16 @@ def list_aliases(as_json: bool) -> None:
 @click.option("--backend", help="The backend that must serve it.")
 @click.option("--keep-alive", help="How long it stays loaded when idle: 300, 10m, -1 for ever.")
 @click.option("--context", type=click.IntRange(min=1), help="Tokens of context to open it with.")
+@rope_scaling_option
 @sampling_options
 def set_alias(
-    name: str, model: str, backend: str | None, keep_alive: str | None, context: int | None, **given: Any
+    name: str,
+    model: str,
+    backend: str | None,
+    keep_alive: str | None,
+    context: int | None,
+    rope_scaling: str | None,
+    **given: Any,
 ) -> None:
     """Let NAME stand for MODEL."""
     from aiadmin_core.errors import BadRequest, ModelNotFound
@@ -68,7 +75,7 @@ def set_alias(
 
     if here := _store().find(name):  # a model goes before an alias: it would have no effect
         raise BadRequest(f"There is a model '{here.name}'.", hint="Choose another name, or `aiadmin rm` it first.")
-    parameters = chosen(given)
+    parameters = chosen(given) | ({"rope_scaling": rope_scaling} if rope_scaling else {})
     if backend is not None:
         backend = known_backend(backend)
     alias = Alias(target=model, backend=backend, keep_alive=keep_alive, n_ctx=context, parameters=parameters)

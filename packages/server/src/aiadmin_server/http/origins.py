@@ -5,14 +5,16 @@ import re
 import socket
 
 DEFAULT_ORIGINS = (
-    r"https?://(localhost|tauri\.localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(:\d+)?"
-    r"|(app|file|tauri|vscode-webview|vscode-file)://.*"
+    r"https?://(([a-z0-9_-]+\.)*localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(:\d+)?"
+    r"|(app|file|tauri|capacitor|ionic|vscode-webview|vscode-file)://.*"
     r"|(chrome|moz|safari-web)-extension://.*"
 )
-"""Pages of this machine, desktop apps (`tauri.localhost` is theirs on Windows: no web site can have that origin) and
-browser extensions: a regular expression."""
+"""Pages of this machine (every name under `localhost` is: RFC 6761 6.3), apps (`tauri.localhost` is theirs on Windows:
+no web site can have that origin) and browser extensions: a regular expression."""
 
-_LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
+_LOCAL_SUFFIXES = (".localhost", ".internal")
+"""Of names that nobody can register, and that a container's host goes by. Not `.local`: any device of the network may
+answer for such a name (mDNS), but for this machine's own."""
 
 
 def is_loopback(address: str) -> bool:
@@ -30,7 +32,7 @@ def host_allowed(header: str, *, names: tuple[str, ...] = ()) -> bool:
     A public name that resolves to 127.0.0.1 is what DNS rebinding uses.
     """
     name = host_name(header)
-    if name in ("", "localhost", _own_name()) or name.endswith(_LOCAL_SUFFIXES) or _is_named(name, names):
+    if name in ("", "localhost", *_own_names()) or name.endswith(_LOCAL_SUFFIXES) or _is_named(name, names):
         return True
     address = _address(name)
     return address is not None and (address.is_loopback or address.is_private or address.is_unspecified)
@@ -52,15 +54,17 @@ def origin_allowed(origin: str, *, host: str, extra: tuple[str, ...], names: tup
 def _is_own(name: str, names: tuple[str, ...]) -> bool:
     """Whether only this server can be what is reached by `name`. Any other name may lead here today, and may have sent
     the page from elsewhere a minute ago (DNS rebinding)."""
-    return name in ("localhost", _own_name()) or _is_named(name, names) or _address(name) is not None
+    return name in ("localhost", *_own_names()) or _is_named(name, names) or _address(name) is not None
 
 
 def _is_named(name: str, names: tuple[str, ...]) -> bool:
     return any(re.fullmatch(pattern_of(known), name, re.IGNORECASE) for known in names)
 
 
-def _own_name() -> str:
-    return socket.gethostname().lower()
+def _own_names() -> tuple[str, str]:
+    """As the system calls itself, and as mDNS does."""
+    name = socket.gethostname().lower()
+    return name, f"{name.partition('.')[0]}.local"
 
 
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

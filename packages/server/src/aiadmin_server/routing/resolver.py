@@ -13,7 +13,7 @@ import difflib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,7 +22,7 @@ from aiadmin_core.backend import Backend, OffersModels
 from aiadmin_core.errors import BadRequest, InvalidName, ModelNotFound, NoBackend
 from aiadmin_core.plugins import Plugins
 from aiadmin_core.sources import CatalogueEntry
-from aiadmin_core.specs.model import EngineOptions, ModelSpec
+from aiadmin_core.specs.model import EngineOptions, ModelSpec, RopeScaling
 
 from ..catalogue import catalogue, find_entry
 from ..durations import parse_duration
@@ -268,7 +268,9 @@ def engine_options(aliases: Sequence[Alias], parameters: Mapping[str, Any], sett
         value = parameters.get(name)
         return value if isinstance(value, int) and not isinstance(value, bool) and value >= least else None
 
+    scaling = parameters.get("rope_scaling")
     return EngineOptions(
+        rope_scaling=scaling if scaling in get_args(RopeScaling) else settings.rope_scaling,
         n_ctx=_first([*(alias.n_ctx for alias in aliases), own("num_ctx", least=1), settings.n_ctx]),
         n_parallel=_first([*(alias.n_parallel for alias in aliases), settings.n_parallel]),
         n_batch=own("num_batch", least=1),

@@ -17,7 +17,7 @@ from aiadmin_core.specs.model import EngineOptions
 from aiadmin_core.specs.sampling import MAX_INT
 
 from ...serving.call import Unplaced, portable
-from .sampling import SamplingFields
+from .sampling import SHARED_RANGES, SamplingFields
 
 
 class StructuredOutputs(Struct, frozen=True, kw_only=True):
@@ -28,6 +28,9 @@ class StructuredOutputs(Struct, frozen=True, kw_only=True):
     choice: list[str] | None = None
     grammar: str | None = None
     json_object: bool | None = None
+
+
+_PENALTY_RANGE = {"minimum": SHARED_RANGES["repetition_penalty"][0], "maximum": SHARED_RANGES["repetition_penalty"][1]}
 
 
 class Extensions(SamplingFields, frozen=True, kw_only=True):
@@ -43,6 +46,8 @@ class Extensions(SamplingFields, frozen=True, kw_only=True):
     guided_grammar: str | None = None
     guided_json: dict[str, Any] | str | None = None
     guided_regex: str | None = None
+    repetition_penalty: Annotated[float | None, Meta(extra_json_schema=_PENALTY_RANGE)] = None
+    """vLLM's `repeat_penalty`, which looks back on the whole context."""
     num_ctx: Annotated[int | None, Meta(extra_json_schema={"minimum": 1, "maximum": MAX_INT})] = None
     """Context to open the model with: one that is open with another is opened once more."""
 
@@ -64,7 +69,7 @@ def constraint_of(data: Extensions) -> tuple[Constraint, str] | None:
         "structured_outputs.json_object": outputs.json_object or None,
         "structured_outputs.regex": outputs.regex,
     }
-    given = [(name, value) for name, value in named.items() if value is not None]
+    given = [(name, value) for name, value in named.items() if value is not None and value != ""]
     if len(given) > 1:
         raise BadRequest(
             f"'{given[0][0]}' and '{given[1][0]}' both say what the answer must look like.",
@@ -125,10 +130,13 @@ def _schema(name: str, value: Any) -> dict[str, Any] | bool:
 class _Meaning(Struct, frozen=True):
     why: str
     """What is said when it is refused."""
-    nothing: tuple[Any, ...] = ()
-    """Values that ask for nothing that is not done anyway, besides false, 0 and what is empty."""
+    nothing: tuple[Any, ...] = (False, 0)
+    """Values that ask for nothing that is not done anyway, besides what is empty. Where they are named, false and 0
+    are not among them by themselves: `do_sample: false` asks for something."""
 
     def asks_nothing(self, value: Any) -> bool:
+        if isinstance(value, bool | int | float):
+            return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in self.nothing)
         return not value or value in self.nothing
 
 
@@ -148,6 +156,19 @@ MEANINGFUL: dict[str, _Meaning] = {
     "guided_whitespace_pattern": _Meaning("white space in JSON has one style."),
     "ebnf": _Meaning(_FORMAT),
     "structural_tag": _Meaning(_FORMAT),
+    "continue_final_message": _Meaning("an answer is a turn of its own."),
+    "add_generation_prompt": _Meaning("a prompt ends where the model's turn begins.", (True,)),
+    "reasoning_format": _Meaning("reasoning is told apart from the answer.", ("auto", "deepseek")),
+    "parse_tool_calls": _Meaning("calls are told apart from the answer.", (True,)),
+    "response_prefix": _Meaning("an answer is a turn of its own."),
+    "ban_eos_token": _Meaning("'ignore_eos' does not end where the model would."),
+    "stop_sequences": _Meaning("send 'stop' with texts."),
+    "stopping_strings": _Meaning("send 'stop' with texts."),
+    "max_new_tokens": _Meaning("send 'max_completion_tokens'."),
+    "max_length": _Meaning("send 'max_completion_tokens'."),
+    "max_output_tokens": _Meaning("send 'max_completion_tokens'."),
+    "n_predict": _Meaning("send 'max_completion_tokens'.", (-1,)),
+    "num_predict": _Meaning("send 'max_completion_tokens'.", (-1,)),
     "min_tokens": _Meaning("an answer ends where the model ends it."),
     "min_new_tokens": _Meaning("an answer ends where the model ends it."),
     "stop_token_ids": _Meaning("send 'stop' with texts."),
@@ -165,6 +186,11 @@ MEANINGFUL: dict[str, _Meaning] = {
     "post_sampling_probs": _Meaning("log-probabilities are the model's own, before sampling."),
     "n_probs": _Meaning("send 'logprobs' and 'top_logprobs'."),
     # How the next token is chosen.
+    "random_seed": _Meaning("send 'seed'.", (-1,)),
+    "rep_pen": _Meaning(_PENALTY, (1,)),
+    "typical": _Meaning("send 'typical_p'.", (1,)),
+    "mirostat_mode": _Meaning("send 'mirostat'."),
+    "dynamic_temperature": _Meaning(_SAMPLER),
     "dynatemp_range": _Meaning(_SAMPLER),
     "dynatemp_exponent": _Meaning(_SAMPLER, (1,)),
     "encoder_repetition_penalty": _Meaning(_PENALTY, (1,)),
@@ -185,7 +211,7 @@ MEANINGFUL: dict[str, _Meaning] = {
     "tfs": _Meaning(_SAMPLER, (1,)),
     "tfs_z": _Meaning(_SAMPLER, (1,)),
     "top_a": _Meaning(_SAMPLER),
-    "top_n_sigma": _Meaning(_SAMPLER, (-1,)),
+    "top_n_sigma": _Meaning(_SAMPLER, (-1, 0)),
     "do_sample": _Meaning("temperature 0 does not sample.", (True,)),
     "use_beam_search": _Meaning(_BEAMS),
     "num_beams": _Meaning(_BEAMS, (1,)),
@@ -225,6 +251,7 @@ MEANINGFUL: dict[str, _Meaning] = {
     "num_thread": _Meaning(_OPEN),
     "n_gpu_layers": _Meaning(_OPEN),
     "adapters": _Meaning("no engine here takes adapters."),
+    "lora_adapter": _Meaning("no engine here takes adapters."),
     "lora": _Meaning("no engine here takes adapters."),
     "lora_request": _Meaning("no engine here takes adapters."),
     "draft_model": _Meaning("no engine here takes a draft model."),

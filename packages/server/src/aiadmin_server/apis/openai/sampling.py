@@ -13,15 +13,19 @@ from ...durations import parse_duration
 
 MAX_STOP = 4
 
+_ALL = {"top_k": -1}
+"""Values below a parameter's range that vLLM and others take for its 0."""
+
 SHARED_RANGES: dict[str, tuple[float, float]] = {
     **{
-        parameter.name: (parameter.low, parameter.high)
+        parameter.name: (_ALL.get(parameter.name, parameter.low), parameter.high)
         for parameter in parameters().values()
         if parameter.low is not None and parameter.high is not None
     },
     "max_completion_tokens": (1, MAX_INT),
     "n": (1, 128),
     "priority": (-MAX_INT, MAX_INT),
+    "repetition_penalty": (0.01, 100),
     "top_logprobs": (0, 20),
 }
 
@@ -43,7 +47,7 @@ else:
         """Numbers out of range are refused by `check_ranges`, in OpenAI's words: the schema only tells of the range."""
         if parameter.low is None:
             return parameter.name, parameter.annotation | None, None
-        schema = {"minimum": parameter.low, "maximum": parameter.high}
+        schema = {"minimum": _ALL.get(parameter.name, parameter.low), "maximum": parameter.high}
         meta = Meta(description=parameter.description, extra_json_schema=schema)
         return parameter.name, Annotated[parameter.type | None, meta], None
 
@@ -55,6 +59,8 @@ class Sampled(Protocol):
 
     @property
     def logit_bias(self) -> dict[str, float] | None: ...
+    @property
+    def repetition_penalty(self) -> float | None: ...
     @property
     def stop(self) -> str | list[str] | None: ...
 
@@ -69,9 +75,8 @@ def check_ranges(data: Struct, ranges: Mapping[str, tuple[float, float]]) -> Non
 
 def sampling_params(data: Sampled, *, max_tokens: int | None, logprobs: int | None) -> SamplingParams:
     """What `data` asks for. Raises `BadRequest`."""
-    given = {name: getattr(data, name) for name in _SAMPLING if getattr(data, name) is not None}
     return SamplingParams(
-        **given,
+        **_asked(data),
         logit_bias=_logit_bias(data.logit_bias or {}),
         max_tokens=max_tokens,
         stop=_stop(data.stop),
@@ -81,8 +86,32 @@ def sampling_params(data: Sampled, *, max_tokens: int | None, logprobs: int | No
 
 def given(data: Sampled, sampling: SamplingParams) -> frozenset[str]:
     """Fields of `SamplingParams` that the client set."""
-    named = {name for name in (*_SAMPLING, "logit_bias") if getattr(data, name) is not None}
+    named = _asked(data).keys() | ({"logit_bias"} if data.logit_bias is not None else set())
     return frozenset(named | ({"max_tokens"} if sampling.max_tokens is not None else set()))
+
+
+def sampling_names(data: Sampled) -> dict[str, str]:
+    """Which of two fields for one thing the client used."""
+    if data.repetition_penalty is None:
+        return {}
+    return dict.fromkeys(("repeat_penalty", "repeat_last_n"), "repetition_penalty")
+
+
+def _asked(data: Sampled) -> dict[str, Any]:
+    """The plain parameters that the client set. Raises `BadRequest` where two fields say the same."""
+    found = {name: getattr(data, name) for name in _SAMPLING if getattr(data, name) is not None}
+    found |= {name: 0 for name, value in _ALL.items() if found.get(name) == value}
+    penalty = data.repetition_penalty
+    if penalty is None:
+        return found
+    if found.get("repeat_penalty", penalty) != penalty:
+        raise BadRequest(
+            "'repetition_penalty' and 'repeat_penalty' contradict each other.",
+            hint="Send one of them.",
+            param="repetition_penalty",
+        )
+    whole = {} if penalty == 1 else {"repeat_last_n": -1}
+    return whole | found | {"repeat_penalty": penalty}
 
 
 def _stop(stop: str | list[str] | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from ....http.reading import Decoded
 from ....serving.call import Call, portable
 from ..extensions import constraint_of, load_options, told_apart
 from ..messages import to_messages
-from ..sampling import SHARED_RANGES, check_ranges, given, keep_alive_s, sampling_params
+from ..sampling import SHARED_RANGES, check_ranges, given, keep_alive_s, sampling_names, sampling_params
 from ..streaming import check_stream_options
 from ..unplaced import unplaced
 from . import wire
@@ -58,7 +58,7 @@ def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
 
 def _names(data: wire.ChatCompletionRequest) -> dict[str, str]:
     """Which of two fields for one thing the client used."""
-    names: dict[str, str] = {}
+    names = sampling_names(data)
     if data.max_completion_tokens is not None:
         names["max_tokens"] = "max_completion_tokens"
     if data.top_logprobs is not None:

@@ -7,7 +7,7 @@ from ....http.reading import Decoded
 from ....serving.call import Call
 from ..extensions import constraint_of, load_options, told_apart
 from ..inputs import Inputs, separate
-from ..sampling import SHARED_RANGES, check_ranges, given, keep_alive_s, sampling_params
+from ..sampling import SHARED_RANGES, check_ranges, given, keep_alive_s, sampling_names, sampling_params
 from ..streaming import check_stream_options
 from ..unplaced import unplaced
 from . import wire
@@ -53,7 +53,7 @@ def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
             for item in inputs
         ),
         given=given(data, sampling),
-        names=names | ({"constraint": constraint_field} if constraint_field else {}),
+        names=sampling_names(data) | names | ({"constraint": constraint_field} if constraint_field else {}),
         keep_alive_s=keep_alive_s(data.keep_alive),
         load=load_options(data),
         unplaced=(*unplaced(data), *asked),
