@@ -194,10 +194,9 @@ class FunctionCall(Struct, frozen=True, kw_only=True):
     arguments: str
 
 
-class ToolCall(Struct, frozen=True, kw_only=True):
+class ToolCall(Struct, frozen=True, kw_only=True, tag_field="type", tag="function"):
     id: str
     function: FunctionCall
-    type: Literal["function"] = "function"
 
 
 class CustomCall(Struct, frozen=True, kw_only=True):
@@ -205,10 +204,9 @@ class CustomCall(Struct, frozen=True, kw_only=True):
     input: str
 
 
-class CustomToolCall(Struct, frozen=True, kw_only=True):
+class CustomToolCall(Struct, frozen=True, kw_only=True, tag_field="type", tag="custom"):
     id: str
     custom: CustomCall
-    type: Literal["custom"] = "custom"
 
 
 class AssistantMessage(Struct, frozen=True, kw_only=True):
