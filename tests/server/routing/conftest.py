@@ -70,7 +70,7 @@ class FakeRunning:
         self.notes = ("a note",)
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.complaint: str | None = None
-        self.outgrown: str | None = None
+        self.outgrown: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.memory_bytes = 0
 
     def trouble(self) -> str | None:

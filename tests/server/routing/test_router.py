@@ -156,8 +156,8 @@ async def test_a_models_own_keep_alive_counts_before_the_settings(make_world):
 async def test_an_engine_that_outgrew_the_memory_finishes_its_requests_beside_its_successor(make_world, settled):
     world = make_world()
     async with world.router.lease("a") as held:
-        world.opener.opened[0].outgrown = "its memory has grown"
-        await use(world, "a")  # the last one it gets
+        world.opener.opened[0].outgrown.set_result("its memory has grown")
+        await settled()
         assert (await use(world, "a")).engine is not held.engine
         assert not world.opener.opened[0].ended.done()
         old, fresh = world.router.loaded()
@@ -165,6 +165,16 @@ async def test_an_engine_that_outgrew_the_memory_finishes_its_requests_beside_it
         assert fresh.state == "ready"
     await settled()
     assert world.opener.opened[0].ended.done()
+
+
+async def test_an_idle_engine_that_outgrew_the_memory_goes_at_once(make_world, settled):
+    """Nobody may ask for it for hours, and others want its memory."""
+    world = make_world(keep_alive_s=3600)
+    await use(world, "a")
+    world.opener.opened[0].outgrown.set_result("its memory has grown")
+    await settled()
+    assert world.opener.running() == []
+    assert world.router.departed()[0].reason.text == "its memory has grown"
 
 
 async def test_keep_alive_zero_waits_for_the_requests_that_run(make_world, settled):

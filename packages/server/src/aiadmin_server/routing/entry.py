@@ -209,7 +209,9 @@ class Entry:
             keep_alive_s=self.keep_alive_s,
             load_s=self.load_s,
             asker=self.asker,
-            outgrown=next((one.running.outgrown for one in self.replicas if one.running.outgrown), None),
+            outgrown=next(
+                (one.running.outgrown.result() for one in self.replicas if one.running.outgrown.done()), None
+            ),
             reason=self.reason,
         )
 

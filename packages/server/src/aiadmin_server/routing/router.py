@@ -1,8 +1,8 @@
 """The one owner of what is loaded: names become leases on engines. Made once by the app; used from its event loop.
 
 What loads, goes and is refused is decided by `scheduler`, from a description of what there is; this is what keeps that,
-asks after every change, and carries out the answer. Nothing polls: loads, leases, ended runners and one timer are all
-that changes anything, each between two awaits. `design.md` says what must never break.
+asks after every change, and carries out the answer. Nothing polls: loads, leases, runners that end or grow too large,
+and one timer are all that changes anything, each between two awaits. `design.md` says what must never break.
 """
 
 import asyncio
@@ -332,6 +332,7 @@ class Router:
             logger.info("Loaded %s (%s): %s", entry.name, entry.backend, entry.loaded_because)
             entry.loaded.set_result(None)
             running.ended.add_done_callback(lambda _: self._on_ended(entry, replica))
+            running.outgrown.add_done_callback(lambda _: self._schedule())
             self._schedule()
 
     def _let_go(self, entry: Entry, reason: Reason) -> None:

@@ -96,8 +96,8 @@ class RunnerProcess:
         self._vitals = vitals.first(time.monotonic())
         self._memory_when_loaded = 0
         self._alarm: asyncio.TimerHandle | None = None
-        self.outgrown: str | None = None
-        """Why it is to be replaced when its requests are answered."""
+        self.outgrown: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Done, with the reason, once it is to be replaced when its requests are answered."""
         self._ended_because = ""
         """" because ...": why we ended it, where we did."""
 
@@ -117,8 +117,8 @@ class RunnerProcess:
 
     def trouble(self) -> str | None:
         """What seems wrong with it: as long as it is too large, or while it has requests to answer."""
-        if self.outgrown is not None:
-            return self.outgrown
+        if self.outgrown.done():
+            return self.outgrown.result()
         if self.state != "ready" or not self.engine.n_open:
             return None
         return vitals.trouble(self._vitals, self._limits, time.monotonic())
@@ -292,9 +292,9 @@ class RunnerProcess:
             total=machine.total,
         )
         outgrown = vitals.outgrown(memory, self._limits)
-        if outgrown is not None and self.outgrown is None:
+        if outgrown is not None and not self.outgrown.done():
             logger.warning("The process serving %s will be replaced: %s", self._model.name, outgrown)
-        self.outgrown = self.outgrown or outgrown
+            self.outgrown.set_result(outgrown)
 
     def _resident_bytes(self) -> int:
         try:

@@ -51,8 +51,8 @@ class Running(Protocol):
         """Done when the engine cannot answer any more, and what held it is gone."""
 
     @property
-    def outgrown(self) -> str | None:
-        """Why it is to be replaced as soon as its requests are answered, or None."""
+    def outgrown(self) -> "asyncio.Future[str]":
+        """Done, with the reason, once it is to be replaced as soon as its requests are answered."""
 
     def trouble(self) -> str | None:
         """What seems wrong with it, or None."""
@@ -71,7 +71,6 @@ class InProcess:
     """An engine in the server's own process: nothing protects the server from it."""
 
     notes = ("runs in the server's own process",)
-    outgrown = None
     memory_bytes = 0
 
     def __init__(self, engine: Engine, *, watch_s: float) -> None:
@@ -80,6 +79,7 @@ class InProcess:
         self._watch_s = watch_s
         self.pid = os.getpid()
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.outgrown: asyncio.Future[str] = asyncio.get_running_loop().create_future()  # nobody weighs it
         self._watching = asyncio.create_task(self._watch())
 
     @property
