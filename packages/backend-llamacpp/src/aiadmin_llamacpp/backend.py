@@ -16,6 +16,7 @@ from .build import DISTRIBUTION, build_id, library_folder
 from .engine.threads import prepare_environment
 
 if TYPE_CHECKING:
+    from .engine.encoder import EncoderEngine
     from .engine.engine import LlamaEngine  # imports the native library
 
 PROBE = """
@@ -80,7 +81,7 @@ class LlamaBackend:
         """From the header of the first part. Raises `BadRequest` for a broken file."""
         return memory.estimate(model, options, offloads=_offloads())
 
-    def open_engine(self, model: ModelSpec, options: EngineOptions) -> "LlamaEngine":
+    def open_engine(self, model: ModelSpec, options: EngineOptions) -> "LlamaEngine | EncoderEngine":
         """Load `model` and decode once. Raises `ModelLoadFailed`."""
         prepare_environment(os.environ)
         try:

@@ -48,11 +48,16 @@ def estimate(model: ModelSpec, options: EngineOptions, *, offloads: bool) -> Mem
     )
     return MemoryEstimate(
         weights_bytes=sum(part.size for part in model.files),
-        cache_bytes=cache_bytes(sizes, n_ctx, options.kv_cache_type),
+        cache_bytes=0 if is_encoder(header) else cache_bytes(sizes, n_ctx, options.kv_cache_type),
         compute_bytes=PROCESS_BYTES + compute_bytes(sizes, options.n_batch or DEFAULT_N_BATCH),
         n_ctx=n_ctx,
         is_certain=not offloads,
     )
+
+
+def is_encoder(header: gguf.Header) -> bool:
+    """Whether the model only reads, and keeps nothing of what it has read."""
+    return header.metadata.get(f"{header.metadata.get('general.architecture')}.attention.causal") is False
 
 
 def read_sizes(header: gguf.Header) -> dict[str, Any]:

@@ -48,6 +48,16 @@ class LlamaTokenizer:
         tokens = self._encode(_SPACER + text, special)
         return tokens[len(lead) :] if tokens[: len(lead)] == lead else self._encode(text, special)
 
+    def encode_whole(self, text: str) -> list[int]:
+        """Token ids of a text that stands for itself, with what the vocabulary puts around one ([CLS], [SEP]). Control
+        tokens in it are text."""
+        return self._encode(text, False, around=True)
+
+    @cached_property
+    def closing(self) -> frozenset[int]:
+        """Control tokens that the vocabulary puts at the end of a text."""
+        return frozenset(self.encode_whole("a")[-1:]) & frozenset(self.control_tokens.values())
+
     @cached_property
     def _lead(self) -> list[int]:
         """What the spacer costs in front of a text; nothing in vocabularies that add no space."""
@@ -55,12 +65,12 @@ class LlamaTokenizer:
         adds_space = bool(first) and self.piece(first[0]).startswith(b" ")
         return self._encode(_SPACER, False) if adds_space else []
 
-    def _encode(self, text: str, special: bool) -> list[int]:
+    def _encode(self, text: str, special: bool, *, around: bool = False) -> list[int]:
         raw = text.encode("utf-8", "replace")  # a lone surrogate becomes "?"
-        size = len(raw) + 8  # no vocabulary has more tokens than bytes, but for the space in front
+        size = len(raw) + 8  # no vocabulary has more tokens than bytes, but for what it puts around them
         while True:
             buffer = (lib.llama_token * size)()
-            n_tokens = lib.llama_tokenize(self._vocab, raw, len(raw), buffer, size, False, special)
+            n_tokens = lib.llama_tokenize(self._vocab, raw, len(raw), buffer, size, around, special)
             if n_tokens >= 0:
                 return list(buffer[:n_tokens])
             size = -n_tokens

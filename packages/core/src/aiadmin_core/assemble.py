@@ -311,6 +311,8 @@ def _template(engine: TokenEngine, model: ModelSpec) -> tuple[ChatTemplate | Non
     stops = _texts(model.parameters.get("stop"))
     source = model.template or tokenizer.chat_template
     notes: list[str] = []
+    if not engine.capabilities.generates:
+        return None, (), []
     if not source:
         source, stops = CHATML, stops or (CHATML_END,)
         notes.append("no chat template: conversations are written as ChatML")

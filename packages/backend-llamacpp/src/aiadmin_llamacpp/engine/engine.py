@@ -1,5 +1,7 @@
 """`aiadmin_core.backend.TokenEngine` on llama.cpp: what the runner holds. Every method may be called on any thread."""
 
+from collections.abc import Sequence
+
 from aiadmin_core.backend import Tokenizer, TokenRequest
 from aiadmin_core.cache.parking import Parking
 from aiadmin_core.engine_thread import EngineThread
@@ -7,10 +9,13 @@ from aiadmin_core.reports import Sink
 from aiadmin_core.sampling.choice import SUPPORTED
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import EngineStats, ModelFacts
+from aiadmin_core.specs.vectors import Vectors
 
 from ..native.context import Context
+from ..native.embedding import EmbeddingContext, EmbeddingSettings
 from ..native.model import Model
 from ..tokenizer import LlamaTokenizer
+from .embedding import Embedder
 from .kv import KvCache
 from .loop import LlamaStepper
 from .parked import ParkedPrefixes
@@ -31,21 +36,26 @@ class LlamaEngine:
         *,
         n_parallel: int,
         n_sequences: int,
+        embedding: EmbeddingSettings,
         block: int = 1,
         always_exact: bool = False,
         parking: Parking | None = None,
     ) -> None:
         """`block`: reproducible answers need steps of a multiple of so many rows, see `exactness`; they are filled for
-        requests with a seed, or all (`always_exact`). `parking` keeps prefixes that leave the context."""
+        requests with a seed, or all (`always_exact`). `parking` keeps prefixes that leave the context. `embedding`: the
+        context that makes vectors of texts, if ever one is asked for."""
         self.capabilities = Capabilities(
             inputs=frozenset({"text", "tokens"}),
             sampling=SUPPORTED,
             max_choices=n_parallel,
             max_logprobs=MAX_LOGPROBS,
+            protocols=frozenset({"embed"}),
             cached_tokens=True,
         )
         self.facts = facts
-        self.tokenizer: Tokenizer = LlamaTokenizer(model)
+        tokenizer = LlamaTokenizer(model)
+        self.tokenizer: Tokenizer = tokenizer
+        self._embedder = Embedder(lambda: EmbeddingContext(model, embedding), tokenizer)
         self._model = model
         kv = KvCache(context, n_cells=context.n_ctx, n_sequences=n_sequences)
         scheduler = Scheduler(
@@ -74,11 +84,16 @@ class LlamaEngine:
         """Free the place of a request, or of one of its choices, before the next step."""
         self._thread.cancel(request_id, choice)
 
+    async def embed(self, inputs: Sequence[str | tuple[int, ...]], *, truncate: bool = False) -> Vectors:
+        """See `backend.SupportsEmbed`: by a second context on the same weights, made on first use."""
+        return await self._embedder.embed(inputs, truncate=truncate)
+
     def stats(self) -> EngineStats:
         """Counters as they stand. Raises `EngineStopped` when the engine thread has died."""
         return self._thread.stats()
 
     def close(self) -> None:
         """End every request with an error, join the thread after the step in progress, free the memory."""
+        self._embedder.close()
         self._thread.close()
         self._model.close()

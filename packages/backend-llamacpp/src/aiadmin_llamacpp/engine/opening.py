@@ -18,8 +18,11 @@ from ..build import build_id
 from ..memory import DEFAULT_N_BATCH, DEFAULT_N_CTX
 from ..native.batch import Batch
 from ..native.context import CACHE_TYPES, MAX_SEQUENCES, Context, ContextSettings
+from ..native.embedding import RANK, EmbeddingSettings
 from ..native.model import Model, supports_gpu
 from . import exactness
+from .embedding import N_SEQUENCES
+from .encoder import EncoderEngine
 from .engine import LlamaEngine
 from .parked import run_length
 from .threads import default_threads, usable_cores
@@ -37,12 +40,17 @@ SEQUENCES_PER_PLACE = 4
 MOST_PREFIX_BYTES = 512 * 2**20
 """What parked prefixes may take unasked, on machines of 8 GB and more: a sixteenth."""
 
+MOST_BESIDE = 1024
+"""Tokens of a text that a generating model embeds, unless more fit one of its own steps."""
+
+SAFE_MODE_NOTE = "safe mode: weights are not repacked for this processor (no AMX)"
+
 N_WARM_UP = 16
 """Tokens of the first step. More than one, because matrices are multiplied by other code than vectors are (the AMX
 path crashes on the former alone)."""
 
 
-def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine:
+def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | EncoderEngine:
     """Load, make a context, decode once. Raises `ModelLoadFailed`; a crash of the library ends the process."""
     _refuse_unknown(options)
     paths = _paths(model)
@@ -50,14 +58,15 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine:
     n_gpu_layers = (-1 if options.n_gpu_layers is None else options.n_gpu_layers) if offload else 0
     native = Model(paths, n_gpu_layers=n_gpu_layers, use_extra_bufts=not options.safe_mode)
     try:
+        device = "gpu" if n_gpu_layers else "cpu"
+        if native.is_encoder:
+            return _open_encoder(native, options, device=device)
         settings = context_settings(options, n_ctx_train=native.n_ctx_train, can_trim=native.can_trim)
         if not native.is_decoder:
             raise ModelLoadFailed(
-                "The model does not generate text: it is an embedding model or an encoder-decoder.",
-                hint="Only decoder models can be served so far.",
+                "The model is an encoder-decoder.", hint="Models that only decode, or only encode, can be served."
             )
         _refuse_second_scaling(native, settings)
-        device = "gpu" if n_gpu_layers else "cpu"
         context = _make_context(native, settings, _cache_types(options, device=device))
         try:
             _warm_up(context)
@@ -70,6 +79,7 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine:
                 facts,
                 n_parallel=n_parallel,
                 n_sequences=settings.n_sequences,
+                embedding=embedding_settings(options, n_ctx=context.n_ctx, beside=True),
                 block=block or 1,
                 always_exact=options.exact,
                 parking=_parking(context, model, options, device=device),
@@ -80,6 +90,29 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine:
     except BaseException:
         native.close()
         raise
+
+
+def _open_encoder(native: Model, options: EngineOptions, *, device: str) -> EncoderEngine:
+    """A model that only embeds. Its positions end where its training did: beyond, llama.cpp aborts."""
+    if native.pooling == RANK:
+        raise ModelLoadFailed("The model ranks documents.", hint="Models that embed or generate can be served so far.")
+    n_ctx = min(native.n_ctx_train or DEFAULT_N_CTX, options.n_ctx or DEFAULT_N_CTX)
+    settings = embedding_settings(options, n_ctx=n_ctx, beside=False)
+    notes = (SAFE_MODE_NOTE,) if options.safe_mode else ()
+    try:
+        return EncoderEngine(native, settings, _model_facts(native, n_ctx=n_ctx, device=device, notes=notes))
+    except AiAdminError as error:
+        raise ModelLoadFailed(f"The first text could not be embedded: {error.message}", hint=error.hint) from error
+
+
+def embedding_settings(options: EngineOptions, *, n_ctx: int, beside: bool) -> EmbeddingSettings:
+    """How texts of up to `n_ctx` tokens are embedded; `beside` a context that generates, half the threads are left to
+    that one, and texts are shorter: llama.cpp computes the logits of all their tokens too, for nobody."""
+    n_threads = options.n_threads or default_threads(usable_cores())
+    n_most = min(n_ctx, max(MOST_BESIDE, options.n_batch or 0)) if beside else n_ctx
+    return EmbeddingSettings(
+        n_most=n_most, n_sequences=N_SEQUENCES, n_threads=max(1, n_threads // 2) if beside else n_threads
+    )
 
 
 def _refuse_unknown(options: EngineOptions) -> None:
@@ -238,18 +271,22 @@ def _facts(
 ) -> ModelFacts:
     notes = [exactness.note(block, context.cache_type, always=options.exact)]
     if options.safe_mode:
-        notes.append("safe mode: weights are not repacked for this processor (no AMX)")
+        notes.append(SAFE_MODE_NOTE)
     if model.chat_template is None:
         notes.append("no chat template in the file")
     if options.n_ctx and options.n_ctx < LEAST_N_CTX:
         notes.append(f"context of {context.n_ctx} tokens, the least there is ({options.n_ctx} were asked for)")
     beyond = ": `--rope-scaling yarn` goes beyond"
     notes += context_notes(options, trained=model.n_ctx_train, n_ctx=context.n_ctx, beyond=beyond)
+    return _model_facts(model, n_ctx=context.n_ctx, device=device, notes=notes)
+
+
+def _model_facts(model: Model, *, n_ctx: int, device: str, notes: Sequence[str]) -> ModelFacts:
     file_type = model.metadata("general.file_type") or ""
     return ModelFacts(
         architecture=model.metadata("general.architecture") or "",
         n_params=model.n_params,
-        n_ctx=context.n_ctx,
+        n_ctx=n_ctx,
         n_ctx_train=model.n_ctx_train,
         n_vocab=model.n_vocab,
         n_embd=model.n_embd,

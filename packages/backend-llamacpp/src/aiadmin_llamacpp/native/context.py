@@ -90,7 +90,7 @@ class Context:
         self.handle: Any = handle
         self._memory: Any = lib.llama_get_memory(handle)
         self._flag = ctypes.create_string_buffer(2)
-        lib.llama_set_abort_callback(handle, _ask_flag(), ctypes.addressof(self._flag))
+        lib.llama_set_abort_callback(handle, ask_flag(), ctypes.addressof(self._flag))
         self.n_ctx: int = lib.llama_n_ctx(handle)
         self.n_batch: int = lib.llama_n_batch(handle)
         self.companion = settings.n_sequences
@@ -224,7 +224,7 @@ def _pointer(state: State) -> Any:
     return state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
 
 
-def _ask_flag() -> Any:
+def ask_flag() -> Any:
     """A callback that llama.cpp asks some 500 times a step whether to stop: C's `strlen`, of a text that is empty as
     long as it is to go on. Native, because one in Python waits for the GIL each time (16 ms became 1,260)."""
     libc = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)

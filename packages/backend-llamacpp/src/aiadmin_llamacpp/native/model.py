@@ -58,8 +58,22 @@ class Model:
 
     @property
     def is_decoder(self) -> bool:
-        """Whether it continues text all by itself: embedding models and encoder-decoders do not."""
+        """Whether it has one stack of layers, in llama.cpp's words a decoder: encoder-decoders have two."""
         return bool(lib.llama_model_has_decoder(self.handle)) and not lib.llama_model_has_encoder(self.handle)
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether it only reads: every token sees those behind it as well (BERT and its kin)."""
+        return self._of_architecture("attention.causal") == "false" and self.is_decoder
+
+    @property
+    def pooling(self) -> int | None:
+        """How its maker means a text's vectors to become one, as `llama_pooling_type`; None where nothing is said."""
+        value = self._of_architecture("pooling_type") or ""
+        return int(value) if value.isdecimal() else None
+
+    def _of_architecture(self, key: str) -> str | None:
+        return self.metadata(f"{self.metadata('general.architecture')}.{key}")
 
     @property
     def can_trim(self) -> bool:

@@ -1,0 +1,228 @@
+"""Vectors for texts, on a thread of their own: generating goes on beside it, and neither waits for the other.
+
+The context is made when the first text comes. Inputs of several requests share a batch; none is ever cut in two, since
+llama.cpp pools what fits one micro-batch (see `native.embedding`).
+"""
+
+import asyncio
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+
+import numpy as np
+import numpy.typing as npt
+
+from aiadmin_core.errors import AiAdminError, BadRequest, EngineStopped, InputTooLong
+from aiadmin_core.specs.model import EngineStats
+from aiadmin_core.specs.vectors import Vectors
+
+from ..native.context import Interrupted
+from ..native.embedding import EmbeddingContext
+from ..tokenizer import LlamaTokenizer
+
+N_TOGETHER = 512
+"""Tokens of inputs that share a batch. A longer input has one for itself: memory grows with what is read at once."""
+N_SEQUENCES = 64
+
+Inputs = Sequence[str | tuple[int, ...]]
+Tokens = npt.NDArray[np.int32]
+
+
+@dataclass(eq=False)
+class Job:
+    """One call. On the embedder's thread."""
+
+    inputs: Inputs
+    truncate: bool
+    result: "Future[Vectors]" = field(default_factory=Future)
+    given_up: bool = False
+    """Set by whoever asked: what is not computed yet is not wanted any more."""
+    tokens: list[Tokens] = field(default_factory=list)
+    """Of every input, once they are read."""
+    rows: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    """Of the inputs that are done: the first ones."""
+
+    @property
+    def missing(self) -> list[Tokens]:
+        return self.tokens[len(self.rows) :]
+
+
+def share(missing: Sequence[Sequence[int]], *, n_tokens: int, n_sequences: int) -> list[int]:
+    """How many of its next inputs each job has in the next batch; `missing` is their lengths. Pure.
+
+    One each in turn, while there is room. The first job always has one, however long.
+    """
+    taken = [0] * len(missing)
+    left, hungry = n_tokens, list(range(len(missing)))
+    while hungry:
+        fed: list[int] = []
+        for job in hungry:
+            n = sum(taken)
+            if taken[job] < len(missing[job]) and n < n_sequences and (missing[job][taken[job]] <= left or n == 0):
+                left -= missing[job][taken[job]]
+                taken[job] += 1
+                fed.append(job)
+        hungry = fed
+    return taken
+
+
+class Embedder:
+    """Every method may be called on any thread."""
+
+    def __init__(self, make: Callable[[], EmbeddingContext], tokenizer: LlamaTokenizer) -> None:
+        """`make` is called on the embedder's thread when there is something to do, again after it failed."""
+        self._make = make
+        self._tokenizer = tokenizer
+        self._context: EmbeddingContext | None = None
+        self._waiting: SimpleQueue[Job | None] = SimpleQueue()
+        self._jobs: deque[Job] = deque()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        """Of whether it is closed: no job is queued behind the end."""
+        self._closed = False
+        self._n_batches = self._n_tokens = self._n_embedded = self._n_largest = 0
+
+    async def embed(self, inputs: Inputs, *, truncate: bool = False) -> Vectors:
+        """Vectors of length 1. Cancelling it gives up what is not computed yet.
+
+        Raises `InputTooLong` and `BadRequest`, naming `inputs[i]`, what making a context raises, and `EngineStopped`
+        once closed.
+        """
+        job = self.submit(inputs, truncate=truncate)
+        try:
+            return await asyncio.wrap_future(job.result)
+        finally:
+            job.given_up = True
+
+    def submit(self, inputs: Inputs, *, truncate: bool = False) -> Job:
+        """The same, for whoever waits on a thread. Raises `EngineStopped` once closed; the rest is its result's."""
+        job = Job(inputs, truncate)
+        with self._lock:
+            if self._closed:
+                raise EngineStopped("The engine is closed.")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="llama-embedder", daemon=True)
+                self._thread.start()
+            self._waiting.put(job)
+        return job
+
+    def stats(self) -> EngineStats:
+        """Counters as they stand."""
+        return EngineStats(
+            n_running=len(self._jobs),
+            n_waiting=self._waiting.qsize(),
+            n_steps=self._n_batches,
+            n_sequences_decoded=self._n_embedded,
+            max_batch=self._n_largest,
+            n_prompt_tokens=self._n_tokens,
+        )
+
+    def close(self) -> None:
+        """Fail what is open, and join the thread."""
+        with self._lock:
+            self._closed = True
+        self._waiting.put(None)
+        if (context := self._context) is not None:
+            context.interrupt()
+        if self._thread is not None:
+            self._thread.join()
+
+    # On the embedder's thread.
+
+    def _run(self) -> None:
+        try:
+            while self._take():
+                try:
+                    self._step()
+                except Exception as error:  # whatever it is, it ends who was waiting, and the next ones may do better
+                    if not isinstance(error, AiAdminError | Interrupted):
+                        traceback.print_exc()
+                    self._fail_all(error)
+        finally:
+            self._fail_all(EngineStopped("The model is being unloaded.", hint="Ask again to load it anew."))
+            if self._context is not None:
+                self._context.close()
+
+    def _take(self) -> bool:
+        """Accept what waits, sleeping while there is nothing to do. False: it is time to end."""
+        while not self._jobs or not self._waiting.empty():
+            job = self._waiting.get()
+            if job is None:
+                return False
+            if job.given_up:
+                continue
+            try:
+                context = self._opened()
+                job.tokens = [self._read(one, index, context.n_most, job) for index, one in enumerate(job.inputs)]
+            except Exception as error:
+                job.result.set_exception(error)
+                continue
+            self._jobs.append(job)
+        return not self._closed
+
+    def _opened(self) -> EmbeddingContext:
+        if self._context is None:
+            self._context = self._make()
+        return self._context
+
+    def _read(self, one: str | tuple[int, ...], index: int, n_most: int, job: Job) -> Tokens:
+        """The tokens of an input. Text gets what the vocabulary puts around one; token ids are read as they are."""
+        param = f"inputs[{index}]"
+        tokens = np.asarray(self._tokenizer.encode_whole(one) if isinstance(one, str) else one, np.int64)
+        if len(tokens) == 0:
+            raise BadRequest(f"'{param}' is empty.", param=param)
+        if tokens.min() < 0 or tokens.max() >= self._tokenizer.n_vocab:
+            raise BadRequest(f"'{param}': token ids lie between 0 and {self._tokenizer.n_vocab - 1}.", param=param)
+        if len(tokens) > n_most:
+            if not job.truncate:
+                raise InputTooLong(n_tokens=len(tokens), n_most=n_most, param=param)
+            closing = tokens[-1:] if int(tokens[-1]) in self._tokenizer.closing else tokens[:0]
+            tokens = np.concatenate([tokens[: n_most - len(closing)], closing])
+        return tokens.astype(np.int32)
+
+    def _step(self) -> None:
+        """One batch. A job's future is done with its last vector."""
+        context = self._opened()
+        self._jobs = deque(job for job in self._jobs if not job.given_up)
+        lengths = [[len(tokens) for tokens in job.missing[:N_SEQUENCES]] for job in self._jobs]
+        n_tokens = min(N_TOGETHER, context.n_most)
+        taken = share(lengths, n_tokens=n_tokens, n_sequences=context.n_sequences)
+        batch = [tokens for job, n in zip(self._jobs, taken, strict=True) for tokens in job.missing[:n]]
+        if batch:
+            rows = iter(_unit(context.embed(batch)))
+            for job, n in zip(self._jobs, taken, strict=True):
+                job.rows.extend(next(rows) for _ in range(n))
+            self._n_batches += 1
+            self._n_embedded += len(batch)
+            self._n_largest = max(self._n_largest, len(batch))
+            self._n_tokens += sum(map(len, batch))
+        for job in [job for job in self._jobs if not job.missing]:
+            self._jobs.remove(job)
+            job.result.set_result(_vectors(job, context.n_embd))
+        self._jobs.rotate(-1)  # so that everybody is first in turn
+
+    def _fail_all(self, error: Exception) -> None:
+        while self._jobs:
+            self._jobs.popleft().result.set_exception(error)
+        while self._closed and not self._waiting.empty():
+            job = self._waiting.get()
+            if job is not None:
+                job.result.set_exception(error)
+
+
+def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Each row scaled to length 1. Raises `AiAdminError` where the model computed no number."""
+    lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    if not np.isfinite(lengths).all() or not lengths.all():
+        raise AiAdminError("The model's vector for a text is none: a number in it is infinite, or all are 0.")
+    unit: npt.NDArray[np.float32] = (rows / lengths).astype(np.float32)
+    return unit
+
+
+def _vectors(job: Job, n_dims: int) -> Vectors:
+    data = np.concatenate(job.rows).astype("<f4").tobytes() if job.rows else b""
+    return Vectors(data=data, n_dims=n_dims, n_tokens=tuple(map(len, job.tokens)))
