@@ -146,3 +146,26 @@ def test_the_sampling_a_folder_recommends_is_read(tmp_path, text, parameters):
 
 def test_a_folder_need_recommend_nothing(tmp_path):
     assert read_sampling(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("files", "index", "missing"),
+    [
+        (["model.safetensors"], {}, None),
+        (["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"], {}, None),
+        (["model-00001-of-00002.safetensors"], {}, "model-00002-of-00002"),
+        (["model-00002-of-00003.safetensors"], {}, "model-00001-of-00003.safetensors, model-00003"),
+        (["a.safetensors"], {"x": "a.safetensors", "y": "b.safetensors"}, r"1 of .* missing: b\.safetensors"),
+        (["a.safetensors"], {"x": "a.safetensors", "y": 5}, None),
+    ],
+)
+def test_a_weight_file_that_is_missing_is_named(tmp_path, files, index, missing):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    for name in files:
+        write(tmp_path / name, {"w": {"dtype": "F16", "shape": [4], "data_offsets": [0, 8]}})
+    if missing is None:
+        assert read_folder(tmp_path).n_params
+        return
+    with pytest.raises(BadRequest, match=missing):
+        read_folder(tmp_path)

@@ -162,3 +162,15 @@ def test_stored_defaults_that_cannot_be_read_are_named_and_kept(invoke, add, sto
     assert "defaults" in store.problems()[0].message
     assert "cannot be read" in invoke("set", "m", "--seed", "2").stderr
     assert path.read_text() == "{"
+
+
+def test_a_context_beyond_the_trained_one_is_said_where_it_is_set_and_shown(invoke, store, tmp_path):
+    file = FetchedFile(path=tmp_path / "m.gguf")
+    file.path.write_bytes(b"GGUF")
+    store.add("m", FetchedModel(files=(file,), format="gguf"), info=ModelInfo(format="gguf", n_ctx_train=2048))
+    said = invoke("set", "m", "--num-ctx", "4096").stderr
+    assert "It was trained with 2048 tokens, and its context ends there: `--rope-scaling yarn`" in said
+    assert "2048 tokens, trained; 4096 are asked for: it ends there" in invoke("show", "m").stdout
+    assert "trained with" not in invoke("set", "m", "--rope-scaling", "yarn").stderr
+    assert "positions are scaled (yarn)" in invoke("show", "m").stdout
+    assert "trained with" not in invoke("set", "m", "--num-ctx", "2048", "--unset", "rope_scaling").stderr

@@ -3,6 +3,8 @@
 import json
 from types import SimpleNamespace
 
+import pytest
+
 from aiadmin_core.backend import ModelInfo
 from aiadmin_core.sources import FetchedFile, FetchedModel
 from aiadmin_server.cli.list import short_id
@@ -259,3 +261,16 @@ def test_a_model_whose_backend_is_not_installed_is_not_listed_as_if_it_were(invo
     assert "pip install aiadmin-backend-llamacpp" in invoke("show", "smollm2").stderr
     listed = aiadmin_process("list").stdout  # here one says that it serves anything
     assert "no backend" not in listed
+
+
+@pytest.mark.parametrize("text", ["{", '{"a": 5}', '{"a": {"target": "m", "keep_alive": "soon"}}'])
+def test_a_damaged_alias_file_is_not_called_empty(invoke, add, store, text):
+    add("m")
+    store.aliases_path.parent.mkdir(parents=True, exist_ok=True)
+    store.aliases_path.write_text(text)
+    for command in (("alias", "list"), ("list",)):
+        done = invoke(*command)
+        assert done.exit_code == 0
+        assert str(store.aliases_path) in done.stderr
+        assert "There are no aliases" not in done.stderr
+    assert store.aliases_path.read_text() == text

@@ -4,6 +4,7 @@ The format: https://github.com/huggingface/safetensors#format
 """
 
 import json
+import re
 import struct
 from collections import Counter
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from aiadmin_core.errors import BadRequest
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "model_max_length")
+_SPLIT = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.safetensors")
 _SCALED_ALREADY = ("su", "longrope", "llama3", "mrope", "default", None)
 _SAMPLING = {
     "temperature": "temperature",
@@ -35,8 +37,9 @@ def is_model_folder(folder: Path) -> bool:
 
 
 def read_folder(folder: Path) -> ModelInfo:
-    """The facts of the model in `folder`. Raises `BadRequest` where a file of it is broken."""
+    """The facts of the model in `folder`. Raises `BadRequest` where a file of it is broken, or one is missing."""
     config = read_json(folder / "config.json")
+    _check_complete(folder)
     language = language_config(config)
     tensors: dict[str, Any] = {}
     for path in sorted(folder.glob("*.safetensors")):
@@ -139,6 +142,26 @@ def read_header(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise BadRequest(f"{path} is no whole safetensors file: {error}.", hint="Fetch it again.") from error
     return header
+
+
+def _check_complete(folder: Path) -> None:
+    """Raise `BadRequest` where a weight file is missing: one that the index names, or that the others' names count."""
+    present = {path.name for path in folder.glob("*.safetensors")}
+    named: set[str] = set()
+    for index in folder.glob("*.safetensors.index.json"):
+        weight_map = read_json(index).get("weight_map")
+        named |= {name for name in (weight_map if isinstance(weight_map, dict) else {}).values() if _is_name(name)}
+    for split in filter(None, map(_SPLIT.fullmatch, present)):
+        named |= {f"{split[1]}-{part:05}-of-{split[3]}.safetensors" for part in range(1, min(int(split[3]), 9999) + 1)}
+    if missing := sorted(named - present):
+        raise BadRequest(
+            f"{len(missing)} of the weight files of '{folder.name}' are missing: {', '.join(missing[:3])}.",
+            hint="Put all of them into the folder.",
+        )
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.endswith(".safetensors")
 
 
 def count_params(tensors: Mapping[str, Any], quantization: Mapping[str, Any]) -> int:

@@ -192,7 +192,9 @@ def store_finding(root: Path, *, n_models: int, writable: bool, problems: Sequen
     """Whether the models can be read, and added to."""
     text = f"{n_models} {'model' if n_models == 1 else 'models'} in {root}"
     if problems:
-        hint = "`aiadmin pull` a broken model again, or `aiadmin rm` it."
+        hint = (
+            "`aiadmin pull` a broken model again, or `aiadmin rm` it; correct or move away a file that cannot be read."
+        )
         return Finding(status="problem", summary="; ".join(problems), hint=hint)
     if not writable:
         return Finding(

@@ -36,14 +36,17 @@ def list_aliases(as_json: bool) -> None:
     from ._output import print_json, remark, table
     from .list import alias_record
 
-    aliases = _aliases().all()
+    kept = _aliases()
+    aliases = kept.all()
+    if problem := kept.problem():
+        remark(f"Not all aliases are listed: {problem}.")
     if as_json:
         print_json([alias_record(name, alias) for name, alias in aliases.items()])
     elif aliases:
         table(
             ("NAME", "MODEL", "SETTINGS"), [(name, alias.target, settings_of(alias)) for name, alias in aliases.items()]
         )
-    else:
+    elif not problem:
         remark("There are no aliases. `aiadmin alias set NAME MODEL` makes one.")
 
 

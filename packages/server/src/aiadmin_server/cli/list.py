@@ -25,8 +25,11 @@ def command(as_json: bool) -> None:
 
     settings = load_settings()
     store = ModelStore(settings.models)
-    models, aliases = store.models(), Aliases(store.aliases_path).all()
-    resolver = Resolver(store, Aliases(store.aliases_path), installed_plugins(), settings)
+    kept = Aliases(store.aliases_path)
+    models, aliases = store.models(), kept.all()
+    resolver = Resolver(store, kept, installed_plugins(), settings)
+    if problem := kept.problem():
+        remark(f"Not all aliases are listed: {problem}.")
     offered = resolver.offered()
     served = {model.name for model in models if resolver.refusal(model.name) is None}
     if as_json:

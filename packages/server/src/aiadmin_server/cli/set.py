@@ -50,6 +50,9 @@ def command(name: str, unset: tuple[str, ...], as_json: bool, **given: Any) -> N
         return
     lines = [f"{key} {value}" for key, value in flat(model.own).items()]
     remark(f"{model.name}: {', '.join(lines) or 'nothing is set'}.")
+    asked, trained = model.own.parameters.get("num_ctx", 0), model.info.n_ctx_train
+    if 0 < trained < asked and model.own.parameters.get("rope_scaling") in (None, "none"):
+        remark(f"It was trained with {trained} tokens, and its context ends there: `--rope-scaling yarn` goes beyond.")
 
 
 def changed(given: dict[str, Any], unset: tuple[str, ...]) -> "Any":

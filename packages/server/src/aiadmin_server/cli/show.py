@@ -84,7 +84,7 @@ def described(
             ("architecture", info.architecture),
             ("parameters", count(info.n_params) or info.parameter_size),
             ("quantization", info.quantization),
-            ("context", f"{info.n_ctx_train} tokens" if info.n_ctx_train else ""),
+            ("context", _context(info.n_ctx_train, explanation)),
             *((label.replace("_", " "), _lines(value)) for label, value in remote.items()),
             ("template", _template(model)),
             ("system", model.system_message or ""),
@@ -96,6 +96,17 @@ def described(
     pairs.append(("defaults", "\n".join(defaults)))
     pairs.append(("loaded", _loaded_line(loaded)))
     return [(label, value) for label, value in pairs if value]
+
+
+def _context(trained: int, explanation: "Explanation") -> str:
+    """What the model was trained with, and what becomes of a default beyond that."""
+    defaults = {name: default.value for name, default in explanation.defaults.items()}
+    asked, scaling = defaults.get("num_ctx"), defaults.get("rope_scaling")
+    text = f"{trained} tokens" if trained else ""
+    if trained and isinstance(asked, int) and asked > trained:
+        how = "it ends there" if scaling in (None, "none") else f"positions are scaled ({scaling})"
+        text += f", trained; {asked} are asked for: {how}"
+    return text
 
 
 def _lines(value: object) -> str:
