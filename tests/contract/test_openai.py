@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from aiadmin_core.backend import Backend, Engine, Health
-from aiadmin_core.errors import BadRequest
 from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.plugins import load_plugins
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
@@ -101,17 +100,11 @@ NOT_CLAIMED = {
     "embeddings_have_length_one",
     "tokens_turn_back_into_the_text",
 }
-NOT_TAKEN = {"a_regular_expression_is_kept_to", "one_of_the_choices_is_taken", "a_grammar_is_kept_to"}
-"""What the backend sends as vLLM takes it, and this upstream refuses by name."""
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=attrgetter("__name__"))
 def test_conformance(behaviour: Behaviour, opened: tuple[asyncio.Runner, Engine]) -> None:
     runner, engine = opened
-    if behaviour.__name__ in NOT_TAKEN:
-        with pytest.raises(BadRequest, match="structured_outputs"):
-            runner.run(check(behaviour, engine))
-        return
     try:
         runner.run(check(behaviour, engine))
     except NotClaimed:
