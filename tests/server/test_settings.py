@@ -110,6 +110,7 @@ def test_every_variable_is_read():
         "AIADMIN_PRIVATE_SOURCES": "1",
         "AIADMIN_ORIGINS": "https://a.example, https://b.example",
         "AIADMIN_API_KEY": "sk-1",
+        "AIADMIN_LOG_FORMAT": "JSON",
         "AIADMIN_DEBUG": "1",
         "AIADMIN_NOHISTORY": "1",
     }

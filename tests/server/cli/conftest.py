@@ -226,11 +226,10 @@ def serving(echo: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str
     """Starts `aiadmin serve --port 0 ARGUMENTS`, waits for its first line, and points AIADMIN_HOST at it."""
     started: list[subprocess.Popen[str]] = []
 
-    def serve(*arguments: str) -> subprocess.Popen[str]:
+    def serve(*arguments: str, **environment: str) -> subprocess.Popen[str]:
         pipe = subprocess.PIPE
-        process = subprocess.Popen(
-            [*AIADMIN, "serve", "--port", "0", *arguments], stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=echo
-        )
+        command = [*AIADMIN, "serve", "--port", "0", *arguments]
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=echo | environment)
         started.append(process)
         assert process.stdout
         process.line = process.stdout.readline()  # type: ignore[attr-defined]

@@ -176,3 +176,15 @@ def test_a_client_reaches_a_server_below_a_path(invoke, monkeypatch):
 def test_an_address_given_to_serve_goes_before_the_environments():
     settings = Settings(scheme="https", base_path="/ai", host="example.org", port=443)
     assert with_options(settings, host="127.0.0.1", port=0, models=None).url == "http://127.0.0.1:0"
+
+
+def test_the_log_is_json_lines_where_that_is_asked_for(serving):
+    server = serving("--log-level", "info", AIADMIN_LOG_FORMAT="json")
+    httpx.post(f"{server.url}/v1/chat/completions", json=CHAT)
+    server.send_signal(signal.SIGTERM)
+    _, err = server.communicate(timeout=20)
+
+    lines = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+    (request,) = [line for line in lines if line["logger"] == "aiadmin.requests"]
+    assert (request["model"], request["status"]) == ("echo:latest", 200)
+    assert any(line.get("message", "").startswith("Loaded echo") for line in lines)

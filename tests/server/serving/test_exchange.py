@@ -11,6 +11,7 @@ from aiadmin_core.observe import Exchange
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.events import Failed, Finished, Started, TextDelta
 from aiadmin_core.specs.request import GenerateRequest, TextInput
+from aiadmin_server.http.record import Record
 from aiadmin_server.serving.call import Call, Caller
 from aiadmin_server.serving.exchange import Exchanges, checked, merge
 from aiadmin_server.serving.observers import Observers
@@ -39,7 +40,8 @@ def checked_stream(*batches, measured=None, n=1):
 
 async def test_a_call_without_requests_loads_the_model_and_no_more():
     """What a program sends that wants the model to be there when it is needed."""
-    leased, asked = [], []
+    asked = []
+    record = Record()
 
     class Router:
         @contextlib.asynccontextmanager
@@ -52,13 +54,13 @@ async def test_a_call_without_requests_loads_the_model_and_no_more():
                 backend="echo",
             )
 
-    exchanges = Exchanges(router=Router(), observers=Observers([]), measure=lambda _: [].append)
+    exchanges = Exchanges(router=Router(), observers=Observers([]), measure=lambda *_: [].append)
     call = Call(model="m", requests=(), keep_alive_s=60)
 
-    async with exchanges.open(call, Caller(endpoint="/load"), on_leased=leased.append) as opened:
+    async with exchanges.open(call, Caller(endpoint="/load", record=record)) as opened:
         assert [batch async for batch in opened.batches] == []
-        assert opened.n_choices == 0
-    assert leased == ["m:latest"]
+        assert call.n_choices == 0
+    assert record.model == "m:latest"
     assert asked[0]["keep_alive_s"] == 60
     assert asked[0]["n_requests"] == 0
 

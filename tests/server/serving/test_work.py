@@ -12,20 +12,20 @@ from aiadmin_server.serving.work import Work
 
 def work_on(stream) -> Work:
     @contextlib.asynccontextmanager
-    async def opening(work):
+    async def opening():
         async with contextlib.aclosing(stream):
             yield SimpleNamespace(batches=stream)
 
-    return Work(opening)
+    return Work(opening())
 
 
 async def test_what_keeps_it_from_opening_is_raised_to_who_asks():
     @contextlib.asynccontextmanager
-    async def opening(work):
+    async def opening():
         raise ZeroDivisionError
         yield
 
-    work = Work(opening)
+    work = Work(opening())
     with pytest.raises(ZeroDivisionError):
         await work.opened()
     await work.close()
@@ -33,11 +33,11 @@ async def test_what_keeps_it_from_opening_is_raised_to_who_asks():
 
 async def test_opening_that_is_cancelled_from_within_has_failed():
     @contextlib.asynccontextmanager
-    async def opening(work):
+    async def opening():
         raise asyncio.CancelledError
         yield
 
-    work = Work(opening)
+    work = Work(opening())
     with pytest.raises(PluginError, match="cancelled from within"):
         await work.opened()
     await work.close()

@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast, get_args
+from typing import Literal, TypeVar, get_args
 
 from msgspec import Struct
 
@@ -19,6 +19,7 @@ from aiadmin_core.specs.model import RopeScaling
 from .durations import parse_duration
 
 DEFAULT_PORT = 11434
+Choice = TypeVar("Choice", bound=str)
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -66,6 +67,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Names by which clients may reach the server besides this machine's own and its addresses, in lower case."""
     private_sources: bool = False
     """Whether a pull that was asked for over HTTP may fetch from private addresses."""
+    log_format: Literal["text", "json"] = "text"
+    """What the server's log is written as."""
     debug: bool = False
 
     @property
@@ -114,6 +117,7 @@ FIELDS: dict[str, str] = {
     "AIADMIN_API_KEY": "The API key that `aiadmin run`, `ps`, `stop`, `show` and `doctor` send to the server, "
     "where a plugin of it asks for one.",
     "AIADMIN_NOHISTORY": "`1` keeps no history of what is typed in `aiadmin run`.",
+    "AIADMIN_LOG_FORMAT": "`text` (default), or `json`: an object a line, for what collects logs.",
     "AIADMIN_DEBUG": "`1` logs more and shows tracebacks.",
 }
 
@@ -159,6 +163,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         origins=tuple(origin.strip() for origin in get("AIADMIN_ORIGINS").split(",") if origin.strip()),
         allowed_hosts=_host_names("AIADMIN_ALLOWED_HOSTS", get("AIADMIN_ALLOWED_HOSTS")),
         private_sources=_switch(get("AIADMIN_PRIVATE_SOURCES")),
+        log_format=_choice("AIADMIN_LOG_FORMAT", get("AIADMIN_LOG_FORMAT"), ("text", "json")),
         debug=_switch(get("AIADMIN_DEBUG")),
     )
 
@@ -178,16 +183,17 @@ def _count(name: str, text: str) -> int:
     return int(text)
 
 
-def _choice(name: str, text: str, choices: tuple[str, ...]) -> str:
+def _choice(name: str, text: str, choices: tuple[Choice, ...]) -> Choice:
     """One of `choices`, the first where nothing is said."""
-    chosen = text.lower() or choices[0]
-    if chosen not in choices:
-        raise BadRequest(f"{name} is {' or '.join(choices)}, not '{text}'.", hint="Unset it, or correct it.")
-    return chosen
+    for choice in choices:
+        if choice == (text.lower() or choices[0]):
+            return choice
+    raise BadRequest(f"{name} is {' or '.join(choices)}, not '{text}'.", hint="Unset it, or correct it.")
 
 
 def _scaling(name: str, text: str) -> RopeScaling | None:
-    return cast(RopeScaling, _choice(name, text, get_args(RopeScaling))) if text else None
+    choices: tuple[RopeScaling, ...] = get_args(RopeScaling)
+    return _choice(name, text, choices) if text else None
 
 
 def _key(name: str, text: str) -> str:

@@ -12,7 +12,7 @@ from types import FrameType
 from aiadmin_core.errors import AiAdminError
 from aiadmin_core.plugins import Plugins
 
-from .. import app
+from .. import app, logs
 from ..settings import Settings
 from ._client import Listener, probe
 from ._output import remark
@@ -43,7 +43,7 @@ def serve(
 ) -> None:
     """Serve until a signal comes, or until standard input ends for a `child`. Raises `PortInUse`, `AiAdminError`."""
     level = logging.getLevelNamesMapping()[log_level.upper()]
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logs.configure(level, settings.log_format)
     try:
         listening = app.bind(settings)
     except app.PortInUse:

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from aiadmin_core.errors import AiAdminError
 
 from .problem import Problem
+from .record import Record
 
 LOG = logging.getLogger("aiadmin.server")
 
@@ -114,15 +115,16 @@ def body_of(problem: Problem, path: str, apis: Voices) -> bytes:
 
 def told(error: BaseException, scope: Scope) -> tuple[Problem, Any]:
     """What the client of this connection is told, and the envelope that says it, as plain data or a Struct. The code
-    is kept for the metrics."""
+    is kept for the log and the metrics."""
     state = scope["state"]
     voices: Voices = state["apis"]
-    found = problem(error, request_id=state["request_id"])
+    record: Record = state["record"]
+    found = problem(error, request_id=record.id)
     if found.code == "unknown_url":
         host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
         where = f"Invalid URL ({scope.get('method', 'WebSocket')} {scope['path'][:_MAX_PATH]})."  # as OpenAI says it
         found = replace(found, message=f"{where} {voices.nothing_at(scope['path'], host=host)}")
-    state["error_code"] = found.code
+    record.error = found.code
     return found, voices.at(scope["path"]).envelope(found)
 
 

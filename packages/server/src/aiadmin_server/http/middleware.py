@@ -17,8 +17,9 @@ from aiadmin_core import route
 from aiadmin_core.errors import AiAdminError, PluginError
 from aiadmin_core.plugins import HARM, Plugins, describe
 
-from .errors import ClientLeft, ShuttingDown, Voices, send_error
+from .errors import ShuttingDown, Voices, send_error
 from .origins import host_allowed, origin_allowed
+from .record import Record
 
 Middleware = Callable[[ASGIApp], ASGIApp]
 
@@ -57,8 +58,8 @@ class Counting(Protocol):
 
 
 def identified(app: ASGIApp, counting: Counting, apis: Voices) -> ASGIApp:
-    """Give each request an id (`x-request-id`), one spelling of its path and the APIs that tell its errors; count it,
-    and answer what nothing else has caught."""
+    """Give each request an id (`x-request-id`), one spelling of its path and the APIs that tell its errors; answer what
+    nothing else has caught; count it, and tell the log of it."""
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -68,31 +69,33 @@ def identified(app: ASGIApp, counting: Counting, apis: Voices) -> ASGIApp:
             return
         scope["path"] = normalize_path(scope["path"])  # as routes are found: `//v1/models` is judged as `/v1/models`
         state = _introduce(scope, apis)
-        request_id = state["request_id"]
-        status = ClientLeft.status
+        record: Record = state["record"]
+        record.method, record.endpoint = scope["method"], scope["path"]
+        has_begun = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal has_begun
             if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                has_begun, record.status = True, message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", record.id.encode())]
             await send(message)
 
         try:
             await app(scope, receive, send_with_id)
         except Exception as error:
-            if status != ClientLeft.status:
+            if has_begun:
                 raise  # the response has begun: the connection is closed
             await send_error(error, scope, send_with_id)
         except asyncio.CancelledError:  # by the server, which ends: a client that leaves cancels less
-            if status != ClientLeft.status:
+            if has_begun:
                 raise
             await send_error(ShuttingDown(), scope, send_with_id)
         finally:
             endpoint = scope.get("path_template") or "other"
-            counting.answered(endpoint=endpoint, model=state.get("model", ""), status=status)
-            if code := state.get("error_code"):
-                counting.failed(endpoint=endpoint, code=code)
+            counting.answered(endpoint=endpoint, model=record.model, status=record.status)
+            if record.error:
+                counting.failed(endpoint=endpoint, code=record.error)
+            record.tell()
 
     return middleware
 
@@ -157,7 +160,7 @@ def authenticated(app: ASGIApp, plugins: Plugins) -> ASGIApp:
                 told = error if isinstance(error, Exception) else PluginError(describe(error))
                 await _refuse(told, scope, receive, send)
                 return
-            scope.setdefault("state", {})["identity"] = identity
+            scope["state"]["record"].who = identity
         await app(scope, receive, send)
 
     return middleware
@@ -167,7 +170,7 @@ def _introduce(scope: Scope, apis: Voices) -> dict[str, Any]:
     """The connection's state, with what every error needs to be told."""
     state: dict[str, Any] = scope.setdefault("state", {})
     state["apis"] = apis
-    state["request_id"] = "req_" + secrets.token_hex(12)
+    state["record"] = Record(id="req_" + secrets.token_hex(12))
     return state
 
 

@@ -19,6 +19,7 @@ from aiadmin_core.specs.joining import joined
 
 from ..http.connection import while_connected
 from ..http.errors import ShuttingDown, told
+from ..http.record import Record
 from .call import Call, Caller
 from .work import Patience, Service, Work
 from .writer import Writer
@@ -50,20 +51,21 @@ class Answer(Response[None]):
         try:
             whole_or_stream = sending.stream(self._service.patience) if self._stream else sending.whole()
             if not await while_connected(receive, whole_or_stream):
+                caller.record.has_left = True
                 self._service.on_disconnect(caller.endpoint)
         except asyncio.CancelledError:  # by the server, which ends: a client that leaves cancels less
             if not sending.may_say_more:
                 raise
             await sending.fail(ShuttingDown())
         finally:
-            scope["state"]["model"] = work.model
             await work.close()
 
 
 def caller_of(scope: Scope) -> Caller:
     """Who asks over this connection."""
     state, path = scope["state"], scope["path"]
-    return Caller(endpoint=path, identity=state.get("identity"), names=state["apis"].at(path).names)
+    record: Record = state["record"]
+    return Caller(endpoint=path, identity=record.who, names=state["apis"].at(path).names, record=record)
 
 
 class Sending:

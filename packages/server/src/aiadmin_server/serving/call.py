@@ -9,11 +9,13 @@ cannot do with it is `aiadmin_core.refuse`'s business.
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.model import EngineOptions
 from aiadmin_core.specs.request import GenerateRequest, Request
+
+from ..http.record import Record
 
 
 class Unplaced(Struct, frozen=True, kw_only=True):
@@ -63,6 +65,8 @@ class Caller(Struct, frozen=True, kw_only=True):
     """A plugin's name for them."""
     names: Mapping[str, str] = {}
     """The API's name for each neutral field that it calls something else."""
+    record: Record = field(default_factory=Record)
+    """Where is written down what becomes of it."""
 
 
 def n_choices(request: Request) -> int:

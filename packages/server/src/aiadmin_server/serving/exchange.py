@@ -22,6 +22,7 @@ from aiadmin_core.runner.failures import restore
 from aiadmin_core.specs.events import Event, Failed, Finished
 from aiadmin_core.specs.request import GenerateRequest, Request
 
+from ..http.record import Record
 from ..routing.entry import Lease
 from .call import Call, Caller, n_choices
 from .left_out import LeftOut
@@ -42,7 +43,6 @@ class Opened:
     lease: Lease
     batches: Batches
     """The events of all its requests, choices numbered through. Read by one task at a time."""
-    n_choices: int
     ignored: tuple[str, ...]
     """Fields that were dropped."""
 
@@ -53,7 +53,7 @@ class Exchanges:
 
     router: RouterPort
     observers: Observers
-    measure: Callable[[Exchange], Measured]
+    measure: Callable[[Exchange, Record], Measured]
     ignore_unknown_fields: bool = True
     left_out: LeftOut = field(default_factory=LeftOut)
     knows_callers: bool = False
@@ -61,14 +61,13 @@ class Exchanges:
     _ids: Any = field(default_factory=lambda: itertools.count(1))
 
     @asynccontextmanager
-    async def open(
-        self, call: Call, caller: Caller, *, on_leased: Callable[[str], None] = lambda _: None
-    ) -> AsyncIterator[Opened]:
+    async def open(self, call: Call, caller: Caller) -> AsyncIterator[Opened]:
         """Lease the model and start `call`; leaving closes the events and gives the lease back.
 
-        `on_leased` is told the model behind the name. Raises what the request cannot have, by the caller's names.
+        Raises what the request cannot have, by the caller's names.
         """
         names = {**caller.names, **call.names}
+        caller.record.asked = call.model
         async with AsyncExitStack() as stack:
             with naming(names):
                 leasing = self.router.lease(
@@ -79,7 +78,7 @@ class Exchanges:
                     asked_by=caller.identity or "",
                 )
                 lease = await stack.enter_async_context(leasing)
-            on_leased(lease.resolved)
+            caller.record.leased(lease.resolved)
             requests, ignored = settle(
                 call,
                 lease.engine.capabilities,
@@ -102,10 +101,11 @@ class Exchanges:
                     request=replace(request, id=next(self._ids)),
                 )
                 observed = self.observers.wrap(exchange, _asked(lease.engine, exchange.request))
-                streams.append(checked(exchange, observed, self.measure(exchange), names, begun=lease.begun))
+                measure = self.measure(exchange, caller.record)
+                streams.append(checked(exchange, observed, measure, names, begun=lease.begun))
             merged = streams[0] if len(streams) == 1 else merge(streams, call.n_choices // max(1, len(streams)))
             await stack.enter_async_context(aclosing(merged))
-            yield Opened(lease=lease, batches=merged, n_choices=call.n_choices, ignored=ignored)
+            yield Opened(lease=lease, batches=merged, ignored=ignored)
 
 
 def _asked(engine: Engine, request: Request) -> Batches:

@@ -40,7 +40,7 @@ class Service:
 
     def start(self, call: Call, caller: Caller) -> "Work":
         """Begin at once. The caller closes what is returned."""
-        work = Work(lambda work: self._exchanges.open(call, caller, on_leased=work.leased))
+        work = Work(self._exchanges.open(call, caller))
         self._works.add(work)
         work.when_done(lambda: self._works.discard(work))
         return work
@@ -54,14 +54,9 @@ class Service:
 class Work:
     """One call."""
 
-    def __init__(self, opening: "Callable[[Work], AbstractAsyncContextManager[Opened]]") -> None:
-        self.model = ""
-        """The model behind the name, from when it is leased."""
+    def __init__(self, opening: AbstractAsyncContextManager[Opened]) -> None:
         self._opened: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(self._hold(opening(self)))
-
-    def leased(self, model: str) -> None:
-        self.model = model
+        self._task = asyncio.create_task(self._hold(opening))
 
     def when_done(self, callback: Callable[[], None]) -> None:
         self._task.add_done_callback(lambda _: callback())
