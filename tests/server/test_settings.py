@@ -104,6 +104,7 @@ def test_every_variable_is_read():
         "AIADMIN_EXACT": "1",
         "AIADMIN_PREFIX_MEMORY": "0",
         "AIADMIN_PREFIX_DISK": "0",
+        "AIADMIN_IDLE_TIMEOUT": "90s",
         "AIADMIN_IN_PROCESS": "1",
         "AIADMIN_UNKNOWN_FIELDS": "refuse",
         "AIADMIN_ALLOWED_HOSTS": "AI.example.org, proxy",

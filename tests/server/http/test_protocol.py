@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import math
 import socket
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from aiadmin_core.specs.events import Finished, Started, TextDelta
 from aiadmin_server.app import Limits
 from aiadmin_server.http.protocol import Bounds, keep_alive
+from aiadmin_server.settings import Settings
 
 BODY = json.dumps({"model": "echo", "messages": [{"role": "user", "content": "hi"}]}).encode()
 
@@ -168,6 +170,36 @@ async def test_a_connection_that_says_nothing_is_closed(serve):
         asyncio.timeout(10),
     ):
         assert await reader.read() == b""
+
+
+async def test_a_connection_may_rest_between_two_requests_longer_than_pools_keep_it(serve):
+    """Bounds on what is being said do not hold for silence after an answer; only the setting does."""
+    assert Settings().idle_connection_s > 300
+    async with (
+        serve(limits=Limits(bounds=Bounds(head_s=0.05, body_pause_s=0.05))) as server,
+        connected(server) as (reader, writer),
+        asyncio.timeout(10),
+    ):
+        writer.write(post(COUNTED))
+        assert (await response(reader))[0] == 200
+        server.engine.requests.clear()
+        await asyncio.sleep(0.3)
+        writer.write(post(COUNTED))
+        assert (await response(reader))[0] == 200
+
+
+@pytest.mark.parametrize("rest_s", [0.0, 1.0])
+async def test_how_long_a_connection_rests_can_be_set(serve, rest_s):
+    async with serve(idle_connection_s=rest_s) as server, connected(server) as (reader, writer), asyncio.timeout(10):
+        writer.write(post(COUNTED))
+        assert (await response(reader))[0] == 200
+        assert await reader.read() == b""
+
+
+async def test_a_connection_that_rests_for_ever_is_served(serve):
+    async with serve(idle_connection_s=math.inf) as server, connected(server) as (reader, writer):
+        writer.write(post(COUNTED))
+        assert (await response(reader))[0] == 200
 
 
 async def test_who_waits_for_an_answer_is_not_timed_out(serve):

@@ -65,14 +65,13 @@ class Limits(Struct, frozen=True, kw_only=True):
     """How long running requests may take to end after a signal."""
     last_words_s: float = 5.0
     """How long those that did not may take to tell their clients so."""
-    idle_connection_s: int = 600
-    """How long a connection may rest between two requests: longer than clients' pools keep theirs (mostly 90 s, some
-    300), so that they close first and no request is lost to a connection that has just been closed."""
     bounds: Bounds = Bounds()
     """Of one connection, and how many there may be."""
 
 
 LIMITS = Limits()
+LONGEST_REST_S = 7 * 86400
+"""What "for ever" is of an idle connection: event loops take no more than some weeks."""
 
 
 class PortInUse(AiAdminError):
@@ -180,7 +179,7 @@ def uvicorn_config(app: Litestar, settings: Settings, limits: Limits = LIMITS) -
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=math.ceil(limits.shutdown_s + limits.last_words_s),
-        timeout_keep_alive=limits.idle_connection_s,
+        timeout_keep_alive=math.ceil(min(settings.idle_connection_s, LONGEST_REST_S)),
     )
 
 

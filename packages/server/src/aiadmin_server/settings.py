@@ -53,6 +53,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """What a model may keep of prompts it has read, beside its context; None leaves it to the backend."""
     prefix_disk_mib: int = 4096
     """The same in files, for all models together."""
+    idle_connection_s: float = 600.0
+    """How long a connection may rest between two requests: longer than clients' pools keep theirs (mostly 90 s, some
+    300), so that they close first and no request is lost to a connection that has just been closed."""
     in_process: bool = False
     """Open engines in the server's own process: for debugging, and for backends with nothing native."""
     ignore_unknown_fields: bool = True
@@ -104,6 +107,8 @@ FIELDS: dict[str, str] = {
     "keeps none outside the context.",
     "AIADMIN_PREFIX_DISK": "MiB of files under `AIADMIN_STATE` in which the same outlives a restart, for all models "
     "together. Default 4096; 0 writes none.",
+    "AIADMIN_IDLE_TIMEOUT": "How long a client's connection may rest between two requests: more than its pool keeps "
+    "it. Default `10m`.",
     "AIADMIN_IN_PROCESS": "`1` opens models in the server's own process instead of one each. For debugging.",
     "AIADMIN_UNKNOWN_FIELDS": "`ignore` (default) leaves out request fields nobody knows and names them in the header "
     "`x-ignored-params`; `refuse` answers 400 to them.",
@@ -155,6 +160,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         if get("AIADMIN_PREFIX_MEMORY")
         else None,
         prefix_disk_mib=_count("AIADMIN_PREFIX_DISK", get("AIADMIN_PREFIX_DISK") or "4096"),
+        idle_connection_s=_duration("AIADMIN_IDLE_TIMEOUT", get("AIADMIN_IDLE_TIMEOUT") or "10m"),
         in_process=_switch(get("AIADMIN_IN_PROCESS")),
         ignore_unknown_fields=_choice("AIADMIN_UNKNOWN_FIELDS", get("AIADMIN_UNKNOWN_FIELDS"), ("ignore", "refuse"))
         == "ignore",
