@@ -192,6 +192,16 @@ def test_log_probabilities_of_a_completion(ask: Ask) -> None:
     assert event == TextDelta(1, "a", 0, (TokenLogprob(-1, b"a", -0.5, (Alternative(-1, b"b", -1.0),)),))
 
 
+def test_pieces_of_characters_in_a_completion_are_read_from_their_spelling(ask: Ask) -> None:
+    tops = [{"bytes:\\xf0\\x9f": -1.0, "bytes:": -2.0}]
+    logprobs = {"tokens": ["bytes:\\x99"], "token_logprobs": [-0.5], "top_logprobs": tops, "text_offset": [0]}
+
+    event = play(ask(), {"choices": [{"text": "", "logprobs": logprobs}]})[0]
+
+    assert event.logprobs[0].bytes == b"\x99"
+    assert [other.bytes for other in event.logprobs[0].top] == [b"\xf0\x9f", b"bytes:"]
+
+
 def test_a_choice_that_is_missing_is_not_passed_over(ask: Ask) -> None:
     """Some servers ignore `n`."""
     last = play(ask(n=2), choice(content="a"), choice(finish="stop"))[-2:]

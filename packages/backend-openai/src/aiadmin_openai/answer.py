@@ -4,6 +4,7 @@ An upstream reports the usage of all choices together, after the last of them: s
 stream, and the sum is divided among the choices by their deltas.
 """
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ _REASONS: dict[str, FinishReason] = {
 }
 _FAILURES = {"abort", "error"}
 """Finish reasons of vLLM, SGLang and OpenRouter for a choice that did not finish."""
+
+_BYTES = re.compile(r"bytes:((?:\\x[0-9a-f]{2})+)")
 
 _decoder = msgspec.json.Decoder(wire.Chunk)
 
@@ -200,9 +203,9 @@ def _logprobs(found: wire.Logprobs | None) -> tuple[events.TokenLogprob, ...]:
     return tuple(
         events.TokenLogprob(
             -1,
-            token.encode(),
+            _piece(token),
             0.0 if value is None else value,
-            tuple(events.Alternative(-1, text.encode(), logprob) for text, logprob in (top or {}).items()),
+            tuple(events.Alternative(-1, _piece(text), logprob) for text, logprob in (top or {}).items()),
         )
         for token, value, top in zip(tokens, values, tops, strict=True)
     )
@@ -213,3 +216,9 @@ def _bytes(item: wire.Alternative) -> bytes:
         return item.token.encode() if item.bytes is None else bytes(item.bytes)
     except ValueError:
         raise StreamBroken("it sent a token with bytes above 255") from None
+
+
+def _piece(token: str) -> bytes:
+    """A token of a completion, which tells pieces of characters as `bytes:\\xf0\\x9f`."""
+    found = _BYTES.fullmatch(token)
+    return bytes.fromhex(found[1].replace("\\x", "")) if found else token.encode()

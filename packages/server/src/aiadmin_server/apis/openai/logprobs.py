@@ -9,5 +9,18 @@ def text_of(piece: bytes) -> str:
     return piece.decode("utf-8", "replace")
 
 
+def spelled(piece: bytes) -> str:
+    """A token as the keys of completions have it, which are all that tells of it: a piece of a character as OpenAI
+    spells one, `bytes:\\xf0\\x9f`."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return as_bytes(piece)
+
+
+def as_bytes(piece: bytes) -> str:
+    return "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)
+
+
 def finite(logprob: float) -> float:
     return max(logprob, LEAST_LOGPROB)

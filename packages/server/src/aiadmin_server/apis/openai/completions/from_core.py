@@ -1,12 +1,13 @@
 """Core's events to `text_completion`, whole and in chunks: pure, one object for each response."""
 
+import codecs
 from collections.abc import Iterator, Sequence
 
 from msgspec import UNSET, Struct
 
 from aiadmin_core.specs import events as core
 
-from ..logprobs import LEAST_LOGPROB, finite, text_of
+from ..logprobs import LEAST_LOGPROB, as_bytes, finite, spelled
 from ..streaming import Head, OpenAIWriter
 from ..usage import Usage, UsageTally
 from . import wire
@@ -109,13 +110,23 @@ def text_logprobs(tokens: Sequence[core.TokenLogprob], offset: int) -> wire.Text
     """`offset` is where the first token starts in the choice's text, in characters."""
     if not tokens:
         return None
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a character may be several tokens
     offsets: list[int] = []
     for item in tokens:
         offsets.append(offset)
-        offset += len(text_of(item.bytes))
+        offset += len(decoder.decode(item.bytes))
     return wire.TextLogprobs(
-        tokens=[text_of(item.bytes) for item in tokens],
+        tokens=[spelled(item.bytes) for item in tokens],
         token_logprobs=[finite(item.logprob) for item in tokens],
-        top_logprobs=[{text_of(other.bytes): finite(other.logprob) for other in item.top} for item in tokens],
+        top_logprobs=[_alternatives(item.top) for item in tokens],
         text_offset=offsets,
     )
+
+
+def _alternatives(top: Sequence[core.Alternative]) -> dict[str, float]:
+    """Each by its text; of several that look the same the later ones by their bytes, or their ids."""
+    found: dict[str, float] = {}
+    for other in top:
+        names = (spelled(other.bytes), as_bytes(other.bytes), f"token_id:{other.token}")
+        found[next((name for name in names if name not in found), names[-1])] = finite(other.logprob)
+    return found
