@@ -165,3 +165,24 @@ async def test_the_example_of_keys_leaves_nothing_open_but_what_it_names(tmp_pat
         assert (await client.get("/api/ps", headers=key)).status_code == 200
 
     assert open_paths == plugin.PUBLIC
+
+
+SOURCES = {
+    "core": "packages/core/src/aiadmin_core",
+    "server": "packages/server/src/aiadmin_server",
+    "llamacpp": "packages/backend-llamacpp/src/aiadmin_llamacpp",
+    "mlx": "packages/backend-mlx/src/aiadmin_mlx",
+}
+"""What the pages on the tree call the packages."""
+
+
+@pytest.mark.parametrize("page", ["glossary.md", "the-path-of-a-request.md"])
+def test_the_files_that_a_page_on_the_tree_names_are_there(page: str) -> None:
+    """`server/http/protocol.py`, and `middleware.py` behind it on the same line, which lies beside it."""
+    for line in (DOCS / "explanation" / page).read_text().splitlines():
+        folder = ""
+        for named in re.findall(r"`([\w/*]+(?:\.py|\.md|/))`", line):
+            package, _, rest = named.partition("/")
+            path = f"{SOURCES[package]}/{rest}" if package in SOURCES else f"{folder}/{named}"
+            folder = path.rpartition("/")[0]
+            assert any(DOCS.parent.glob(path.rstrip("/"))), named
