@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from aiadmin_core.backend import ModelInfo
-from aiadmin_core.errors import PullFailed
+from aiadmin_core.errors import BadRequest, PullFailed
 from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.plugins import load_plugins
 from aiadmin_core.specs.model import ModelSpec
@@ -24,6 +24,8 @@ class Markov(EchoBackend):
     def inspect(self, path: Path) -> ModelInfo | None:
         header = path / "chain.txt" if path.is_dir() else path
         known = header.is_file() and header.read_bytes().startswith(b"MARKOV")
+        if known and b"cut" in header.read_bytes():
+            raise BadRequest("It ends in the middle.", hint="Fetch it again.")
         return ModelInfo(format="markov", architecture="chain") if known else None
 
 
@@ -69,4 +71,10 @@ def test_a_folder_that_a_backend_recognises_keeps_all_its_files(tmp_path: Path):
 def test_what_no_backend_recognises_is_no_model(tmp_path: Path):
     (tmp_path / "x.markov").write_bytes(b"something else")
     with pytest.raises(PullFailed, match="is no model"):
+        fetch(str(tmp_path / "x.markov"), ModelStore(tmp_path / "models"))
+
+
+def test_a_broken_file_of_a_backend_s_format_is_called_broken_in_the_backend_s_words(tmp_path: Path):
+    (tmp_path / "x.markov").write_bytes(b"MARKOV cut")
+    with pytest.raises(PullFailed, match=r"'x.markov' cannot be used: It ends in the middle\. Fetch it again\."):
         fetch(str(tmp_path / "x.markov"), ModelStore(tmp_path / "models"))

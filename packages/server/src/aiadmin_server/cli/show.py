@@ -116,7 +116,9 @@ def _lines(value: object) -> str:
 def _template(model: "StoredModel") -> str:
     if model.format == "remote":
         return "the one of the server it is on"
-    return "its own, kept in the store" if model.template else "the one in its files"
+    if model.template:
+        return "its own, kept in the store"
+    return "the one in its files" if model.format in {"gguf", "safetensors"} else ""
 
 
 def _file(file: "ModelFile") -> str:

@@ -1,6 +1,6 @@
 """What a fetched model's header says, as an installed backend reads it. Used by `pull`, before anything is stored."""
 
-import contextlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +9,8 @@ from aiadmin_core.errors import AiAdminError, PluginError, PullFailed
 from aiadmin_core.sources import FetchedModel
 
 from .local import GGUF_MAGIC
+
+LOG = logging.getLogger("aiadmin.server")
 
 COMMON_FORMATS = frozenset({"gguf", "safetensors", "remote"})
 """Those that sources deliver by themselves."""
@@ -29,7 +31,7 @@ def inspect(fetched: FetchedModel, backends: Mapping[str, Backend]) -> ModelInfo
             if not isinstance(info, ModelInfo | None):
                 raise TypeError(f"`inspect` gave a {type(info).__name__}, which is no ModelInfo")
         except AiAdminError as error:
-            raise PullFailed(f"'{path.name}' cannot be used: {error.message}", hint=error.hint) from error
+            raise _unusable(path, error) from error
         except Exception as error:  # a plugin may raise anything, and another backend may know better
             failures.append(f"{name}: {type(error).__name__}: {error}")
             continue
@@ -47,14 +49,30 @@ def inspect(fetched: FetchedModel, backends: Mapping[str, Backend]) -> ModelInfo
 
 def own_format(path: Path, backends: Mapping[str, Backend]) -> str:
     """The format of a file or folder that a backend recognises as its own, beside those every source knows; "" where
-    none does. A backend that fails recognises nothing."""
+    none does. A backend that fails recognises nothing.
+
+    Raises `PullFailed` where one says that it is of its format and broken, and no other recognises it.
+    """
+    broken: AiAdminError | None = None
+    known = False
     for backend in backends.values():
         info = None
-        with contextlib.suppress(Exception):  # a plugin may raise anything
+        try:
             info = backend.inspect(path)
+        except AiAdminError as error:
+            broken = broken or error
+        except Exception:  # a plugin may raise anything
+            LOG.debug("The backend '%s' cannot inspect '%s'", backend.name, path, exc_info=True)
         if info is not None and info.format not in COMMON_FORMATS:
             return info.format
+        known = known or info is not None
+    if broken is not None and not known:
+        raise _unusable(path, broken) from broken
     return ""
+
+
+def _unusable(path: Path, error: AiAdminError) -> PullFailed:
+    return PullFailed(f"'{path.name}' cannot be used: {error.message}", hint=error.hint)
 
 
 def header_path(fetched: FetchedModel) -> Path | None:
