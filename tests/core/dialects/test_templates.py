@@ -34,8 +34,7 @@ CALLS = [
 WITHOUT_CALLS_THAT_CAN_BE_READ = {
     "GigaChat3-10B-A1.8B",  # a call is a turn of its own, behind the marker that ends a turn
     "HuggingFaceTB-SmolLM3-3B",  # writes none
-    "Kimi-K2-Instruct",  # changes its messages, which no sandbox lets it
-    "Kimi-K3",
+    "Kimi-K2-Instruct",  # changes lists, which no sandbox lets it
     "LFM2.5-Instruct",  # writes none
     "MiniMax-M3",  # writes lists and objects as nested tags
     "fireworks-ai-llama-3-firefunction-v2",  # needs a variable of its own

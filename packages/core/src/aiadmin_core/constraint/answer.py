@@ -7,7 +7,7 @@ from typing import Any
 
 from ..dialects.dialect import CallGrammar
 from .grammar import to_grammars
-from .lark import TEXT, literal, marked, marker
+from .lark import TEXT, literal, marked
 from .shape import AnswerShape
 
 
@@ -36,7 +36,7 @@ def to_grammar(shape: AnswerShape, before: str | None, control_tokens: dict[str,
 
 def _with_calls(shape: AnswerShape, calls: CallGrammar, header: str, control_tokens: dict[str, int]) -> str:
     rules = [f"TEXT: {TEXT}", f"section: {calls.body}", *calls.rules]
-    opening = marker(calls.opening, control_tokens) if calls.opening else ""
+    opening = marked(calls.opening, control_tokens)
     if shape.required or shape.format is not None:
         start = f"{opening} section"
         if shape.parallel and calls.separator is not None:
@@ -49,8 +49,8 @@ def _with_calls(shape: AnswerShape, calls: CallGrammar, header: str, control_tok
     elif not calls.opening:
         start = "section | TEXT"
     else:
-        # Where a marker is written as plain text, a lazy lexeme ends at its first occurrence.
-        lazy = "" if calls.opening in control_tokens else "[lazy]"
+        # Where a marker begins as plain text, a lazy lexeme ends at its first occurrence.
+        lazy = "" if opening.startswith("<[") else "[lazy]"
         rules.append(f"opened{lazy}: TEXT {opening}")
         start = f"(opened section){'*' if shape.parallel else '?'} TEXT"
     return "\n".join([f"start: {start}", *rules])

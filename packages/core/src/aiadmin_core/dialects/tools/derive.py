@@ -93,6 +93,9 @@ def _form(
 ) -> CallForm | None:
     """Cut `rendered` at what is known: what stands between is the form."""
     start = _n_common(rendered, before_said)
+    closes_text = rendered[start : start + _n_common(rendered[start:], after_said)]
+    if closes_text not in before_said:  # what is said has an end of its own, which is not that of a turn
+        start, after_said = start + len(closes_text), after_said[len(closes_text) :]
     end = len(rendered) - _n_common_at_end(rendered[start:], after_said)
     text = _EMPTY_THOUGHT.sub("", _before_turn_end(rendered[start:end], after_said))
     texts: list[str] = []  # around names and arguments: before the first name, after it, after the arguments, ...
@@ -129,7 +132,12 @@ def _assembled(texts: list[str], tags: Tags | None) -> CallForm | None:
     if between is None:
         return CallForm(begin="", head=begin_head.lstrip(), mid=mid, tail=rest.rstrip(), tags=tags)
     n_head = _n_common_at_end(begin_head, between)
-    n_tail = _n_common(between[: len(between) - n_head], rest)
+    n_tail = _n_common(between, rest)
+    if (both := n_head + n_tail - len(between)) > 0:
+        if between[n_tail - both : n_tail].strip():  # a marker, with which calls and sections may end
+            n_head -= both
+        else:
+            n_tail -= both
     if not n_head:
         return None
     head, tail = between[len(between) - n_head :], between[:n_tail]
@@ -214,8 +222,14 @@ def _slotted(text: str) -> str:
 
 
 def _before_turn_end(text: str, after_said: str) -> str:
-    """`text` up to a marker that ends a turn."""
-    end = next(iter(_UNIT.findall(after_said.strip())), "")
+    """`text` up to what ends a turn: a marker, with as much behind it as tells it from those inside calls."""
+    inside = max(text.rfind(key) for key in _ARGUMENTS)
+    end = ""
+    for unit in _UNIT.findall(after_said.strip()):
+        end += unit
+        at = text.find(end)
+        if not 0 < at <= inside:
+            break
     return (text.partition(end)[0] if len(end) > 1 else text).partition("<|eom_id|>")[0]
 
 

@@ -53,6 +53,8 @@ class CallForm:
         """The marker that a section begins with, "" where calls are bare JSON."""
         start = (self.begin + self.head).lstrip()
         found = _MARKER.match(start)
+        if found and start.count(found[0]) > 1:  # a marker that calls open with, too
+            found = _MARKED_WORD.match(start)
         return found[0] if found else ""
 
     @property
@@ -83,6 +85,9 @@ class CallForm:
 
 
 _MARKER = re.compile(r"<[^<>\s\"]*[>=]|\[[A-Za-z_/|]+\]|<\S+?>|[^\s{\[\"]+")
+
+
+_MARKED_WORD = re.compile(r"<[^<>\s\"]*>\w*")
 
 
 class _Rules:

@@ -156,9 +156,10 @@ class FormParser:
 
     @property
     def _tail_marker(self) -> str:
-        """The last marker of a call, which ends one that could not be read too."""
-        found = re.findall(r"<[^<>\s]+>", self._form.tail)
-        return found[-1] if found else ""
+        """The last marker of a call, which ends one that could not be read too; "" where calls begin with it."""
+        form = self._form
+        found = re.findall(r"<[^<>\s]+>", form.tail)
+        return found[-1] if found and found[-1] not in form.begin + form.head + form.mid else ""
 
     def _is_hopeless(self) -> bool:
         """Where calls are bare JSON, an object that ended and was none."""
