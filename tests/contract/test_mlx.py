@@ -10,6 +10,7 @@ import pytest
 
 from aiadmin_core.backend import Engine
 from aiadmin_core.specs.events import TokenLogprob
+from aiadmin_core.specs.model import EngineOptions
 from aiadmin_core.specs.request import TextInput
 from aiadmin_core.testing.asking import Answer, NotClaimed, collect, request
 from aiadmin_core.testing.conformance import BEHAVIOURS, Behaviour, check
@@ -69,19 +70,30 @@ async def greedy_tokens(engine: Engine, prompt: str, n_tokens: int) -> list[Toke
     return Answer(await collect(engine, asked)).logprobs
 
 
-def test_llama_cpp_and_mlx_agree_on_one_model(tiny: Opened, tiny_gguf: Path) -> None:
-    """The same float32 weights give the same tokens at temperature 0, to within what rounding does to their logits."""
+@pytest.mark.parametrize(
+    ("cache_type", "rounding"),
+    [("f16", 0.02), (None, 0.3)],
+    ids=["a cache like MLX's", "the cache llama.cpp takes unasked"],
+)
+def test_llama_cpp_and_mlx_agree_on_one_model(
+    tiny: Opened, tiny_gguf: Path, cache_type: str | None, rounding: float
+) -> None:
+    """The same float32 weights give the same tokens at temperature 0, to within what rounding does to their logits.
+
+    Most that log-probabilities differed by: 0.010 with `f16` (as with `f32`), 0.13 with `bf16`, 0.19 with `q8_0`, the
+    default on processors: that is what it costs on weights that are random, and so have no small activations.
+    """
     pytest.importorskip("llama_cpp")
     runner, engine = tiny
-    other = open_for_test("llamacpp", str(tiny_gguf))
+    other = open_for_test("llamacpp", str(tiny_gguf), EngineOptions(n_ctx=2048, kv_cache_type=cache_type))
     try:
         for prompt in ("The quick brown fox", "1 2 3", "Zürich 🙂"):
             ours = runner.run(greedy_tokens(engine, prompt, 24))
             theirs = runner.run(greedy_tokens(other, prompt, 24))
             for mine, yours in zip(ours, theirs, strict=True):
                 if mine.token != yours.token:
-                    assert mine.top[0].logprob - mine.top[1].logprob < 0.05
+                    assert mine.top[0].logprob - mine.top[1].logprob < rounding
                     break
-                assert mine.logprob == pytest.approx(yours.logprob, abs=0.05)
+                assert mine.logprob == pytest.approx(yours.logprob, abs=rounding)
     finally:
         runner.run(other.close())
