@@ -84,6 +84,8 @@ class LlamaBackend:
     def open_engine(self, model: ModelSpec, options: EngineOptions) -> "LlamaEngine | EncoderEngine":
         """Load `model` and decode once. Raises `ModelLoadFailed`."""
         prepare_environment(os.environ)
+        # Where gdb is installed, ggml lets it print pages of stack behind the assertion that says what was wrong.
+        os.environ.setdefault("GGML_NO_BACKTRACE", "1")
         try:
             from .engine.opening import open_engine
         except Exception as error:  # a missing or broken library raises whatever it likes
