@@ -10,11 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
 from aiadmin_core import hookspecs
 from aiadmin_core.plugins import load_plugins
 from aiadmin_core.specs.sampling import plain_parameters
 from aiadmin_server.apis import builtin as builtin_apis
+from aiadmin_server.apis.ollama.chat.wire import NativeChatRequest
+from aiadmin_server.apis.ollama.generate.wire import GenerateBody
 from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest
 from aiadmin_server.apis.openai.completions.wire import CompletionRequest
 from aiadmin_server.apis.openai.embeddings.wire import EmbeddingRequest
@@ -50,11 +53,14 @@ def test_every_setting_that_is_read_is_documented() -> None:
 def test_every_field_of_a_request_is_on_the_http_page() -> None:
     page = (DOCS / "reference" / "http.md").read_text()
     chat, rest = page.split("## Fields of `/v1/completions`")
-    completions, embeddings = rest.split("## Fields of `/v1/embeddings`")
+    completions, rest = rest.split("## Fields of `/v1/embeddings`")
+    embeddings, native = rest.split("## Ollama's API")
 
     assert {name for name in ChatCompletionRequest.__struct_fields__ if f"`{name}`" not in chat} == set()
     assert {name for name in CompletionRequest.__struct_fields__ if f"`{name}`" not in chat + completions} == set()
     assert {name for name in EmbeddingRequest.__struct_fields__ if f"`{name}`" not in embeddings} == set()
+    asking = {field.encode_name for one in (NativeChatRequest, GenerateBody) for field in structs.fields(one)}
+    assert {name for name in asking if f"`{name}`" not in native} == set()
 
 
 def sampling_table() -> str:

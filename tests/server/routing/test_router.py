@@ -460,6 +460,14 @@ async def test_load_options_make_the_same_weights_another_model(make_world):
     assert world.opener.running() == []
 
 
+async def test_a_load_option_of_0_is_one(make_world):
+    """No layers on the GPU is not the backend's choice."""
+    world = make_world()
+    world.add("a", options=EngineOptions(n_gpu_layers=20))
+    await use(world, "a", options=EngineOptions(n_gpu_layers=0))
+    assert [asked[3] for asked in world.opener.asked] == [EngineOptions(n_gpu_layers=0)]
+
+
 def test_loading_and_unloading_are_told_in_one_line_each(make_world, settled, caplog):
     caplog.set_level("INFO", logger="aiadmin_server.routing.router")
 

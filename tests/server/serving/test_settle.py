@@ -1,6 +1,7 @@
 """What a call becomes once its engine is known."""
 
 import pytest
+from msgspec.structs import replace
 
 from aiadmin_core.errors import BadRequest, UnsupportedParameter
 from aiadmin_core.specs.capabilities import Capabilities
@@ -96,3 +97,20 @@ def test_another_servers_cache_is_not_divided():
 def test_a_known_caller_may_stand_back_and_not_go_ahead(asked, given):
     assert owned(request(priority=asked), "alice", ABLE).priority == given
     assert owned(request(priority=asked), None, ABLE).priority == given
+
+
+def test_an_api_s_own_defaults_come_after_the_model_s_and_ask_no_engine_for_what_it_lacks():
+    one = call(SamplingParams(temperature=0.2), given=frozenset({"temperature"}))
+    one = replace(one, defaults={"temperature": 0.8, "top_k": 40, "top_p": 0.9})
+    assert settled(one)[0][0].sampling == SamplingParams(temperature=0.2, top_k=40)
+    assert settled(one, defaults={"top_k": 7})[0][0].sampling.top_k == 7
+
+
+def test_reasoning_that_was_asked_for_in_earnest_is_refused_where_there_is_none():
+    asked = GenerateRequest(id=0, input=TextInput(text="hi"), reasoning_effort="medium")
+    one = Call(model="m", requests=(asked,), must_reason=True)
+    with pytest.raises(UnsupportedParameter):
+        settled(one)
+    assert settled(replace(one, must_reason=False))[1] == ("reasoning_effort",)
+    none = Call(model="m", requests=(replace(asked, reasoning_effort="none"),), must_reason=True)
+    assert settled(none)[0][0].reasoning_effort is None

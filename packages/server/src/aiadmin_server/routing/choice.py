@@ -27,6 +27,7 @@ PACKAGES = {
 """What to install for a format nobody here serves: a suggestion only; any installed backend may claim it."""
 
 logger = logging.getLogger(__name__)
+_OPEN = EngineOptions()
 _ENCODER = msgspec.json.Encoder(order="sorted")
 
 
@@ -81,7 +82,7 @@ def with_options(target: Target, options: EngineOptions | None) -> Target:
     """`target`, opened as a request asks: what it leaves open stays as it was."""
     if options is None:
         return target
-    asked = {name: value for name, value in asdict(options).items() if value}
+    asked = {name: value for name, value in asdict(options).items() if value != getattr(_OPEN, name)}
     return replace(target, options=replace(target.options, **asked)) if asked else target
 
 

@@ -101,7 +101,7 @@ class Sending:
         breaking_silence = asyncio.create_task(self._break_silence(patience))
         try:
             opened = await self._work.opened()
-            first = await anext(opened.batches, ())
+            first = await anext(opened.batches, None) or ()  # CPython 3.11 fails over a default that is a tuple
             self._writer.begin(opened)
             await self._start_stream(opened.ignored)
             await self._body(self._writer.opening() + self._writer.events(joined(first)))

@@ -39,6 +39,11 @@ class Call(Struct, frozen=True, kw_only=True):
     no more."""
     given: frozenset[str] = frozenset()
     """Fields of `SamplingParams` that the client set: the others may get the model's own defaults."""
+    defaults: Mapping[str, Any] = {}
+    """The API's own defaults for fields of `SamplingParams`: what neither the client nor the model says, as far as the
+    engine has it."""
+    must_reason: bool = False
+    """Whether a `reasoning_effort` is refused by an engine that does not reason, and not left out as a hint."""
     keep_alive_s: float | None = None
     """How long the model stays loaded afterwards, where the request says."""
     load: EngineOptions | None = None

@@ -52,13 +52,14 @@ def settle(
         hints = [field.name for field in asked]
     if unknown and not ignore_unknown:
         raise _refuse_unknown(unknown)
-    usable = {name: value for name, value in own_sampling(defaults, capabilities).items() if name not in call.given}
+    own = own_sampling(call.defaults, capabilities) | own_sampling(defaults, capabilities)
+    usable = {name: value for name, value in own.items() if name not in call.given}
     requests: list[Request] = []
     for request in call.requests:
         settled = request
         if isinstance(request, GenerateRequest):
             settled = replace(request, extra=extra, sampling=replace(request.sampling, **usable))
-            if not capabilities.reasoning:
+            if not capabilities.reasoning and not (call.must_reason and request.reasoning_effort != "none"):
                 settled = replace(settled, reasoning_effort=None)
                 if request.reasoning_effort not in (None, "none"):
                     hints.append(names.get("reasoning_effort", "reasoning_effort"))

@@ -1,30 +1,22 @@
 """What clients of Ollama, the command line among them, ask a running server."""
 
-from .. import Api, tell_plainly
+from .. import Api
+from .chat.route import chat
+from .envelope import envelope
+from .generate.route import generate
 from .loaded import ps, stop
+from .options import NAMES
 from .root import root, version
 
 API = Api(
     name="ollama",
     title="",
     paths=("/api",),
-    routes=(root, version, ps, stop),
-    envelope=tell_plainly,
+    routes=(root, version, chat, generate, ps, stop),
+    envelope=envelope,
+    names=NAMES,
     absent=tuple(
         f"/api/{name}"
-        for name in (
-            "blobs",
-            "chat",
-            "copy",
-            "create",
-            "delete",
-            "embed",
-            "embeddings",
-            "generate",
-            "pull",
-            "push",
-            "show",
-            "tags",
-        )
+        for name in ("blobs", "copy", "create", "delete", "embed", "embeddings", "pull", "push", "show", "tags")
     ),
 )

@@ -17,7 +17,8 @@ from aiadmin_core.specs.model import EngineOptions
 from aiadmin_core.specs.sampling import MAX_INT
 
 from ...serving.call import Unplaced, portable
-from .sampling import SHARED_RANGES, SamplingFields
+from ...serving.sampling import SamplingFields
+from .sampling import SHARED_RANGES
 
 
 class StructuredOutputs(Struct, frozen=True, kw_only=True):

@@ -1,24 +1,21 @@
-"""Fields that OpenAI's generating endpoints share, checked and brought to core's: sampling, limits, `keep_alive`."""
+"""Fields that OpenAI's generating endpoints share, checked and brought to core's: sampling and limits."""
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import Any, Protocol
 
-from msgspec import Meta, Struct, defstruct
+from msgspec import Struct
 
 from aiadmin_core.errors import BadRequest
-from aiadmin_core.specs.sampling import MAX_INT, Parameter, SamplingParams, parameters, plain_parameters
+from aiadmin_core.specs.sampling import MAX_INT, SamplingParams, parameters, plain_parameters
 
-from ...durations import parse_duration
+from ...serving.sampling import ALL_OF_THEM
 
 MAX_STOP = 4
 
-_ALL = {"top_k": -1}
-"""Values below a parameter's range that vLLM and others take for its 0."""
-
 SHARED_RANGES: dict[str, tuple[float, float]] = {
     **{
-        parameter.name: (_ALL.get(parameter.name, parameter.low), parameter.high)
+        parameter.name: (ALL_OF_THEM.get(parameter.name, parameter.low), parameter.high)
         for parameter in parameters().values()
         if parameter.low is not None and parameter.high is not None
     },
@@ -31,27 +28,6 @@ SHARED_RANGES: dict[str, tuple[float, float]] = {
 
 _SAMPLING = tuple(parameter.name for parameter in plain_parameters())
 """Fields that are called the same in `SamplingParams`."""
-
-
-if TYPE_CHECKING:
-
-    class SamplingFields(Struct, frozen=True, kw_only=True):
-        """A request's fields for every parameter of `specs.sampling` that has one name everywhere; None leaves it open.
-
-        Made from their declaration, so that a new one is a field of every request by being declared.
-        """
-
-else:
-
-    def _field(parameter: Parameter) -> tuple[str, Any, None]:
-        """Numbers out of range are refused by `check_ranges`, in OpenAI's words: the schema only tells of the range."""
-        if parameter.low is None:
-            return parameter.name, parameter.annotation | None, None
-        schema = {"minimum": _ALL.get(parameter.name, parameter.low), "maximum": parameter.high}
-        meta = Meta(description=parameter.description, extra_json_schema=schema)
-        return parameter.name, Annotated[parameter.type | None, meta], None
-
-    SamplingFields = defstruct("SamplingFields", map(_field, plain_parameters()), frozen=True, kw_only=True)
 
 
 class Sampled(Protocol):
@@ -100,7 +76,7 @@ def sampling_names(data: Sampled) -> dict[str, str]:
 def _asked(data: Sampled) -> dict[str, Any]:
     """The plain parameters that the client set. Raises `BadRequest` where two fields say the same."""
     found = {name: getattr(data, name) for name in _SAMPLING if getattr(data, name) is not None}
-    found |= {name: 0 for name, value in _ALL.items() if found.get(name) == value}
+    found |= {name: 0 for name, value in ALL_OF_THEM.items() if found.get(name) == value}
     penalty = data.repetition_penalty
     if penalty is None:
         return found
@@ -130,11 +106,3 @@ def _logit_bias(bias: Mapping[str, float]) -> dict[int, float]:
         if not -100 <= value <= 100:
             raise BadRequest(f"'logit_bias' values must be between -100 and 100, not {value}.", param="logit_bias")
     return {int(token): value for token, value in bias.items()}
-
-
-def keep_alive_s(value: float | str | None) -> float | None:
-    """Seconds that the model stays loaded afterwards. Raises `BadRequest`."""
-    try:
-        return None if value is None else parse_duration(value)
-    except (ValueError, OverflowError) as error:
-        raise BadRequest(f"'keep_alive' cannot be read: {error}.", param="keep_alive") from None

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from aiadmin_core.specs import events as core
 
+from ....serving.logprobs import finite, text_of
 from ..custom import Unwrapper
-from ..logprobs import finite, text_of
 from ..streaming import Head, OpenAIWriter
 from ..usage import Usage, UsageTally
 from . import wire

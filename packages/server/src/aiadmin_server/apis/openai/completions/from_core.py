@@ -7,7 +7,7 @@ from msgspec import UNSET, Struct
 
 from aiadmin_core.specs import events as core
 
-from ..logprobs import LEAST_LOGPROB, as_bytes, finite, spelled
+from ....serving.logprobs import LEAST_LOGPROB, as_bytes, finite, spelled
 from ..streaming import Head, OpenAIWriter
 from ..usage import Usage, UsageTally
 from . import wire

@@ -5,9 +5,10 @@ from aiadmin_core.specs.request import GenerateRequest, Input, TextInput, Tokens
 
 from ....http.reading import Decoded
 from ....serving.call import Call
+from ....serving.sampling import keep_alive_s
 from ..extensions import constraint_of, load_options, told_apart
 from ..inputs import Inputs, separate
-from ..sampling import SHARED_RANGES, check_ranges, given, keep_alive_s, sampling_names, sampling_params
+from ..sampling import SHARED_RANGES, check_ranges, given, sampling_names, sampling_params
 from ..streaming import check_stream_options
 from ..unplaced import unplaced
 from . import wire

@@ -6,8 +6,9 @@ from aiadmin_core.specs.sampling import MAX_INT
 
 from ....http.reading import Decoded
 from ....serving.call import Call
+from ....serving.sampling import keep_alive_s
 from ..inputs import separate
-from ..sampling import check_ranges, keep_alive_s
+from ..sampling import check_ranges
 from ..unplaced import unplaced
 from . import wire
 

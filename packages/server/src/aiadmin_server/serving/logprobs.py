@@ -1,4 +1,4 @@
-"""Log-probabilities as JSON can carry them. Pure; used by chats and completions."""
+"""Log-probabilities as JSON can carry them. Pure; used by every API that tells them."""
 
 LEAST_LOGPROB = -9999.0
 """What OpenAI writes for a probability of zero; JSON has no infinity."""
