@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from aiadmin_core.backend import Backend
+from aiadmin_core.context import chosen_scaling, context_length
 from aiadmin_core.errors import NoBackend
 from aiadmin_core.plugins import Plugin
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
@@ -67,7 +68,7 @@ def engine_key(target: Target, backend: str) -> str:
     """
     model = target.spec
     manifest = (model.template, model.system, model.parameters.get("stop"))
-    options = _ENCODER.encode((_places(target), manifest, target.options))
+    options = _ENCODER.encode((_places(target), manifest, _opened_with(target)))
     return f"{backend}/{model.digest or model.name}/{sha256(options).hexdigest()[:16]}"
 
 
@@ -84,6 +85,16 @@ def with_options(target: Target, options: EngineOptions | None) -> Target:
         return target
     asked = {name: value for name, value in asdict(options).items() if value != getattr(_OPEN, name)}
     return replace(target, options=replace(target.options, **asked)) if asked else target
+
+
+def _opened_with(target: Target) -> EngineOptions:
+    """The options without what a backend makes nothing of: contexts beyond the trained one are all that one, and two
+    requests for them need not open the model twice."""
+    options = target.options
+    if not options.n_ctx:
+        return options
+    scales = chosen_scaling(options) != ""
+    return replace(options, n_ctx=context_length(options, trained=target.n_ctx_train, unasked=0, scales=scales))
 
 
 def _places(target: Target) -> list[tuple[str, str]]:

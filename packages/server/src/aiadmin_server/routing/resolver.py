@@ -129,6 +129,7 @@ class Resolver:
             spec=spec,
             backend=search.backend,
             options=engine_options(search.aliases, spec.parameters, self.settings),
+            n_ctx_train=found.info.n_ctx_train if isinstance(found, StoredModel) else 0,
             keep_alive_s=None if keep_alive is None else parse_duration(keep_alive.value),
         )
         return target, found

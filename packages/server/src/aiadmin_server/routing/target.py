@@ -20,6 +20,8 @@ class Target(Struct, frozen=True, kw_only=True):
     backend: str | None = None
     """The backend that must serve it; None lets the most suitable one."""
     options: EngineOptions = EngineOptions()
+    n_ctx_train: int = 0
+    """Tokens that the model was trained for; 0 where its header was never read."""
     keep_alive_s: float | None = None
     """How long it stays loaded when idle; None leaves that to the request and the settings."""
     doubts: tuple[Doubt, ...] = ()
