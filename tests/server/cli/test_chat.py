@@ -26,7 +26,7 @@ def start(environment, *arguments, columns=200):
     child = pexpect.spawn(
         sys.executable, command, env=environment, timeout=10, encoding="utf-8", dimensions=(24, columns)
     )
-    child.expect_exact("Ctrl-D leaves.")
+    child.expect_exact("leaves.")
     child.expect_exact(PROMPT)
     return child
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from aiadmin_server.cli._output import ago, aligned, count, facts, longest_words, print_json, size, span, table
+from aiadmin_server.cli._output import ago, aligned, count, facts, fitted, longest_words, print_json, size, span, table
 
 
 @pytest.mark.parametrize(
@@ -104,3 +104,16 @@ def test_what_is_wrong_with_a_plugin_can_be_read_in_80_columns(echo):
         "a-plugin-that-is-not-there is not in use: named in AIADMIN_PLUGINS and not",
         "  installed.",
     ]
+
+
+def test_text_is_broken_between_words_and_goes_on_below_its_second_column():
+    text = "/set NAME VALUE   set one of these, or unset it\nshort\nA sentence that goes on and on."
+
+    assert fitted(text, 36).split("\n") == [
+        "/set NAME VALUE   set one of these,",
+        "                  or unset it",
+        "short",
+        "A sentence that goes on and on.",
+    ]
+    assert fitted("A sentence that goes on and on.", 20).split("\n") == ["A sentence that goes", "  on and on."]
+    assert fitted("      a-long-word, b-word, c-word", 20).split("\n") == ["      a-long-word,", "      b-word, c-word"]

@@ -174,3 +174,11 @@ def test_a_context_beyond_the_trained_one_is_said_where_it_is_set_and_shown(invo
     assert "trained with" not in invoke("set", "m", "--rope-scaling", "yarn").stderr
     assert "positions are scaled (yarn)" in invoke("show", "m").stdout
     assert "trained with" not in invoke("set", "m", "--num-ctx", "2048", "--unset", "rope_scaling").stderr
+
+
+def test_a_value_that_cannot_be_and_what_was_set_are_told_in_plain_words(invoke, add):
+    add("m")
+
+    refused = invoke("set", "m", "--temperature", "9").stderr
+    assert "--temperature cannot be '9': it is a number of at most 2." in refused
+    assert "system 'Be brief.'." in invoke("set", "m", "--system", "Be brief.").stderr

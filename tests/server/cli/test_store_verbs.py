@@ -274,3 +274,13 @@ def test_a_damaged_alias_file_is_not_called_empty(invoke, add, store, text):
         assert str(store.aliases_path) in done.stderr
         assert "There are no aliases" not in done.stderr
     assert store.aliases_path.read_text() == text
+
+
+def test_a_name_that_nothing_can_be_pulled_by_is_not_suggested_for_a_pull(invoke, add):
+    add("smollm2")
+    for arguments in (["cp", "nothing", "x"], ["rm", "nothing"], ["set", "nothing", "--seed", "1"]):
+        said = invoke(*arguments).stderr
+        assert "'nothing' was not found" in said
+        assert "aiadmin list" in said
+        assert "aiadmin pull nothing" not in said
+    assert "Did you mean 'smollm2'" in invoke("cp", "smollm", "x").stderr

@@ -18,7 +18,7 @@ from aiadmin_core.errors import AiAdminError
 from ._answer import Interrupted, report, stream_answer
 from ._conversation import Conversation, Leave, is_open, unfenced
 from ._errors import sentence
-from ._output import remark
+from ._output import columns, fitted, remark
 
 if TYPE_CHECKING:
     from ._client import Client
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def chat(client: "Client", conversation: Conversation, *, history: Path | None, verbose: bool) -> None:
     """Talk until `/bye` or Ctrl-D. What was typed is kept in the file `history`, or nowhere."""
     session = terminal(history)
-    remark(f"Chatting with {conversation.model}. /help lists commands, Ctrl-D leaves.")
+    remark(fitted(f"Chatting with {conversation.model}. /help lists commands, Ctrl-D leaves.", columns()))
     with unechoed():
         while True:
             try:
@@ -41,13 +41,13 @@ def chat(client: "Client", conversation: Conversation, *, history: Path | None, 
                 continue
             try:
                 if line.startswith("/"):
-                    remark(conversation.obey(line))
+                    remark(fitted(conversation.obey(line), columns()))
                 else:
                     take_turn(client, conversation, unfenced(line), verbose=verbose)
             except Leave:
                 return
             except AiAdminError as error:
-                remark(sentence(error))
+                remark(fitted(sentence(error), columns()))
 
 
 def take_turn(client: "Client", conversation: Conversation, prompt: str, *, verbose: bool) -> None:

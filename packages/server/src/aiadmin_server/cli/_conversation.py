@@ -1,8 +1,6 @@
 """A chat's state and its commands, without a terminal: what was said, what is set, what `/set temperature 0` does."""
 
 import math
-import re
-import textwrap
 from dataclasses import dataclass, field
 from typing import Any, get_origin
 
@@ -11,13 +9,14 @@ import msgspec
 from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.sampling import SamplingParams, parameters
 
+from ._sampling import wanted
+
 FENCE = '"""'
 SETTINGS = ("system", *(name for name in SamplingParams.__struct_fields__ if name != "logprobs"))
 """What `/set` knows: log-probabilities are not shown."""
-_NAMES = textwrap.fill(", ".join(SETTINGS), 76, initial_indent=" " * 18, subsequent_indent=" " * 18)
 HELP = f'''\
 /set NAME VALUE   set one of these, or, without VALUE, unset it:
-{_NAMES}
+{" " * 18}{", ".join(SETTINGS)}
 /set              show what is set
 /clear            forget the conversation
 /help             show this
@@ -98,7 +97,7 @@ def read_setting(name: str, text: str) -> Any:
         value = msgspec.json.decode(text) if written else text
         read = getattr(msgspec.convert({name: value}, SamplingParams, strict=False), name)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"{name} cannot be {text!r}: {_wanted(error)}.", param=name) from None
+        raise BadRequest(f"{name} cannot be {text!r}: {wanted(error)}.", param=name) from None
     except msgspec.DecodeError:
         raise BadRequest(f"{name} cannot be {text!r}: it is written {written}.", param=name) from None
     if isinstance(read, float) and not math.isfinite(read):
@@ -108,16 +107,6 @@ def read_setting(name: str, text: str) -> Any:
 
 _WRITTEN = {dict: '{"TOKEN ID": BIAS}', tuple: '["TEXT", ...]'}
 """How a field that holds several values is typed: as JSON."""
-
-
-def _wanted(error: msgspec.ValidationError) -> str:
-    """What msgspec expected, in words."""
-    wanted = re.sub(r"^Expected |,? - at .*|, got .*|`| \| null", "", str(error))
-    for kind, words in (("float", "a number"), ("int", "a whole number"), ("bool", "true or false")):
-        wanted = re.sub(rf"\b{kind}\b", words, wanted)
-    for sign, words in (("<=", "of at most"), (">=", "of at least"), (">", "above"), ("<", "below")):
-        wanted = wanted.replace(sign, words)
-    return f"it is {wanted.removesuffix('.0')}"
 
 
 def is_open(text: str) -> bool:

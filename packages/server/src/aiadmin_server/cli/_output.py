@@ -3,6 +3,7 @@
 On a terminal rich draws; in a pipe lines are plain and aligned. Rich is imported only where it draws.
 """
 
+import re
 import shutil
 import sys
 import textwrap
@@ -12,6 +13,7 @@ from typing import Any
 
 import click
 
+_FIRST_COLUMN = re.compile(r"(?:\S+ )*\S* {2,}")
 GAP = 2
 """Spaces between columns."""
 
@@ -57,10 +59,26 @@ def longest_words(rows: Sequence[Sequence[str]], cells: Callable[[str], int]) ->
 
 def paragraph(text: str) -> None:
     """Print a sentence or two: between words where a terminal ends, as they are in a pipe."""
-    if sys.stdout.isatty():
-        width = max(20, min(shutil.get_terminal_size().columns, 100) - 1)
-        text = textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    click.echo(text)
+    click.echo(fitted(text, columns()) if sys.stdout.isatty() else text)
+
+
+def columns() -> int:
+    """How wide text is set on this terminal."""
+    return max(20, min(shutil.get_terminal_size().columns, 100) - 1)
+
+
+def fitted(text: str, width: int) -> str:
+    """`text` with its longer lines broken between words. What goes on is indented: below the second column of a line
+    that has two (two spaces stand between them), else by two. Pure."""
+
+    def fill(line: str) -> str:
+        first = _FIRST_COLUMN.match(line)
+        indent = len(first[0]) if first and len(first[0]) <= width // 2 else 2
+        return textwrap.fill(
+            line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+        )
+
+    return "\n".join(line if len(line) <= width else fill(line) for line in text.split("\n"))
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> None:

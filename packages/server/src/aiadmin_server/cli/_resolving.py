@@ -22,12 +22,16 @@ def resolver_of(store: ModelStore, settings: Settings) -> Resolver:
 
 @contextmanager
 def files_needed(name: str, store: ModelStore, settings: Settings, *, new_name: str = "NEW") -> Iterator[None]:
-    """Raises `BadRequest` in the place of `ModelNotFound` for a `name` that a backend offers."""
+    """Raises `BadRequest` in the place of `ModelNotFound` for a `name` that a backend offers, and for others, which are
+    no alias either, `ModelNotFound` with what to do about it."""
     try:
         yield
     except ModelNotFound:
-        backend = resolver_of(store, settings).offering(name)
+        resolver = resolver_of(store, settings)
+        backend = resolver.offering(name)
         if backend is None:
+            if Aliases(store.aliases_path).get(name) is None:
+                resolver.find(name)
             raise
         raise BadRequest(
             f"'{name}' is offered by the backend {backend} and has no files here.",

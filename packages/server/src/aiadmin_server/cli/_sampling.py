@@ -1,6 +1,7 @@
 """Options for the fields of `SamplingParams`, made from them (no verb lags behind), and others of a model's. Used by
-`set` and `alias set`."""
+`set` and `alias set`, its words by the chat as well."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_args
 
@@ -50,10 +51,19 @@ def chosen(given: Mapping[str, Any]) -> dict[str, Any]:
         try:
             read = msgspec.convert({name: text}, SamplingParams, strict=False)
         except msgspec.ValidationError as error:
-            what = str(error).partition(" - at")[0]
-            raise BadRequest(f"{_option(name)} cannot be '{text}': {what}.", param=name) from None
+            raise BadRequest(f"{_option(name)} cannot be '{text}': {wanted(error)}.", param=name) from None
         values[name] = msgspec.to_builtins(getattr(read, name))
     return values
+
+
+def wanted(error: msgspec.ValidationError) -> str:
+    """What msgspec expected of a field, in words."""
+    text = re.sub(r"^Expected |,? - at .*|, got .*|`| \| null", "", str(error))
+    for kind, words in (("float", "a number"), ("int", "a whole number"), ("bool", "true or false")):
+        text = re.sub(rf"\b{kind}\b", words, text)
+    for sign, words in (("<=", "of at most"), (">=", "of at least"), (">", "above"), ("<", "below")):
+        text = text.replace(sign, words)
+    return f"it is {text.removesuffix('.0')}"
 
 
 def _option(name: str) -> str:

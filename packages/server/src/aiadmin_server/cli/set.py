@@ -48,7 +48,7 @@ def command(name: str, unset: tuple[str, ...], as_json: bool, **given: Any) -> N
     if as_json:
         print_json(msgspec.to_builtins(model.own))
         return
-    lines = [f"{key} {value}" for key, value in flat(model.own).items()]
+    lines = [f"{key} {value!r}" for key, value in flat(model.own).items()]
     remark(f"{model.name}: {', '.join(lines) or 'nothing is set'}.")
     asked, trained = model.own.parameters.get("num_ctx", 0), model.info.n_ctx_train
     if 0 < trained < asked and model.own.parameters.get("rope_scaling") in (None, "none"):
