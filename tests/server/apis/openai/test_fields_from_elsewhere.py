@@ -37,7 +37,14 @@ PLAIN = Capabilities(inputs=frozenset({"chat", "text"}))
         {"tfs_z": 1.0, "top_n_sigma": -1, "length_penalty": 1.0, "use_beam_search": False, "stop_token_ids": []},
         {"skip_special_tokens": True, "include_stop_str_in_output": False, "min_tokens": 0, "truncation": "disabled"},
         {"options": {}, "lora": [], "grammar": None, "guided_json": None},
-        {"functions": [], "function_call": "none", "grammar": "", "guided_regex": "", "structured_outputs": {}},
+        {
+            "functions": [],
+            "function_call": "none",
+            "grammar": "",
+            "guided_regex": "",
+            "structured_outputs": {},
+            "stop": "",
+        },
         {"do_sample": True, "add_generation_prompt": True, "n_predict": -1, "reasoning_budget": -1, "max_length": None},
     ],
 )

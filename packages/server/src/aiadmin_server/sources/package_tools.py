@@ -32,8 +32,9 @@ class Tool:
 
 UNREACHABLE = re.compile(
     r"name or service not known|temporary failure in name resolution|failed to resolve|nodename nor servname|"
-    r"getaddrinfo failed|network is unreachable|no route to host|connection refused|failed to establish a new conn|"
-    r"failed to lookup address|dns error|error sending request|tcp connect error|connect timeout|connection timed out|"
+    r"getaddrinfo failed|network is unreachable|no route to host|connection refused|"
+    r"failed to establish a new connection|failed to lookup address|dns error|error sending request|tcp connect error|"
+    r"connect timeout|connection timed out|"
     r"cannot connect to proxy|tunnel connection failed|certificate verify failed",
     re.IGNORECASE,
 )

@@ -91,7 +91,7 @@ def _asked(data: Sampled) -> dict[str, Any]:
 
 
 def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
-    texts = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    texts = (stop,) if isinstance(stop, str) and stop else tuple(stop or ())
     if len(texts) > MAX_STOP:
         raise BadRequest(f"'stop' holds at most {MAX_STOP} texts, not {len(texts)}.", param="stop")
     if "" in texts:
