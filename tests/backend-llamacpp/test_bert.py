@@ -3,6 +3,8 @@
 import asyncio
 import json
 import shutil
+from contextlib import suppress
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from aiadmin_core.errors import BadRequest, InputTooLong, ModelLoadFailed
 from aiadmin_core.runner.opening import opened
 from aiadmin_core.specs.model import EngineOptions, ModelFile, ModelSpec
 from aiadmin_core.specs.request import GenerateRequest, TextInput
+from aiadmin_core.testing.asking import NotClaimed
+from aiadmin_core.testing.conformance import BEHAVIOURS, check
 from aiadmin_llamacpp import bert
 from aiadmin_llamacpp.backend import LlamaBackend
 
@@ -132,6 +136,12 @@ async def test_what_does_not_fit_one_batch_is_refused_or_cut_between_its_marks(e
     assert (await engine.embed(["word " * 700], truncate=True)).n_tokens == (512,)
     vectors = await engine.embed(["word " * 400] * 5)
     assert rows(vectors) @ rows(vectors)[0] == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=attrgetter("__name__"))
+async def test_an_encoder_has_the_behaviours_it_claims(behaviour, engine):
+    with suppress(NotClaimed):
+        await check(behaviour, engine)
 
 
 def test_the_folder_tells_what_it_is(minilm_folder):

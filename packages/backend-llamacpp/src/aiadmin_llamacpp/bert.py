@@ -138,7 +138,6 @@ def _add_vocabulary(writer: Any, lines: list[str], n_vocab: int) -> None:
         ("[PAD]", writer.add_pad_token_id),
         ("[UNK]", writer.add_unk_token_id),
         ("[CLS]", writer.add_bos_token_id),
-        ("[SEP]", writer.add_eos_token_id),
         ("[SEP]", writer.add_sep_token_id),
         ("[MASK]", writer.add_mask_token_id),
     ):

@@ -73,6 +73,13 @@ def loaded(**fields):
     return SimpleNamespace(**given | fields)
 
 
+async def test_a_model_that_only_embeds_says_so_and_nothing_else(serve, store):
+    able = Capabilities(generates=False, protocols=frozenset({"embed", "tokenize"}))
+    async with serve(plugins=GGUF) as server:
+        server.router.models = [loaded(digest=store.find("smollm2").weights_digest, capabilities=able)]
+        assert (await server.http.get("/v1/models/smollm2")).json()["capabilities"] == ["embedding"]
+
+
 async def test_models_and_aliases_are_listed_with_what_is_known(serve, store):
     async with serve(plugins=GGUF) as server:
         digest = store.find("smollm2").weights_digest

@@ -81,7 +81,9 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Encod
                 facts,
                 n_parallel=n_parallel,
                 n_sequences=settings.n_sequences,
-                embedding=embedding_settings(options, n_ctx=context.n_ctx, beside=True),
+                embedding=embedding_settings(
+                    options, n_ctx=context.n_ctx, beside=True, n_sequences=N_SEQUENCES if native.can_trim else 1
+                ),
                 block=block or 1,
                 always_exact=options.exact,
                 parking=_parking(context, model, options, device=device),
@@ -107,13 +109,16 @@ def _open_encoder(native: Model, options: EngineOptions, *, device: str) -> Enco
         raise ModelLoadFailed(f"The first text could not be embedded: {error.message}", hint=error.hint) from error
 
 
-def embedding_settings(options: EngineOptions, *, n_ctx: int, beside: bool) -> EmbeddingSettings:
+def embedding_settings(
+    options: EngineOptions, *, n_ctx: int, beside: bool, n_sequences: int = N_SEQUENCES
+) -> EmbeddingSettings:
     """How texts of up to `n_ctx` tokens are embedded; `beside` a context that generates, half the threads are left to
-    that one, and texts are shorter: llama.cpp computes the logits of all their tokens too, for nobody."""
+    that one, and texts are shorter: llama.cpp computes the logits of all their tokens too, for nobody.
+    Recurrent models have one text in a batch: each costs them a whole state."""
     n_threads = options.n_threads or default_threads(usable_cores())
     n_most = min(n_ctx, max(MOST_BESIDE, options.n_batch or 0)) if beside else n_ctx
     return EmbeddingSettings(
-        n_most=n_most, n_sequences=N_SEQUENCES, n_threads=max(1, n_threads // 2) if beside else n_threads
+        n_most=n_most, n_sequences=n_sequences, n_threads=max(1, n_threads // 2) if beside else n_threads
     )
 
 

@@ -118,6 +118,12 @@ async def test_truncate_is_passed_on(serve):
         assert server.engine.embedded == [(("hi",), True)]
 
 
+async def test_fields_of_other_servers_that_mean_something_are_refused_by_name(serve):
+    async with serve() as server:
+        error = (await server.embed(truncate_prompt_tokens=100)).json()["error"]
+        assert error["param"] == "truncate_prompt_tokens"
+
+
 async def test_an_engine_that_gives_another_number_of_vectors_has_failed(serve):
     async def embedding(inputs):
         return rows((1.0, 0.0))

@@ -170,6 +170,8 @@ def _capabilities(able: Capabilities | None) -> list[str] | UnsetType:
     """What a client may want to know before it asks, in the words that are usual for it."""
     if able is None:
         return UNSET
+    if not able.generates:  # the rest of what it says is without meaning
+        return ["embedding"] if "embed" in able.protocols else []
     found = {
         "completion": bool(able.inputs & {"text", "tokens"}),
         "chat": "chat" in able.inputs,

@@ -7,6 +7,7 @@ from aiadmin_core.specs.sampling import MAX_INT
 from ....http.reading import Decoded
 from ....serving.call import Call
 from ....serving.sampling import keep_alive_s
+from ..extensions import told_apart
 from ..inputs import separate
 from ..sampling import check_ranges
 from ..unplaced import unplaced
@@ -19,6 +20,7 @@ def embedding_call(decoded: Decoded[wire.EmbeddingRequest]) -> Call:
     """As `chat_call`. All inputs are one request."""
     data = decoded.data
     check_ranges(data, RANGES)
+    asked, unknown = told_apart(decoded.unknown)
     inputs = separate(data.input, "input")
     if "" in inputs:
         param = "input" if isinstance(data.input, str) else f"input[{inputs.index('')}]"
@@ -29,6 +31,6 @@ def embedding_call(decoded: Decoded[wire.EmbeddingRequest]) -> Call:
         requests=(request,),
         names={"inputs": "input"},
         keep_alive_s=keep_alive_s(data.keep_alive),
-        unplaced=unplaced(data),
-        unknown=decoded.unknown,
+        unplaced=(*unplaced(data), *asked),
+        unknown=unknown,
     )
