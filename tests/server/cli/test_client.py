@@ -119,6 +119,7 @@ def test_an_error_event_in_mid_stream_is_raised_after_what_came_before(stranger)
 
 
 def test_a_version_that_cannot_be_read_is_unknown():
+    assert version_in(httpx.Response(200, json={"version": "0.13.5", "aiadmin": "0.2.0"})) == "0.2.0"
     assert version_in(httpx.Response(200, json={"version": "0.1.0"})) == "0.1.0"
     assert version_in(httpx.Response(200, text="<html>")) == ""
     assert version_in(httpx.Response(401, json=[1])) == ""

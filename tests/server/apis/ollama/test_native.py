@@ -7,6 +7,7 @@ import pytest
 
 import aiadmin_server
 from aiadmin_core.specs.model import EngineStats, ModelFacts
+from aiadmin_server.apis.ollama.root import SPOKEN
 
 
 def loaded(**fields):
@@ -33,7 +34,10 @@ async def test_the_root_and_the_version(serve):
         root = await server.http.get("/")
         assert (root.status_code, root.text) == (200, "AiAdmin is running")
         assert (await server.http.head("/")).status_code == 200
-        assert (await server.http.get("/api/version")).json() == {"version": aiadmin_server.__version__}
+        assert (await server.http.get("/api/version")).json() == {
+            "version": SPOKEN,
+            "aiadmin": aiadmin_server.__version__,
+        }
 
 
 async def test_ps_tells_what_is_loaded(serve):
@@ -41,6 +45,8 @@ async def test_ps_tells_what_is_loaded(serve):
         assert (await server.http.get("/api/ps")).json() == {"models": []}
         server.router.models = [loaded()]
         (model,) = (await server.http.get("/api/ps")).json()["models"]
+        assert model["digest"] == "abc"
+        assert model["details"]["family"] == ""
         assert model["expires_at"] == "2027-01-15T08:00:00Z"
         assert (model["pid"], model["state"], model["n_active"]) == (42, "ready", 1)
         assert (model["size"], model["size_vram"], model["context_length"]) == (100, 0, 2048)

@@ -63,7 +63,9 @@ def version_in(response: httpx.Response) -> str:
         body = response.json()
     except ValueError:
         return ""
-    return str(body.get("version", "")) if isinstance(body, dict) else ""
+    if not isinstance(body, dict):
+        return ""
+    return str(body.get("aiadmin") or body.get("version", ""))  # `version` was our own until there was Ollama's API
 
 
 class Client:

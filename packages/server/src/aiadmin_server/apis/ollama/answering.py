@@ -52,7 +52,7 @@ class Metrics(Struct, frozen=True, kw_only=True):
     eval_duration: int | UnsetType = UNSET
 
 
-def timestamp() -> str:
+def now() -> str:
     """Now, as RFC 3339 with nanoseconds."""
     seconds, rest = divmod(time.time_ns(), NS)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"

@@ -6,17 +6,17 @@ from .envelope import envelope
 from .generate.route import generate
 from .loaded import ps, stop
 from .options import NAMES
+from .renaming import copy, remove
 from .root import root, version
+from .show import show
+from .tags import tags
 
 API = Api(
     name="ollama",
     title="",
     paths=("/api",),
-    routes=(root, version, chat, generate, ps, stop),
+    routes=(root, version, chat, generate, tags, show, copy, remove, ps, stop),
     envelope=envelope,
     names=NAMES,
-    absent=tuple(
-        f"/api/{name}"
-        for name in ("blobs", "copy", "create", "delete", "embed", "embeddings", "pull", "push", "show", "tags")
-    ),
+    absent=tuple(f"/api/{name}" for name in ("blobs", "create", "embed", "embeddings", "pull", "push")),
 )

@@ -1,5 +1,6 @@
 """`GET /api/ps` and `POST /api/stop`: what is loaded, and how to be rid of it."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,9 @@ from aiadmin_core.specs.model import EngineStats, ModelFacts
 from ...http.openapi import described
 from ...http.reading import read
 from ...routing.entry import LoadedModel
-from ...serving.dependencies import RouterDependency
+from ...serving.dependencies import ResolverDependency, RouterDependency
+from ...store.model import StoredModel
+from .describing import Details, bare, details_of, details_of_loaded, timestamp
 
 FOREVER = "9999-12-31T23:59:59Z"
 """How `expires_at` of a model that stays is written: clients of this API expect a date."""
@@ -34,6 +37,8 @@ class RunningModel(Struct, frozen=True, kw_only=True):
     model: str
     size: int
     digest: str
+    """As `/api/tags` has it; that of the weights where the store does not have the model."""
+    details: Details
     expires_at: str
     size_vram: int
     context_length: int
@@ -68,14 +73,18 @@ class Running(Struct, frozen=True, kw_only=True):
 
 
 @get("/api/ps", opt=described(response=Running))
-async def ps(router: RouterDependency) -> Running:
+async def ps(router: RouterDependency, resolver: ResolverDependency) -> Running:
     """What is loaded, how busy it is and why it is there; what went, and why."""
     await router.refresh()
     unloaded = [
-        UnloadedModel(name=gone.name, backend=gone.backend, at=_timestamp(gone.at), reason=gone.why)
+        UnloadedModel(name=gone.name, backend=gone.backend, at=timestamp(gone.at), reason=gone.why)
         for gone in router.departed()
     ]
-    return Running(models=[running(model) for model in router.loaded()], unloaded=unloaded or UNSET)
+    stored = await asyncio.to_thread(resolver.store.models)
+    known = {model.name: model for model in stored}
+    running = [_running(model, known.get(model.name)) for model in router.loaded()]
+    running.sort(key=lambda model: model.expires_at, reverse=True)
+    return Running(models=running, unloaded=unloaded or UNSET)
 
 
 @post("/api/stop", status_code=200, opt=described(StopRequest, Stopped, closed=False))
@@ -84,15 +93,16 @@ async def stop(request: Request[Any, Any, Any], router: RouterDependency) -> Sto
     return Stopped(stopped=await router.unload((await read(request, StopRequest)).data.model))
 
 
-def running(model: LoadedModel) -> RunningModel:
+def _running(model: LoadedModel, stored: StoredModel | None) -> RunningModel:
     facts = model.facts
     return RunningModel(
         name=model.name,
         model=model.name,
         size=model.size_bytes,
-        digest=model.digest,
+        digest=bare(stored.digest if stored else model.digest),
+        details=details_of(stored) if stored else details_of_loaded(model),
         names=list(model.names),
-        expires_at=_timestamp(model.expires_at),
+        expires_at=_expiry(model.expires_at),
         size_vram=0 if facts.device == "cpu" else model.size_bytes,
         context_length=facts.n_ctx,
         backend=model.backend,
@@ -106,7 +116,7 @@ def running(model: LoadedModel) -> RunningModel:
     )
 
 
-def _timestamp(expires_at: float | None) -> str:
+def _expiry(expires_at: float | None) -> str:
     if expires_at is None or not expires_at < LAST_YEAR:
         return FOREVER
-    return datetime.fromtimestamp(expires_at, UTC).isoformat().replace("+00:00", "Z")
+    return timestamp(expires_at)

@@ -8,9 +8,15 @@ import aiadmin_server
 
 from ...http.openapi import described
 
+SPOKEN = "0.13.5"
+"""The version of Ollama whose API this is: some clients want a recent one."""
+
 
 class Version(Struct, frozen=True, kw_only=True):
     version: str
+    """Of Ollama's API."""
+    aiadmin: str
+    """Our own."""
 
 
 @route("/", http_method=["GET", "HEAD"], media_type=MediaType.TEXT)
@@ -21,5 +27,5 @@ async def root() -> str:
 
 @route("/api/version", http_method=["GET", "HEAD"], opt=described(response=Version))
 async def version() -> Version:
-    """The server's version."""
-    return Version(version=aiadmin_server.__version__)
+    """Which version of Ollama's API is spoken here, and the server's own."""
+    return Version(version=SPOKEN, aiadmin=aiadmin_server.__version__)

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from litestar import get
-from litestar.di import NamedDependency
-from litestar.params import FromPath, SkipValidation
+from litestar.params import FromPath
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
@@ -17,7 +16,8 @@ from aiadmin_core.specs.model import ModelFacts, ModelSpec
 from ...http.openapi import described
 from ...routing.entry import LoadedModel
 from ...routing.resolver import Resolver
-from ...serving.dependencies import RouterDependency
+from ...serving.abilities import abilities
+from ...serving.dependencies import ResolverDependency, RouterDependency
 from ...serving.ports import RouterPort
 from ...store.aliases import Alias, find_alias
 from ...store.names import parse_name, short_name
@@ -52,15 +52,13 @@ class ModelList(Struct, frozen=True, kw_only=True):
 
 
 @get("/v1/models", opt=described(response=ModelList))
-async def list_models(resolver: NamedDependency[SkipValidation[Resolver]], router: RouterDependency) -> ModelList:
+async def list_models(resolver: ResolverDependency, router: RouterDependency) -> ModelList:
     """Every model of the store, newest first, and every alias."""
     return ModelList(data=await _models(resolver, router))
 
 
 @get("/v1/models/{name:path}", opt=described(response=Model))
-async def get_model(
-    name: FromPath[str], resolver: NamedDependency[SkipValidation[Resolver]], router: RouterDependency
-) -> Model:
+async def get_model(name: FromPath[str], resolver: ResolverDependency, router: RouterDependency) -> Model:
     """One model, by any name that requests take: a spelling of its own, an alias, either behind a backend's name. A
     name whose requests would be refused is refused here in the same words."""
     wanted = name.removeprefix("/")
@@ -168,21 +166,4 @@ def _offered(spec: ModelSpec, loaded: LoadedModel | None) -> Model:
 
 def _capabilities(able: Capabilities | None) -> list[str] | UnsetType:
     """What a client may want to know before it asks, in the words that are usual for it."""
-    if able is None:
-        return UNSET
-    if not able.generates:  # the rest of what it says is without meaning
-        return ["embedding"] if "embed" in able.protocols else []
-    found = {
-        "completion": bool(able.inputs & {"text", "tokens"}),
-        "chat": "chat" in able.inputs,
-        "tools": able.tools,
-        "thinking": able.reasoning,
-        "insert": able.suffix,
-        "vision": "image" in able.modalities,
-        "audio": "audio" in able.modalities,
-        "embedding": "embed" in able.protocols,
-        "json_object": "json_object" in able.constraints,
-        "json_schema": "json_schema" in able.constraints,
-        "logprobs": able.max_logprobs is not None,
-    }
-    return [name for name, has in found.items() if has]
+    return UNSET if able is None else abilities(able)

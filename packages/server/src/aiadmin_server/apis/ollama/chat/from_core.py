@@ -4,7 +4,7 @@ from msgspec import UNSET
 
 from aiadmin_core.specs import events as core
 
-from ..answering import NativeWriter, Piece, arguments_of, logprobs_of, timestamp
+from ..answering import NativeWriter, Piece, arguments_of, logprobs_of, now
 from . import wire
 
 
@@ -14,7 +14,7 @@ class ChatWriter(NativeWriter):
     def line(self, piece: Piece) -> wire.ChatLine:
         return wire.ChatLine(
             model=self.model,
-            created_at=timestamp(),
+            created_at=now(),
             message=wire.NativeMessage(
                 content=piece.text,
                 thinking=piece.thinking or UNSET,

@@ -2,7 +2,7 @@
 
 from msgspec import UNSET
 
-from ..answering import NativeWriter, Piece, logprobs_of, timestamp
+from ..answering import NativeWriter, Piece, logprobs_of, now
 from . import wire
 
 
@@ -12,7 +12,7 @@ class GenerateWriter(NativeWriter):
     def line(self, piece: Piece) -> wire.GenerateLine:
         return wire.GenerateLine(
             model=self.model,
-            created_at=timestamp(),
+            created_at=now(),
             response=piece.text,
             thinking=piece.thinking or UNSET,
             logprobs=logprobs_of(piece.logprobs),

@@ -1,0 +1,117 @@
+"""`POST /api/show`: all that is known of a model."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from litestar import Request, post
+from msgspec import UNSET, Struct, UnsetType
+
+from aiadmin_core.errors import ModelNotFound
+from aiadmin_core.specs.model import ModelSpec
+
+from ...http.openapi import described
+from ...http.reading import read
+from ...routing.entry import LoadedModel
+from ...routing.resolver import Explanation, Resolver
+from ...serving.dependencies import ResolverDependency, RouterDependency
+from .describing import Details, abilities_of, capabilities_of, details_of, header_of, model_info_of, timestamp
+from .named import Named, name_in
+
+
+class ShowRequest(Named, frozen=True, kw_only=True):
+    options: dict[str, Any] | None = None
+    """Instead of the model's own, in `parameters` and `modelfile`; so are the next two."""
+    system: str | None = None
+    template: str | None = None
+    verbose: bool | None = None
+    """With long lists in `model_info`: the vocabulary."""
+
+
+class Shown(Struct, frozen=True, kw_only=True):
+    license: str | UnsetType = UNSET
+    modelfile: str
+    parameters: str
+    """What a request leaves open: a line for each, or for each item of a list."""
+    template: str
+    """In Jinja; "" where nobody knows."""
+    system: str | UnsetType = UNSET
+    details: Details
+    model_info: dict[str, Any]
+    capabilities: list[str]
+    modified_at: str
+
+
+@post("/api/show", status_code=200, opt=described(ShowRequest, Shown, closed=False))
+async def show(request: Request[Any, Any, Any], resolver: ResolverDependency, router: RouterDependency) -> Shown:
+    """What a model is, whatever name it is asked for by."""
+    data = (await read(request, ShowRequest)).data
+    name = name_in(data)
+    loaded = {model.digest or model.name: model for model in router.loaded() if model.state == "ready"}
+    return await asyncio.to_thread(lambda: _shown(data, resolver.explain(name), resolver, loaded))
+
+
+def _shown(data: ShowRequest, explained: Explanation, resolver: Resolver, loaded: Mapping[str, LoadedModel]) -> Shown:
+    asked = {name: value for name, value in explained.defaults.items() if name != "keep_alive"}
+    parameters = {name: default.value for name, default in asked.items()} | (data.options or {})
+    model = resolver.store.find(explained.resolved)
+    if model is None:
+        offered = next((spec for spec in resolver.offered() if spec.name == explained.resolved), None)
+        if offered is None:  # removed a moment ago
+            raise ModelNotFound(explained.requested)
+        return _offered(data, offered, parameters, loaded.get(offered.digest or offered.name))
+    header = header_of(model, resolver.backends().values())
+    template = data.template or model.template or (header.chat_template if header else None) or ""
+    system = data.system or model.system_message or ""
+    return Shown(
+        license=model.license or UNSET,
+        modelfile=modelfile(model.name, parameters, system=system, template=data.template or model.template or ""),
+        parameters="\n".join(_lines(parameters)),
+        template=template,
+        system=system or UNSET,
+        details=details_of(model),
+        model_info=model_info_of(model, header, verbose=bool(data.verbose)),
+        capabilities=capabilities_of(model, header, loaded.get(model.weights_digest)),
+        modified_at=timestamp(model.modified_at),
+    )
+
+
+def _offered(data: ShowRequest, spec: ModelSpec, parameters: Mapping[str, Any], loaded: LoadedModel | None) -> Shown:
+    """A model that a backend brings: what it is made of, only the backend knows."""
+    able = loaded.capabilities if loaded else None
+    system = data.system or spec.system or ""
+    return Shown(
+        modelfile=modelfile(spec.name, parameters, system=system, template=data.template or ""),
+        parameters="\n".join(_lines(parameters)),
+        template=data.template or spec.template or "",
+        system=system or UNSET,
+        details=Details(format=spec.format),
+        model_info={},
+        capabilities=abilities_of(able) if able else ["completion"],
+        modified_at=timestamp(0),
+    )
+
+
+def modelfile(name: str, parameters: Mapping[str, Any], *, system: str, template: str) -> str:
+    """A Modelfile that makes the same of the model `name`."""
+    lines = [f"FROM {name}"]
+    lines += [f'TEMPLATE """{template}"""'] if template else []
+    lines += [f'SYSTEM """{system}"""'] if system else []
+    lines += [f"PARAMETER {name} {_value(value)}" for name, value in _each(parameters)]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(parameters: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in _each(parameters):
+        yield f"{name:<30} {_value(value)}"
+
+
+def _each(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in parameters.items():
+        for item in value if isinstance(value, list | tuple) else (value,):
+            yield name, item
+
+
+def _value(value: object) -> str:
+    return msgspec.json.encode(value).decode()

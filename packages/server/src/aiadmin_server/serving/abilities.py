@@ -1,0 +1,23 @@
+"""What a model can do, in the words that clients know. Pure; used by every API that lists models."""
+
+from aiadmin_core.specs.capabilities import Capabilities
+
+
+def abilities(able: Capabilities) -> list[str]:
+    """What its engine says that it can."""
+    if not able.generates:  # the rest of what it says is without meaning
+        return ["embedding"] if "embed" in able.protocols else []
+    found = {
+        "completion": bool(able.inputs & {"text", "tokens"}),
+        "chat": "chat" in able.inputs,
+        "tools": able.tools,
+        "thinking": able.reasoning,
+        "insert": able.suffix,
+        "vision": "image" in able.modalities,
+        "audio": "audio" in able.modalities,
+        "embedding": "embed" in able.protocols,
+        "json_object": "json_object" in able.constraints,
+        "json_schema": "json_schema" in able.constraints,
+        "logprobs": able.max_logprobs is not None,
+    }
+    return [name for name, has in found.items() if has]
