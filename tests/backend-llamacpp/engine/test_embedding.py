@@ -7,6 +7,7 @@ import pytest
 
 from aiadmin_core.errors import BadRequest, EngineStopped, InputTooLong
 from aiadmin_llamacpp.engine.embedding import Embedder, share
+from aiadmin_llamacpp.native.context import Interrupted
 
 TEXTS = ["A cat sits on the mat.", "A kitten is on a rug.", "The stock market fell by two percent on Monday."]
 
@@ -94,15 +95,18 @@ class SlowContext:
 
         self.begun, self.go_on = threading.Event(), threading.Event()
         self.batches = []
-        self.closed = False
+        self.closed = self.interrupted = False
 
     def embed(self, inputs):
         self.batches.append([len(tokens) for tokens in inputs])
         self.begun.set()
         self.go_on.wait(10)
+        if self.interrupted:
+            raise Interrupted
         return np.ones((len(inputs), 2), np.float32)
 
     def interrupt(self):
+        self.interrupted = True
         self.go_on.set()
 
     def close(self):

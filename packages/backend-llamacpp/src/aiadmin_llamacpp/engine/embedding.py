@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import islice
 from queue import SimpleQueue
 
 import numpy as np
@@ -57,14 +58,14 @@ def share(missing: Sequence[Sequence[int]], *, n_tokens: int, n_sequences: int) 
     One each in turn, while there is room. The first job always has one, however long.
     """
     taken = [0] * len(missing)
-    left, hungry = n_tokens, list(range(len(missing)))
+    n, left, hungry = 0, n_tokens, list(range(len(missing)))
     while hungry:
         fed: list[int] = []
         for job in hungry:
-            n = sum(taken)
             if taken[job] < len(missing[job]) and n < n_sequences and (missing[job][taken[job]] <= left or n == 0):
                 left -= missing[job][taken[job]]
                 taken[job] += 1
+                n += 1
                 fed.append(job)
         hungry = fed
     return taken
@@ -138,8 +139,10 @@ class Embedder:
             while self._take():
                 try:
                     self._step()
+                except Interrupted:  # by `close`: the end is near
+                    continue
                 except Exception as error:  # whatever it is, it ends who was waiting, and the next ones may do better
-                    if not isinstance(error, AiAdminError | Interrupted):
+                    if not isinstance(error, AiAdminError):
                         traceback.print_exc()
                     self._fail_all(error)
         finally:
@@ -188,19 +191,20 @@ class Embedder:
         """One batch. A job's future is done with its last vector."""
         context = self._opened()
         self._jobs = deque(job for job in self._jobs if not job.given_up)
-        lengths = [[len(tokens) for tokens in job.missing[:N_SEQUENCES]] for job in self._jobs]
+        jobs = list(islice(self._jobs, context.n_sequences))
+        lengths = [[len(tokens) for tokens in job.missing[: context.n_sequences]] for job in jobs]
         n_tokens = min(N_TOGETHER, context.n_most)
         taken = share(lengths, n_tokens=n_tokens, n_sequences=context.n_sequences)
-        batch = [tokens for job, n in zip(self._jobs, taken, strict=True) for tokens in job.missing[:n]]
+        batch = [tokens for job, n in zip(jobs, taken, strict=True) for tokens in job.missing[:n]]
         if batch:
             rows = iter(_unit(context.embed(batch)))
-            for job, n in zip(self._jobs, taken, strict=True):
+            for job, n in zip(jobs, taken, strict=True):
                 job.rows.extend(next(rows) for _ in range(n))
             self._n_batches += 1
             self._n_embedded += len(batch)
             self._n_largest = max(self._n_largest, len(batch))
             self._n_tokens += sum(map(len, batch))
-        for job in [job for job in self._jobs if not job.missing]:
+        for job in [job for job in jobs if not job.missing]:
             self._jobs.remove(job)
             job.result.set_result(_vectors(job, context.n_embd))
         self._jobs.rotate(-1)  # so that everybody is first in turn
