@@ -22,6 +22,7 @@ from aiadmin_server.apis.openai.chat.wire import ChatCompletionRequest
 from aiadmin_server.apis.openai.completions.wire import CompletionRequest
 from aiadmin_server.apis.openai.embeddings.wire import EmbeddingRequest
 from aiadmin_server.app import create_app
+from aiadmin_server.catalogue import BUILT_IN
 from aiadmin_server.http import errors as http_errors
 from aiadmin_server.settings import FIELDS, Settings, load_settings
 
@@ -192,3 +193,10 @@ def test_the_files_that_a_page_on_the_tree_names_are_there(page: str) -> None:
             path = f"{SOURCES[package]}/{rest}" if package in SOURCES else f"{folder}/{named}"
             folder = path.rpartition("/")[0]
             assert any(DOCS.parent.glob(path.rstrip("/"))), named
+
+
+@pytest.mark.parametrize("page", ["../README.md", "how-to/name-models.md"])
+def test_the_catalogue_is_told_whole(page: str) -> None:
+    text = (DOCS / page).read_text()
+
+    assert all(f"`{entry.name}`" in text for entry in BUILT_IN)
