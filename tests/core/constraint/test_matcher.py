@@ -1,5 +1,7 @@
 """One choice's constraint as the engine meets it."""
 
+import string
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from aiadmin_core.constraint.matcher import token_bits
 from aiadmin_core.constraint.shape import AnswerShape
 from aiadmin_core.dialects.reasoning.marked import MarkedReasoning
 from aiadmin_core.errors import BadRequest
-from aiadmin_core.specs.constraint import Choice, JsonObject, Regex
+from aiadmin_core.specs.constraint import Choice, JsonObject, JsonSchema, Regex
 from aiadmin_core.testing.fake import END, ByteTokenizer
 
 THINK = MarkedReasoning("think", "<think>", "</think>")
@@ -53,6 +55,32 @@ def test_the_end_is_allowed_exactly_where_the_grammar_can_end():
 
     made.commit(ord("a"))
     assert allowed(made) == {ord("b"), END}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "characters"),
+    [
+        (r"\d", "0123456789"),
+        (r"[\d.]", ".0123456789"),
+        (r"[^\D]", "0123456789"),
+        (r"[\Da]", None),
+        (r"\\d", "\\"),
+        (r"[\w-]", "-_0123456789" + string.ascii_letters),
+    ],
+)
+def test_digits_and_letters_are_those_that_people_type(pattern, characters):
+    """As in JavaScript: Unicode has hundreds of digits, and a small model is drawn to odd ones."""
+    for constraint in (Regex(pattern), JsonSchema(schema={"type": "string", "pattern": f"^{pattern}$"})):
+        made = matcher(constraint)
+        if isinstance(constraint, JsonSchema):
+            commit(made, '"')
+        if characters is None:
+            assert ord("0") not in allowed(made)
+            assert {ord("a"), ord("x")} <= allowed(made)
+        elif constraint == Regex(pattern):
+            assert allowed(made) == {ord(character) for character in characters}
+        else:
+            assert max(allowed(made)) < 128
 
 
 def test_after_the_grammar_is_complete_only_the_end_is_allowed():

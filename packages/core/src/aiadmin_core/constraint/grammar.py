@@ -8,6 +8,7 @@ from llguidance import LLMatcher
 from ..errors import BadRequest
 from ..specs.constraint import Choice, Constraint, JsonObject, JsonSchema, LarkGrammar, Regex
 from .lark import literal, styled
+from .patterns import with_ascii_classes
 from .unenforceable import Unenforceable
 
 
@@ -22,7 +23,7 @@ def to_grammars(constraint: Constraint) -> list[dict[str, Any]]:
         case JsonSchema(schema=schema):
             return _json(schema)
         case Regex(pattern=pattern):
-            return _grammars(LLMatcher.grammar_from_regex(pattern))
+            return _grammars(LLMatcher.grammar_from_regex(with_ascii_classes(pattern)))
         case Choice(options=options):
             if not options:
                 raise BadRequest("A choice needs at least one option.", param="constraint")

@@ -27,6 +27,8 @@ from .languages import (
 )
 
 _LOOKS = re.compile(r"\(\?(?:=|!|<=|<!)")
+_TOKENS = re.compile(r"\\.|\[\^?\]?|.", re.DOTALL)
+_CLASSES = {"d": "0-9", "w": "0-9A-Za-z_", "D": "^0-9", "W": "^0-9A-Za-z_"}
 _DIGIT = ((48, 57),)
 _WORD = ((48, 57), (65, 90), (95, 95), (97, 122))
 _SPACE = (
@@ -41,18 +43,35 @@ def without_look_around(pattern: str) -> list[str]:
     Raises `ValueError` where it cannot be said without looking around.
     """
     if not _LOOKS.search(pattern):
-        return [pattern]
+        return [with_ascii_classes(pattern)]
     looks, rest = _leading_looks(pattern)
     expressions: list[str] = []
     for positive, body in looks:
         language = language_of(f"^(?:{body})")
         if positive and not _LOOKS.search(body):
-            expressions.append(f"^(?:{body})")
+            expressions.append(with_ascii_classes(f"^(?:{body})"))
         else:
             expressions.append(_written(language if positive else complement(language)))
     if rest != "^":
-        expressions.append(_written(language_of(rest)) if _LOOKS.search(rest) else rest)
+        expressions.append(_written(language_of(rest)) if _LOOKS.search(rest) else with_ascii_classes(rest))
     return expressions
+
+
+def with_ascii_classes(pattern: str) -> str:
+    """`pattern` with `\\d`, `\\w` and their opposites spelled out: the digits and letters of ASCII, as JavaScript,
+    JSON schemas and most of those who write an expression have it. llguidance takes them for all of Unicode's, and a
+    model then writes dates in digits that nobody reads."""
+    written, inside = [], False
+    for token in _TOKENS.findall(pattern):
+        if token[1:] in _CLASSES and token[0] == "\\":
+            members = _CLASSES[token[1:]]
+            token = members if inside and members[0] != "^" else f"[{members}]"
+        elif token[0] == "[":
+            inside = True
+        elif token == "]":  # noqa: S105 - of an expression
+            inside = False
+        written.append(token)
+    return "".join(written)
 
 
 def language_of(pattern: str) -> Language:
