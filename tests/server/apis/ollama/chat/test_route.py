@@ -212,6 +212,13 @@ async def test_a_model_that_cannot_is_told_in_the_words_that_clients_look_for(se
         assert "'format'" in schema.json()["error"]
 
 
+@pytest.mark.parametrize("stop", ["", []])
+async def test_an_empty_stop_asks_for_nothing(serve, stop):
+    async with serve() as server:
+        assert (await chat(server, options={"stop": stop})).status_code == 200
+        assert server.engine.request.sampling.stop == ()
+
+
 async def test_options_reach_the_engine_and_the_lease(serve):
     options = {
         "num_predict": 9,

@@ -138,7 +138,7 @@ def _unless(value: int | None, *, below: int) -> int | None:
 def _stop(stop: str | list[str] | None) -> tuple[str, ...] | None:
     if stop is None:
         return None
-    texts = (stop,) if isinstance(stop, str) else tuple(stop)
+    texts = (stop,) if isinstance(stop, str) and stop else tuple(stop)
     if "" in texts:
         raise BadRequest("'options.stop' must not hold an empty text.", param="options.stop")
     return texts
