@@ -48,6 +48,12 @@ def numbers(data: bytes) -> "array.array[float]":
     return found
 
 
+def plain(vectors: Vectors) -> list[list[float]]:
+    """A list of numbers for each vector."""
+    n, flat = vectors.n_dims, numbers(vectors.data)
+    return [flat[start : start + n].tolist() for start in range(0, len(flat), n)]
+
+
 def shortened(vectors: Vectors, n_dims: int) -> Vectors:
     """The first `n_dims` of each vector, scaled to length 1 again. Pure. Raises `BadRequest` where there are fewer.
 

@@ -134,13 +134,13 @@ class NativeWriter(LineWriter):
         usage = finished.usage
         return {
             "done_reason": "length" if finished.reason == "length" else "stop",
-            "total_duration": _ns(time.perf_counter() - self._begun_at),
-            "load_duration": _ns(self._load_s),
+            "total_duration": ns(time.perf_counter() - self._begun_at),
+            "load_duration": ns(self._load_s),
             "prompt_eval_count": usage.prompt_tokens or UNSET,
             "prompt_eval_cached_count": UNSET if usage.cached_tokens is None else usage.cached_tokens,
-            "prompt_eval_duration": _ns(usage.prefill_s),
+            "prompt_eval_duration": ns(usage.prefill_s),
             "eval_count": usage.completion_tokens or UNSET,
-            "eval_duration": _ns(usage.decode_s),
+            "eval_duration": ns(usage.decode_s),
         }
 
 
@@ -171,5 +171,6 @@ def logprobs_of(tokens: Sequence[core.TokenLogprob]) -> list[Logprob] | UnsetTyp
     ]
 
 
-def _ns(seconds: float) -> int | UnsetType:
+def ns(seconds: float) -> int | UnsetType:
+    """Seconds as nanoseconds; none at all are left out."""
     return round(seconds * NS) or UNSET

@@ -2,6 +2,7 @@
 
 from .. import Api
 from .chat.route import chat
+from .embed.route import embed, embeddings
 from .envelope import envelope
 from .generate.route import generate
 from .loaded import ps, stop
@@ -15,8 +16,8 @@ API = Api(
     name="ollama",
     title="",
     paths=("/api",),
-    routes=(root, version, chat, generate, tags, show, copy, remove, ps, stop),
+    routes=(root, version, chat, generate, embed, embeddings, tags, show, copy, remove, ps, stop),
     envelope=envelope,
     names=NAMES,
-    absent=tuple(f"/api/{name}" for name in ("blobs", "create", "embed", "embeddings", "pull", "push")),
+    absent=tuple(f"/api/{name}" for name in ("blobs", "create", "pull", "push")),
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from aiadmin_core.specs import events as core
 from aiadmin_core.specs.vectors import Vectors
 
-from ....serving.vectors import FLOAT_BYTES, numbers
+from ....serving.vectors import FLOAT_BYTES, plain
 from ....serving.writer import ChunkWriter
 from . import wire
 
@@ -30,12 +30,6 @@ class EmbeddingWriter(ChunkWriter):
             model=self._model,
             usage=wire.EmbeddingUsage(prompt_tokens=n_tokens, total_tokens=n_tokens),
         )
-
-
-def plain(vectors: Vectors) -> list[list[float]]:
-    """A list of numbers for each vector."""
-    n, flat = vectors.n_dims, numbers(vectors.data)
-    return [flat[start : start + n].tolist() for start in range(0, len(flat), n)]
 
 
 def encoded(vectors: Vectors) -> list[str]:
