@@ -5,7 +5,6 @@ The format: https://github.com/huggingface/safetensors#format
 
 import json
 import re
-import struct
 from collections import Counter
 from collections.abc import Mapping
 from math import isfinite, prod
@@ -14,8 +13,7 @@ from typing import Any
 
 from aiadmin_core.backend import ModelInfo
 from aiadmin_core.errors import BadRequest
-
-_MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+from aiadmin_core.safetensors import read_header
 
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "model_max_length")
 _SPLIT = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.safetensors")
@@ -125,23 +123,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadRequest(f"{path} holds no JSON object.", hint="Fetch the model's files again.")
     return value
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """Name -> {dtype, shape, data_offsets} of a file's tensors. Raises `BadRequest` where the file is broken or cut."""
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > _MAX_HEADER_BYTES:
-                raise ValueError(f"a header of {length} bytes")
-            header: dict[str, Any] = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-        if path.stat().st_size < 8 + length + end:
-            raise ValueError(f"it ends after {path.stat().st_size} of {8 + length + end} bytes")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise BadRequest(f"{path} is no whole safetensors file: {error}.", hint="Fetch it again.") from error
-    return header
 
 
 def _check_complete(folder: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aiadmin_core.backend import Backend, ModelInfo
 from aiadmin_core.errors import AiAdminError, PluginError, PullFailed
+from aiadmin_core.safetensors import read_header
 from aiadmin_core.sources import FetchedModel
 
 from .local import GGUF_MAGIC
@@ -85,8 +86,19 @@ def header_path(fetched: FetchedModel) -> Path | None:
 
 
 def _looks_like_model(fetched: FetchedModel, path: Path) -> bool:
-    """Without a backend to ask, the first bytes must do."""
+    """Without a backend to ask, the first bytes must do, and that safetensors are whole. Raises `PullFailed`."""
+    if fetched.format == "safetensors":
+        for weights in fetched.files:
+            if weights.role == "model":
+                _check_whole(weights.path)
     if fetched.format != "gguf":
         return True
     with path.open("rb") as file:
         return file.read(4) == GGUF_MAGIC
+
+
+def _check_whole(path: Path) -> None:
+    try:
+        read_header(path)
+    except AiAdminError as error:
+        raise PullFailed(f"'{path.name}' cannot be used: {error.message}", hint=error.hint) from error
