@@ -111,3 +111,11 @@ def test_a_request_that_outlasts_the_server_is_told_so(serve, caplog, stream):
         "shutting_down",
     )
     assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_server_that_is_told_to_end_does_not_wait_for_its_clock(serve, monkeypatch):
+    monkeypatch.setattr("aiadmin_server.app.TICK_S", 3600)
+    async with asyncio.timeout(10), serve() as server:
+        first = (await server.http.get("/health")).headers["date"]
+        assert first
+        await asyncio.to_thread(server.stop)  # as a signal handler or another thread would

@@ -183,6 +183,10 @@ def uvicorn_config(app: Litestar, settings: Settings, limits: Limits = LIMITS) -
     )
 
 
+TICK_S = 1.0
+"""Between two looks at the clock."""
+
+
 class Server(uvicorn.Server):
     """uvicorn, telling where it listens before it takes its first request, and ending requests with an answer."""
 
@@ -193,11 +197,35 @@ class Server(uvicorn.Server):
         *,
         shutdown_s: float = LIMITS.shutdown_s,
     ) -> None:
+        self._should_exit = False
+        self._told_to_exit = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         super().__init__(config)
         self._on_ready = on_ready
         self._shutdown_s = shutdown_s
 
+    @property
+    def should_exit(self) -> bool:
+        """Whether it has been told to end, by a signal handler or another thread."""
+        return self._should_exit
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        self._should_exit = value
+        if value and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
+                self._loop.call_soon_threadsafe(self._told_to_exit.set)
+
+    async def main_loop(self) -> None:
+        """As uvicorn's, which wakes ten times a second to look whether it should end: with a model's weights in the
+        caches that costs more than a token. Here it wakes for the clock of the `date` header, and when it is told."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._told_to_exit.wait()
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started and self._on_ready and sockets:
             host, port = sockets[0].getsockname()[:2]
