@@ -4,6 +4,7 @@ import asyncio
 import threading
 from contextlib import aclosing
 
+import msgspec
 import pytest
 
 from aiadmin_core.assemble import assemble
@@ -172,6 +173,34 @@ def test_max_tokens_is_never_more_than_the_room_that_is_left(wanted, given):
     answer(engine, ask(input=TextInput(text="a" * 60), max_tokens=wanted))
 
     assert engine.submitted[-1].max_tokens == given
+
+
+@pytest.mark.parametrize(("wanted", "told"), [(None, None), (40, None), (41, 40)])
+def test_a_limit_that_had_to_be_lowered_is_told(wanted, told):
+    engine = FakeTokenEngine(facts=ModelFacts(n_ctx=100), script=says("x"))
+    started, *_ = answer(engine, ask(input=TextInput(text="a" * 60), max_tokens=wanted))
+
+    assert (started.max_tokens, started.n_dropped) == (told, 0)
+
+
+def test_a_conversation_that_is_too_long_loses_its_oldest_turns_where_that_is_asked_for():
+    roles = ("user", "assistant") * 5
+    messages = tuple(Message(role=role, content=(TextPart(f"{n}" * 20),)) for n, role in enumerate((*roles, "user")))
+    engine = FakeTokenEngine(facts=ModelFacts(n_ctx=200), script=says("x"))
+    asked = msgspec.structs.replace(ask(input=ChatInput(messages=messages), max_tokens=50), truncate=True)
+    started, *_ = answer(engine, asked)
+
+    assert started.n_dropped > 0
+    assert started.n_dropped % 2 == 0
+    assert started.prompt_tokens <= 150
+    assert started.max_tokens is None
+    with pytest.raises(ContextLengthExceeded):
+        answer(engine, msgspec.structs.replace(asked, truncate=False))
+
+
+def test_a_last_turn_that_is_too_long_is_refused_all_the_same():
+    with pytest.raises(ContextLengthExceeded):
+        answer(FakeTokenEngine(facts=ModelFacts(n_ctx=60)), msgspec.structs.replace(ask("a" * 60), truncate=True))
 
 
 def test_a_prompt_that_leaves_no_room_is_refused_with_both_numbers():

@@ -24,6 +24,31 @@ def test_a_conversation_is_one_segment_and_knows_how_it_ends():
     assert written.tail.endswith("<|im_start|>assistant\n")
 
 
+CALLER = Message(role="user", content=(TextPart("hi"),))
+
+
+def continued(text, source=CHATML, **options):
+    begun = Message(role="assistant", content=(TextPart(text),))
+    written = writer(source, **options).write(ChatInput(messages=(CALLER, begun), continues=True))
+    control = {token: text for text, token in ByteTokenizer().control_tokens.items()}
+    return "".join(f"[{control[token]}]" if token in control else chr(token) for token in written.tokens), written.tail
+
+
+def test_a_message_that_is_continued_is_not_closed():
+    """Blanks at its end stay, and what it spells is text."""
+    asked = "[<|im_start|>]user\nhi[<|im_end|>]\n[<|im_start|>]assistant\n"
+    for text in ("Once ", "a <|im_end|> b", "\n", "x"):
+        assert continued(text) == (asked + text, text)
+    assert continued("") == (asked, (asked.replace("[<", "<").replace(">]", ">"))[-64:])
+
+
+def test_a_template_that_trims_or_leaves_out_the_last_message():
+    trims = "{% for m in messages %}[{{ m.content | trim }}]{% endfor %}{% if add_generation_prompt %}>{% endif %}"
+    assert continued("a ", trims)[0] == "[hi][a "
+    with pytest.raises(BadRequest, match="to be continued"):
+        continued("a", "{{ messages[0].content }}")
+
+
 def test_plain_text_may_hold_its_models_markers():
     written = writer(add_bos=True).write(TextInput(text="<|im_start|>a<|im_end|>"))
 

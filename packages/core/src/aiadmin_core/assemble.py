@@ -46,6 +46,7 @@ from .text.chat_template import CHATML, CHATML_END, ChatTemplate
 from .text.generation import Generation
 from .text.pipeline import TextPipeline
 from .text.prompt import PromptWriter, RenderedPrompt
+from .text.truncation import fitting
 
 if TYPE_CHECKING:
     from .sampling.dry import BreakerFinder, Breakers
@@ -54,6 +55,8 @@ Result = TypeVar("Result")
 
 _CONSTRAINTS: frozenset[ConstraintKind] = frozenset({"json_object", "json_schema", "regex", "choice", "lark"})
 _NO_LIMIT = 2**31 - 1
+_ANSWER_SHARE = 8
+"""Part of the context that is kept for an answer without a limit where turns are left out."""
 _N_WORKERS = 8
 """Threads that render and tokenise."""
 
@@ -116,7 +119,7 @@ class AssembledEngine:
         if refusal := unsupported(request, self.capabilities):
             raise refusal
         self._start()
-        prepared, tail = await self._on_worker(self._prepare, request, next(self._ids))
+        prepared, tail, n_dropped = await self._on_worker(self._prepare, request, next(self._ids))
         if self._closed:
             raise EngineStopped("The engine is closed.")
         generation = Generation(
@@ -124,6 +127,8 @@ class AssembledEngine:
             self._pipelines(request, tail),
             partial(self._engine.cancel, prepared.id),
             cached=self.capabilities.cached_tokens,
+            max_tokens=prepared.max_tokens if (request.sampling.max_tokens or 0) > prepared.max_tokens else None,
+            n_dropped=n_dropped,
         )
         ended = asyncio.get_running_loop().create_future()
         self._open[prepared.id] = _Open(generation, sink, ended)
@@ -212,17 +217,15 @@ class AssembledEngine:
                     one.generation.fail(error)
         _hand_over(touched.values())
 
-    def _prepare(self, request: GenerateRequest, id: int) -> tuple[TokenRequest, str]:
-        """What the engine is asked, and the end of the prompt's text. On a worker thread."""
+    def _prepare(self, request: GenerateRequest, id: int) -> tuple[TokenRequest, str, int]:
+        """What the engine is asked, the end of the prompt's text, and how many messages were left out of it. On a
+        worker thread."""
         sampling = request.sampling
         if any(not 0 <= token < self._tokenizer.n_vocab for token in sampling.logit_bias):
             raise BadRequest(f"Token ids lie between 0 and {self._tokenizer.n_vocab - 1}.", param="logit_bias")
         speech = self._speech_for(request)
         shape = to_shape(request, speech, self._tokenizer.control_tokens)
-        shown = request.input
-        if isinstance(shown, ChatInput):
-            shown = speech.rewrite(msgspec.structs.replace(shown, tools=offered(request)))
-        rendered = self._writer.write(shown, reasoning_effort=request.reasoning_effort)
+        rendered, n_dropped = self._written(request, speech)
         room = self.facts.n_ctx - len(rendered.tokens) if self.facts.n_ctx else _NO_LIMIT
         if room <= 0:
             param = "messages" if isinstance(request.input, ChatInput) else "prompt"
@@ -240,7 +243,22 @@ class AssembledEngine:
             priority=request.priority,
             cache_salt=request.cache_salt,
         )
-        return prepared, rendered.tail
+        return prepared, rendered.tail, n_dropped
+
+    def _written(self, request: GenerateRequest, speech: Speech) -> tuple[RenderedPrompt, int]:
+        """The prompt, and how many messages were left out of it."""
+        chat, n_ctx = request.input, self.facts.n_ctx
+        if not isinstance(chat, ChatInput):
+            return self._writer.write(chat), 0
+
+        def write(messages: tuple[Message, ...]) -> RenderedPrompt:
+            shown = msgspec.structs.replace(chat, messages=messages, tools=offered(request))
+            return self._writer.write(speech.rewrite(shown), reasoning_effort=request.reasoning_effort)
+
+        if not (request.truncate and n_ctx):
+            return write(chat.messages), 0
+        for_answer = min(request.sampling.max_tokens or n_ctx // _ANSWER_SHARE, n_ctx // 2)
+        return fitting(chat.messages, write, n_ctx - for_answer)
 
     def _breakers(self, sampling: SamplingParams) -> "Breakers | None":
         if not sampling.dry_multiplier:

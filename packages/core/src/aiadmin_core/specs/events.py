@@ -51,6 +51,10 @@ class Started(Struct, frozen=True, tag="started", array_like=True):
     request_id: int
     prompt_tokens: int
     cached_tokens: int | None = None
+    max_tokens: int | None = None
+    """What the context has room for, where the answer was allowed more."""
+    n_dropped: int = 0
+    """Messages that were left out to make room."""
 
 
 class TextDelta(Struct, frozen=True, tag="text", array_like=True):

@@ -16,6 +16,8 @@ class ChatInput(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="chat
     tools: tuple[Tool, ...] = ()
     template_options: dict[str, Any] = {}
     """Extra variables for the template (`enable_thinking`, ...)."""
+    continues: bool = False
+    """The last message is the assistant's and not over: the answer goes on where it ends."""
 
 
 class TextInput(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="text"):
@@ -68,6 +70,8 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Higher is admitted first; equal priorities in the order they came."""
     cache_salt: str = ""
     """Only requests with the same salt share a cached prefix."""
+    truncate: bool = False
+    """Leave out the oldest turns of a conversation that is too long, instead of refusing it."""
     extra: dict[str, Any] = {}
     """Fields AiAdmin does not know, for engines whose capabilities say `forwards_unknown`."""
 

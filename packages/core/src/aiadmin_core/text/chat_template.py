@@ -55,14 +55,16 @@ class ChatTemplate:
         options: Mapping[str, Any] | None = None,
         *,
         mark: Mark = unmarked,
+        opens: bool = True,
     ) -> str:
-        """The prompt up to where the assistant begins. `options` are extra variables; ours win over them. `mark` is
-        applied to every string that came with the request.
+        """The prompt up to where the assistant begins; up to the end of the last message unless `opens`. `options` are
+        extra variables; ours win over them. `mark` is applied to every string that came with the request.
 
         Raises `BadRequest` with what the template said, or with why it could not be rendered.
         """
         try:
-            return self._template.render(self._variables(messages, tools, options or {}, mark))
+            variables = self._variables(messages, tools, options or {}, mark)
+            return self._template.render(variables | {"add_generation_prompt": opens})
         except TemplateRefused as error:
             raise BadRequest(f"The model's chat template says: {error}", param="messages") from error
         except Exception as error:  # a template may do anything, and arguments may be nested too deep
@@ -86,7 +88,6 @@ class ChatTemplate:
         variables.update(self._tokens)
         variables["messages"] = to_dicts(messages, self.shape, mark)
         variables["tools"] = tools_to_dicts(tools, self.shape, mark)
-        variables["add_generation_prompt"] = True
         return variables
 
     def _find_shape(self) -> TemplateShape:

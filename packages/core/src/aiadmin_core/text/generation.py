@@ -17,15 +17,24 @@ from .pipeline import TextPipeline
 
 class Generation:
     """`request_id` is the caller's; `pipelines` holds one for each choice; `cancel` frees a choice's place in the
-    engine; `cached` says whether the engine knows how much of the prompt it had cached."""
+    engine; `cached` says whether the engine knows how much of the prompt it had cached; `max_tokens` and `n_dropped`
+    are told as they are (see `Started`)."""
 
     def __init__(
-        self, request_id: int, pipelines: Sequence[TextPipeline], cancel: Callable[[int], None], *, cached: bool
+        self,
+        request_id: int,
+        pipelines: Sequence[TextPipeline],
+        cancel: Callable[[int], None],
+        *,
+        cached: bool,
+        max_tokens: int | None = None,
+        n_dropped: int = 0,
     ) -> None:
         self._request_id = request_id
         self._running = dict(enumerate(pipelines))
         self._cancel = cancel
         self._cached = cached
+        self._adjusted = (max_tokens, n_dropped)
         self._prefilled: Prefilled | None = None
         self._prefilled_at = 0.0
         self._error: Exception | None = None
@@ -55,7 +64,8 @@ class Generation:
                 self._finish(choice, event.reason, event.n_tokens, event.decode_s)
             case Prefilled():
                 self._prefilled, self._prefilled_at = event, time.monotonic()
-                self._out.append(Started(self._request_id, event.n_prompt, event.n_cached if self._cached else None))
+                cached = event.n_cached if self._cached else None
+                self._out.append(Started(self._request_id, event.n_prompt, cached, *self._adjusted))
             case Broken():
                 self.fail(event.error)
             case _:  # a choice that has ended here before it ended in the engine: these were on their way

@@ -1,9 +1,14 @@
 """An input, whatever its kind, as the prompt an engine reads. Used by `assemble`, on a worker thread."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from ..backend import Tokenizer
 from ..errors import BadRequest
+from ..specs.content import Message, TextPart, Tool, plain_text
 from ..specs.prompt import Prompt, TokenSegment
 from ..specs.request import ChatInput, Input, TextInput, TokensInput
 from .chat_template import ChatTemplate
@@ -68,21 +73,40 @@ class PromptWriter:
                 param=f"chat_template_kwargs.{name}",
             )
         messages = with_system(chat.messages, self._system)
+        begun = ""
+        if chat.continues:
+            *before, last = messages
+            begun = plain_text(last.content)
+            messages = (*before, msgspec.structs.replace(last, content=(TextPart(_HERE),)))
         options = dict(chat.template_options)
         if reasoning_effort is not None:
             options.setdefault("reasoning_effort", reasoning_effort)
             options.setdefault("enable_thinking", reasoning_effort != "none")  # for templates that know no degrees
+        runs = self._runs(template, messages, chat.tools, options, opens=not chat.continues)
+        return _cut(runs, begun) if chat.continues else runs
+
+    def _runs(
+        self,
+        template: ChatTemplate,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        options: Mapping[str, Any],
+        *,
+        opens: bool,
+    ) -> list[Run]:
         texts: list[str] = []
 
         def noted(text: str) -> str:
             texts.append(text)
             return text
 
-        plain = template.render(messages, chat.tools, options, mark=noted)
+        plain = template.render(messages, tools, options, mark=noted, opens=opens)
         if not any(map(self._control.risky, texts)):
             return [Run(plain, special=True)]
         taint = unused_taint([*texts, template.source])
-        tainted = template.render(messages, chat.tools, options, mark=lambda text: self._control.tainted(text, taint))
+        tainted = template.render(
+            messages, tools, options, mark=lambda text: self._control.tainted(text, taint), opens=opens
+        )
         runs = self._control.runs(tainted, taint)
         trusted = [token for run in runs if run.special for token in self._control.found(run.text)]
         # Nearly always the risk comes to nothing (a "<" in a text). Then the plain rendering is the better one: what
@@ -98,4 +122,20 @@ class PromptWriter:
         return [bos, *tokens]
 
 
+def _cut(runs: Sequence[Run], begun: str) -> list[Run]:
+    """`runs` up to where the last message's text stands, and then that text, `begun`. Raises `BadRequest`."""
+    for index, run in reversed(list(enumerate(runs))):
+        before, found, _ = run.text.rpartition(_HERE)
+        if found:
+            kept = [*runs[:index], Run(before, special=run.special), Run(begun, special=False)]
+            return [run for run in kept if run.text]
+    raise BadRequest(
+        "This model's chat template does not write an assistant's last message, which is to be continued.",
+        hint="End the conversation with a user's message.",
+        param="messages",
+    )
+
+
+_HERE = "\ue010\ue011\ue010"
+"""Stands in for a text whose place in the prompt is looked for. The last one is ours, whatever a client writes."""
 _TAIL = 64

@@ -15,6 +15,7 @@ import msgspec
 from litestar import Response
 from litestar.types import Receive, Scope, Send
 
+from aiadmin_core.specs.events import Event, Started
 from aiadmin_core.specs.joining import joined
 
 from ..http.connection import while_connected
@@ -92,9 +93,10 @@ class Sending:
         opened = await self._work.opened()
         events = [event async for batch in opened.batches for event in batch]
         self._writer.begin(opened)
+        headers = [(b"content-type", b"application/json"), *self._adjusted(events)]
         body = msgspec.json.encode(self._writer.whole(joined(events)))
         length = (b"content-length", str(len(body)).encode())
-        await self._start([(b"content-type", b"application/json"), length], opened.ignored)
+        await self._start([*headers, length], opened.ignored)
         await self._body(body, more=False)
 
     async def stream(self, patience: Patience) -> None:
@@ -103,7 +105,7 @@ class Sending:
             opened = await self._work.opened()
             first = await anext(opened.batches, None) or ()  # CPython 3.11 fails over a default that is a tuple
             self._writer.begin(opened)
-            await self._start_stream(opened.ignored)
+            await self._start_stream(opened.ignored, self._adjusted(first))
             await self._body(self._writer.opening() + self._writer.events(joined(first)))
             async for batch in opened.batches:
                 if data := self._writer.events(joined(batch)):
@@ -143,12 +145,24 @@ class Sending:
         self._state = "ended"
         await self._body(self._writer.failure(*told(error, self._scope)), more=False)
 
-    async def _start_stream(self, ignored: Iterable[str]) -> None:
+    def _adjusted(self, events: Iterable[Event]) -> list[Header]:
+        """What had to be done to the request so that it fits: only the engine's first events tell."""
+        started = [event for event in events if isinstance(event, Started)]
+        headers: list[Header] = []
+        limits = [event.max_tokens for event in started if event.max_tokens is not None]
+        if limits and "max_tokens" in self._call.given:
+            names = {**caller_of(self._scope).names, **self._call.names}
+            headers.append((b"x-clamped", f"{names.get('max_tokens', 'max_tokens')}={min(limits)}".encode()))
+        if n_dropped := max((event.n_dropped for event in started), default=0):
+            headers.append((b"x-dropped-messages", str(n_dropped).encode()))
+        return headers
+
+    async def _start_stream(self, ignored: Iterable[str], adjusted: Iterable[Header] = ()) -> None:
         """Send the headers, if nobody has."""
         async with self._sending:
             if self._state == "nothing":
                 self._state = "streaming"
-                await self._start(self._writer.headers, ignored)
+                await self._start([*self._writer.headers, *adjusted], ignored)
 
     async def _start(self, headers: Iterable[Header], ignored: Iterable[str]) -> None:
         all_headers = [*headers, *_ignored(ignored)]

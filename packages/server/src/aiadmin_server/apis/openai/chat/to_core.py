@@ -1,6 +1,6 @@
 """Requests for `/v1/chat/completions` to core's: pure, and called once a request by `route`."""
 
-from aiadmin_core.errors import BadRequest
+from aiadmin_core.errors import BadRequest, UnsupportedParameter
 from aiadmin_core.specs.constraint import Constraint, JsonObject, JsonSchema
 from aiadmin_core.specs.request import ChatInput, GenerateRequest
 
@@ -8,7 +8,7 @@ from ....http.reading import Decoded
 from ....serving.call import Call, portable
 from ....serving.sampling import keep_alive_s
 from ..extensions import constraint_of, load_options, told_apart
-from ..messages import to_messages
+from ..messages import AssistantMessage, to_messages
 from ..sampling import SHARED_RANGES, check_ranges, given, sampling_names, sampling_params
 from ..streaming import check_stream_options
 from ..unplaced import unplaced
@@ -33,6 +33,7 @@ def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
         input=ChatInput(
             messages=to_messages(data.messages, "messages"),
             tools=offer.tools,
+            continues=_continues(data),
             template_options=portable(data.chat_template_kwargs or {}, "chat_template_kwargs"),
         ),
         sampling=sampling_params(
@@ -44,6 +45,7 @@ def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
         reasoning_effort=_reasoning_effort(data),
         priority=data.priority or 0,
         cache_salt=data.cache_salt or "",
+        truncate=data.truncation == "auto",
     )
     return Call(
         model=data.model,
@@ -55,6 +57,25 @@ def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
         unplaced=(*unplaced(data), *asked),
         unknown=unknown,
     )
+
+
+def _continues(data: wire.ChatCompletionRequest) -> bool:
+    """Whether the answer goes on where the last message ends. Raises `BadRequest`."""
+    is_assistants = isinstance(data.messages[-1], AssistantMessage)
+    if data.continue_final_message and not is_assistants:
+        raise BadRequest(
+            "'continue_final_message' needs a last message of the role 'assistant'.", param="continue_final_message"
+        )
+    if data.continue_final_message and data.add_generation_prompt:
+        raise BadRequest(
+            "'add_generation_prompt' and 'continue_final_message' contradict each other.",
+            hint="Send one of them.",
+            param="add_generation_prompt",
+        )
+    continues = is_assistants and data.continue_final_message is not False and not data.add_generation_prompt
+    if data.add_generation_prompt is False and not continues:
+        raise UnsupportedParameter("add_generation_prompt", why="a prompt ends where the model's turn begins.")
+    return continues
 
 
 def _names(data: wire.ChatCompletionRequest) -> dict[str, str]:

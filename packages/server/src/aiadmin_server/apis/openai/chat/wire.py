@@ -158,6 +158,12 @@ class ChatCompletionRequest(Extensions, frozen=True, kw_only=True):
     web_search_options: dict[str, Any] | None = None
 
     # Extensions; more of them are in `Extensions`.
+    add_generation_prompt: bool | None = None
+    """vLLM's: true begins a new turn also behind an assistant's message, which is continued otherwise."""
+    continue_final_message: bool | None = None
+    """Whether the answer goes on where the last message, the assistant's, ends; null does where it is one."""
+    truncation: Literal["auto", "disabled"] | None = None
+    """As in OpenAI's responses: "auto" leaves out the oldest turns of a conversation that is too long."""
     enable_thinking: bool | None = None
     """Qwen's switch: false is a `reasoning_effort` of "none"."""
     think: bool | Literal["low", "medium", "high"] | None = None
