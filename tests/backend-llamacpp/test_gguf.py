@@ -60,7 +60,7 @@ def write(tmp_path):
 
 
 def test_the_facts_of_a_header(write):
-    info = gguf.describe(gguf.read_header(write(GOOD)))
+    info = gguf.model_info(gguf.read_header(write(GOOD)))
 
     assert (info.architecture, info.n_ctx_train, info.n_embd) == ("llama", 4096, 64)
     assert info.n_params == 64 * 100 + 64
@@ -78,13 +78,13 @@ def test_arrays_are_read_only_when_asked_for(write):
 def test_without_a_file_type_the_commonest_tensor_type_is_named(write):
     path = write(header([], [tensor("big", (1000,), 8), tensor("small", (10,), 0)]))
 
-    assert gguf.describe(gguf.read_header(path)).quantization == "Q8_0"
+    assert gguf.model_info(gguf.read_header(path)).quantization == "Q8_0"
 
 
 def test_values_of_the_wrong_type_count_as_absent(write):
     path = write(header([number("general.architecture", 3), string("general.file_type", "x")], []))
 
-    info = gguf.describe(gguf.read_header(path))
+    info = gguf.model_info(gguf.read_header(path))
 
     assert (info.architecture, info.quantization, info.n_ctx_train) == ("", "", 0)
 
@@ -155,12 +155,12 @@ def test_damage_never_costs_more_than_a_refusal(write, position, garbage):
     """No other exception, no endless loop, no gigabytes."""
     path = write(GOOD[:position] + garbage + GOOD[position + len(garbage) :])
     with contextlib.suppress(BadRequest):
-        gguf.describe(gguf.read_header(path))
+        gguf.model_info(gguf.read_header(path))
 
 
 @pytest.mark.real_model
 def test_the_real_model(smollm2_gguf):
-    info = gguf.describe(gguf.read_header(smollm2_gguf))
+    info = gguf.model_info(gguf.read_header(smollm2_gguf))
 
     assert (info.architecture, info.n_params, info.quantization) == ("llama", 134_515_008, "Q4_1")
     assert (info.n_ctx_train, info.n_embd) == (8192, 576)
@@ -206,5 +206,5 @@ def test_the_sampling_a_file_recommends_is_read(write):
         value("top_p", 8, text("0.95")),  # no number
         value("min_p", 6, struct.pack("<f", float("nan"))),
     ]
-    info = gguf.describe(gguf.read_header(write(header(values, []))))
+    info = gguf.model_info(gguf.read_header(write(header(values, []))))
     assert info.parameters == {"temperature": 0.6, "top_k": 20}

@@ -20,14 +20,14 @@ from aiadmin_core.specs.events import (
 )
 from aiadmin_core.specs.request import GenerateRequest
 from aiadmin_core.specs.sampling import SamplingParams
-from aiadmin_openai.answer import Answer, share
+from aiadmin_openai.answer import UpstreamAnswer, share
 from aiadmin_openai.failures import StreamBroken
 
 Ask = Callable[..., GenerateRequest]
 
 
 def play(request: GenerateRequest, *chunks: Any, why: str | None = None) -> list[Event]:
-    answer = Answer(request, "10.0.0.5:8000", clock=iter(range(1000)).__next__)
+    answer = UpstreamAnswer(request, "10.0.0.5:8000", clock=iter(range(1000)).__next__)
     events = [event for chunk in chunks for event in answer.read(json.dumps(chunk).encode())]
     return events + (answer.end() if why is None else answer.end(why))
 
@@ -244,7 +244,7 @@ def test_a_stream_cut_off_has_failed_and_says_where(ask: Ask) -> None:
 )
 def test_what_is_no_chunk_breaks_the_stream(ask: Ask, payload: bytes) -> None:
     with pytest.raises(StreamBroken):
-        Answer(ask(), "host").read(payload)
+        UpstreamAnswer(ask(), "host").read(payload)
 
 
 @pytest.mark.parametrize(
@@ -260,6 +260,6 @@ def test_what_is_no_chunk_breaks_the_stream(ask: Ask, payload: bytes) -> None:
 )
 def test_an_error_event_is_an_error(ask: Ask, payload: Any, status: int, code: str) -> None:
     with pytest.raises(AiAdminError, match="boom") as caught:
-        Answer(ask(), "host").read(json.dumps(payload).encode())
+        UpstreamAnswer(ask(), "host").read(json.dumps(payload).encode())
 
     assert (caught.value.status, caught.value.code) == (status, code)

@@ -12,7 +12,7 @@ from aiadmin_core.backend import Engine
 from aiadmin_core.specs.events import TokenLogprob
 from aiadmin_core.specs.model import EngineOptions
 from aiadmin_core.specs.request import TextInput
-from aiadmin_core.testing.asking import Answer, NotClaimed, collect, request
+from aiadmin_core.testing.asking import CollectedAnswer, NotClaimed, collect, request
 from aiadmin_core.testing.conformance import BEHAVIOURS, Behaviour, check
 from aiadmin_core.testing.opening import open_for_test
 
@@ -67,7 +67,7 @@ def test_conformance_of_the_real_model(behaviour: Behaviour, real: Opened) -> No
 async def greedy_tokens(engine: Engine, prompt: str, n_tokens: int) -> list[TokenLogprob]:
     sampling = {"temperature": 0.0, "max_tokens": n_tokens, "logprobs": 2, "ignore_eos": True}
     asked = request(engine, input=TextInput(text=prompt), **sampling)
-    return Answer(await collect(engine, asked)).logprobs
+    return CollectedAnswer(await collect(engine, asked)).logprobs
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 
-from aiadmin_server.cli._answer import Answer, report, show, visible
+from aiadmin_server.cli._answer import PrintedAnswer, report, show, visible
 
 
 def chunk(text=None, finish=None, usage=None):
@@ -12,7 +12,7 @@ def chunk(text=None, finish=None, usage=None):
 def shown(*chunks):
     """The answer, and what was written and thought, in order."""
     seen: list[tuple[str, str]] = []
-    answer = Answer()
+    answer = PrintedAnswer()
     show(
         chunks,
         answer,
@@ -40,7 +40,7 @@ def test_thinking_is_kept_apart_from_the_answer():
 
 
 def test_usage_arrives_in_a_chunk_without_choices():
-    answer = Answer()
+    answer = PrintedAnswer()
 
     answer.add(chunk("x"), 1.0)
     answer.add({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}, 2.0)
@@ -55,7 +55,7 @@ def test_an_empty_answer_is_an_answer():
 
 
 def test_the_report_gives_first_token_and_speed(capsys):
-    answer = Answer(text="abc", finish_reason="stop", asked_at=1.0, first_at=1.5, last_at=2.5)
+    answer = PrintedAnswer(text="abc", finish_reason="stop", asked_at=1.0, first_at=1.5, last_at=2.5)
     answer.usage = {"prompt_tokens": 9, "completion_tokens": 11, "prompt_tokens_details": {"cached_tokens": 4}}
 
     report(answer)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aiadmin_server.runners.exits import after_exit, describe, last_words
+from aiadmin_server.runners.exits import after_exit, how_it_ended, last_words
 
 SEGV, ABRT, KILL, TERM = -11, -6, -9, -15
 ACCESS_VIOLATION = 0xC0000005
@@ -22,7 +22,7 @@ ACCESS_VIOLATION = 0xC0000005
     ],
 )
 def test_an_exit_is_described(status, windows, text):
-    assert describe(status, windows=windows) == text
+    assert how_it_ended(status, windows=windows) == text
 
 
 @pytest.mark.parametrize(

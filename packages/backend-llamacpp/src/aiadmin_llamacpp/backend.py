@@ -45,10 +45,10 @@ class LlamaBackend:
         if path.is_dir():
             files = {one.relative_to(path).as_posix(): one for one in (*path.glob("*"), path / bert.POOLING)}
             files = {name: one for name, one in files.items() if one.is_file()}
-            return bert.describe(files) if bert.is_bert(files) else None
+            return bert.model_info(files) if bert.is_bert(files) else None
         if not path.is_file() or not gguf.is_gguf(path):
             return None
-        return gguf.describe(gguf.read_whole(path))
+        return gguf.model_info(gguf.read_whole(path))
 
     def build_id(self) -> str:
         """Version of the distribution, and a digest of its libraries' sizes and times: a rebuild changes it."""

@@ -59,7 +59,7 @@ def is_bert(files: Mapping[str, Path]) -> bool:
     return isinstance(config, dict) and config.get("model_type") == ARCHITECTURE and VOCABULARY in files
 
 
-def describe(files: Mapping[str, Path]) -> ModelInfo:
+def model_info(files: Mapping[str, Path]) -> ModelInfo:
     """What its headers say. Raises `BadRequest` where one is broken."""
     config = _read_json(files[CONFIG])
     tensors = [found for path in _weights(files) for _, found in _entries(path)]

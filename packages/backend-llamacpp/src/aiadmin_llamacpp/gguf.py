@@ -241,7 +241,7 @@ def _broken(path: Path, why: str) -> BadRequest:
     )
 
 
-def describe(header: Header) -> ModelInfo:
+def model_info(header: Header) -> ModelInfo:
     """The facts of a header that AiAdmin shows and decides by. Values of an unexpected type count as absent."""
     metadata = header.metadata
     architecture = _text(metadata.get("general.architecture")) or ""

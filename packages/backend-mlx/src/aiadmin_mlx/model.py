@@ -32,7 +32,7 @@ _WARM_UP = 16
 
 
 @dataclass(kw_only=True)
-class LoadedModel:
+class OpenedModel:
     """A model in memory, and what the engine may do with it."""
 
     call: Any
@@ -50,7 +50,7 @@ class LoadedModel:
     """Prefill speed, as the warm-up measured it."""
 
 
-def load(model: ModelSpec, options: EngineOptions) -> LoadedModel:
+def load(model: ModelSpec, options: EngineOptions) -> OpenedModel:
     """Load `model` and decode with it, alone and as a batch. Raises `ModelLoadFailed`."""
     if unknown := sorted(set(options.extra) - set(OPTIONS)):
         raise ModelLoadFailed(
@@ -107,7 +107,7 @@ def load(model: ModelSpec, options: EngineOptions) -> LoadedModel:
             )
         ),
     )
-    return LoadedModel(
+    return OpenedModel(
         call=call,
         make_caches=lambda: list(make_prompt_cache(call)),
         n_logits=warm_up.n_logits,

@@ -43,7 +43,7 @@ class _Choice:
     """Ids of its tool calls by index, in the order they began."""
 
 
-class Answer:
+class UpstreamAnswer:
     """One request as one upstream answers it."""
 
     def __init__(

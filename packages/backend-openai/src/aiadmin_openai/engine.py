@@ -21,8 +21,8 @@ from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
 from aiadmin_core.specs.request import GenerateRequest
 from aiadmin_core.specs.sampling import SamplingParams
 
-from .answer import Answer
-from .failures import StreamBroken, Unavailable, describe, give_up, refused
+from .answer import UpstreamAnswer
+from .failures import StreamBroken, Unavailable, give_up, in_words, refused
 from .pool import Pool
 from .public import AsyncPublicTransport
 from .remote import RemoteModel, headers
@@ -134,7 +134,7 @@ class OpenAIEngine:
         self, upstream: Upstream, path: str, content: bytes, request: GenerateRequest
     ) -> AsyncGenerator[Event, None]:
         """One try. Raises `Unavailable` or a refusal before its first event; afterwards every failure is a `Failed`."""
-        answer = Answer(request, upstream.host, secret=self._key)
+        answer = UpstreamAnswer(request, upstream.host, secret=self._key)
         begun = False
         upstream.n_active += 1
         upstream.n_started += 1
@@ -203,14 +203,14 @@ class OpenAIEngine:
                 finally:
                     self._responses.discard(response)
         except (httpx.HTTPError, httpx.StreamError) as error:
-            raise StreamBroken(describe(error)) from None
+            raise StreamBroken(in_words(error)) from None
 
     async def _probe(self, upstream: Upstream) -> str:
         """The health check: anything but silence and 5xx is an answer."""
         try:
             response = await self._client.get(f"{upstream.url}/models", timeout=CHECK_TIMEOUT_S)
         except httpx.HTTPError as error:
-            return describe(error)
+            return in_words(error)
         return f"it answered {response.status_code}" if response.status_code >= 500 else ""
 
     def _note(self) -> None:

@@ -172,7 +172,7 @@ def retry_after_s(text: str | None, now: datetime) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def describe(error: httpx.HTTPError | httpx.StreamError) -> str:
+def in_words(error: httpx.HTTPError | httpx.StreamError) -> str:
     """Why a connection did not give an answer, in words."""
     match error:
         case httpx.ConnectTimeout():

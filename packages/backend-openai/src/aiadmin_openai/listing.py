@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from aiadmin_core.specs.model import ModelFacts
 
-from .failures import describe, read_error, redact
+from .failures import in_words, read_error, redact
 from .public import PublicTransport
 from .remote import host_of
 
@@ -61,7 +61,7 @@ def ask(url: str, *, headers: Mapping[str, str], timeout_s: float, public_only: 
     try:
         response = _get(f"{url}/models", headers, timeout_s, public_only)
     except httpx.HTTPError as error:
-        return Listing(host=host, error=describe(error))
+        return Listing(host=host, error=in_words(error))
     except (httpx.InvalidURL, UnicodeError):  # the latter from names that no DNS could hold
         return Listing(host=host, error="that is no host name")
     if response.status_code in (404, 405):

@@ -213,7 +213,7 @@ class Plugins:
                 else:
                     sound.append(value)
         except HARM as error:
-            self.note(plugin.name, hook_name, f"raised {describe(error)}")
+            self.note(plugin.name, hook_name, f"raised {error_text(error)}")
         else:
             self.note(plugin.name, hook_name, f"gave {', and '.join(wrong)}" if wrong else "")
         return sound
@@ -278,7 +278,9 @@ def _load(manager: pluggy.PluginManager, entries: Sequence[metadata.EntryPoint],
     except BaseException as error:  # an import may raise anything, SystemExit included
         if isinstance(error, KeyboardInterrupt):
             raise
-        return replace(plugin, error=f"cannot be imported: {describe(error)}", guards=guards or _mentions_guards(entry))
+        return replace(
+            plugin, error=f"cannot be imported: {error_text(error)}", guards=guards or _mentions_guards(entry)
+        )
     return _register(manager, plugin, module)
 
 
@@ -315,7 +317,7 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin, module: Any) -> Plu
     try:
         manager.register(module, plugin.name)
     except Exception as error:
-        return replace(plugin, error=f"cannot be registered: {describe(error)}")
+        return replace(plugin, error=f"cannot be registered: {error_text(error)}")
     return replace(plugin, module=module, hooks=tuple(name for name in _hook_names() if name in marked))
 
 
@@ -337,6 +339,6 @@ def _target(module: Any) -> str:
     return module.__name__ if isinstance(module, ModuleType) else type(module).__qualname__
 
 
-def describe(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """What a plugin raised, on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")

@@ -23,7 +23,7 @@ from litestar.types import ASGIApp
 from msgspec import Struct
 
 from aiadmin_core.errors import AiAdminError
-from aiadmin_core.plugins import HARM, Plugins, describe
+from aiadmin_core.plugins import HARM, Plugins, error_text
 
 from .apis import Apis
 from .apis.loading import load_apis
@@ -148,7 +148,7 @@ def _add_routes(app: Litestar, plugins: Plugins, routes: Iterable[tuple[str, str
         try:
             app.register(handler)
         except Exception as error:
-            plugins.note(plugin, hook, f"gave {handler!r}, which cannot be added: {describe(error)}")
+            plugins.note(plugin, hook, f"gave {handler!r}, which cannot be added: {error_text(error)}")
 
 
 def _surround(app: ASGIApp, settings: Settings, plugins: Plugins, metrics: Metrics, apis: Apis) -> ASGIApp:
@@ -163,7 +163,7 @@ def _surround(app: ASGIApp, settings: Settings, plugins: Plugins, metrics: Metri
             if not callable(app) or app is None:
                 raise TypeError(f"it made {app!r} of {inner!r}")
         except HARM as error:
-            plugins.note(plugin, "aiadmin_http_middleware", f"gave {factory!r}, which raised {describe(error)}")
+            plugins.note(plugin, "aiadmin_http_middleware", f"gave {factory!r}, which raised {error_text(error)}")
     plugins.require("aiadmin_http_middleware")
     return identified(app, metrics, apis)
 

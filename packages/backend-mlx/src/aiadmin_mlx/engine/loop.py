@@ -23,7 +23,7 @@ from aiadmin_core.jobs import Job, Limits
 from aiadmin_core.reports import Reports
 from aiadmin_core.steps import PrefillPace
 
-from ..model import LoadedModel
+from ..model import OpenedModel
 from ..sampler import Chosen, Sampler, choose
 from . import scheduler
 from .batch import DecodeBatch
@@ -37,7 +37,7 @@ _CLEAR_EVERY = 256
 class MlxStepper:
     """An `aiadmin_core.engine_thread.Stepper` over one model, which it frees in the end."""
 
-    def __init__(self, model: LoadedModel, reports: Reports) -> None:
+    def __init__(self, model: OpenedModel, reports: Reports) -> None:
         self.model = model
         self.limits = Limits(n_ctx=model.facts.n_ctx, n_vocab=model.n_logits, n_parallel=model.n_parallel)
         self._reports = reports

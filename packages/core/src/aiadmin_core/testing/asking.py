@@ -93,7 +93,7 @@ async def refusal(engine: Engine, asked: GenerateRequest) -> AiAdminError | None
 
 async def text_that_repeats(engine: Engine) -> str:
     """A text that the engine gives each time it is asked, a few characters long at least."""
-    first, second = [Answer(await collect(engine, request(engine))).text for _ in range(2)]
+    first, second = [CollectedAnswer(await collect(engine, request(engine))).text for _ in range(2)]
     if first != second or len(first) < 8:
         raise NotClaimed("the engine's answers do not repeat, so it cannot be told what a stop string took away")
     return first
@@ -115,7 +115,7 @@ async def until_idle(engine: Engine) -> EngineStats:
     return stats
 
 
-class Answer:
+class CollectedAnswer:
     """The events of a request's only choice, put together."""
 
     def __init__(self, events: Sequence[Event]) -> None:

@@ -21,7 +21,7 @@ from ..specs.events import ReasoningDelta, TextDelta
 from ..specs.model import ModelFacts
 from ..specs.request import ChatInput, Input, TextInput, TokensInput
 from ..specs.sampling import SamplingParams
-from .asking import QUESTION, Answer, NotClaimed, collect, request
+from .asking import QUESTION, CollectedAnswer, NotClaimed, collect, request
 from .behaviour import behaviour
 
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -75,7 +75,7 @@ async def every_kind_of_input_it_claims_is_answered(engine: Engine) -> None:
         "tokens": TokensInput(tokens=(1, 2, 3)),
     }
     for kind in sorted(engine.capabilities.inputs):
-        answer = Answer(await collect(engine, request(engine, input=asked[kind])))
+        answer = CollectedAnswer(await collect(engine, request(engine, input=asked[kind])))
         assert answer.finished.usage.completion_tokens > 0, f"a {type(asked[kind]).__name__} was answered with nothing"
 
 
@@ -85,7 +85,7 @@ async def temperature_zero_gives_one_text(engine: Engine) -> None:
     if "temperature" not in engine.capabilities.sampling:
         raise NotClaimed("the engine honours no temperature")
     asked = [request(engine, temperature=0.0, seed=None) for _ in range(3)]
-    texts = list(dict.fromkeys([Answer(await collect(engine, one)).everything for one in asked]))
+    texts = list(dict.fromkeys([CollectedAnswer(await collect(engine, one)).everything for one in asked]))
     assert len(texts) == 1, (
         f"Capabilities.sampling claims 'temperature', and at temperature 0 one question had {len(texts)} answers: "
         f"{texts[0]!r} and {texts[1]!r}"
@@ -172,13 +172,13 @@ async def the_event_loop_turns_while_it_answers(engine: Engine) -> None:
     )
 
 
-async def _constrained(engine: Engine, kind: ConstraintKind, constraint: Constraint, question: str) -> Answer:
+async def _constrained(engine: Engine, kind: ConstraintKind, constraint: Constraint, question: str) -> CollectedAnswer:
     if kind not in engine.capabilities.constraints:
         raise NotClaimed(f"the engine does not claim the constraint {kind!r}")
-    return Answer(await collect(engine, request(engine, question, constraint=constraint, max_tokens=200)))
+    return CollectedAnswer(await collect(engine, request(engine, question, constraint=constraint, max_tokens=200)))
 
 
-def _is_json(answer: Answer, right: Callable[[Any], bool], what: str, *, begins: str) -> None:
+def _is_json(answer: CollectedAnswer, right: Callable[[Any], bool], what: str, *, begins: str) -> None:
     claim = f"Capabilities.constraints claims {what}, and the answer is {answer.text[:200]!r}"
     if answer.finished.reason == "length":
         assert re.match(begins, answer.text), claim

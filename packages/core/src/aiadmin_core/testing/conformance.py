@@ -27,7 +27,7 @@ from .asking import (
     MAX_TOKENS,
     QUESTION,
     QUESTIONS,
-    Answer,
+    CollectedAnswer,
     NotClaimed,
     collect,
     refusal,
@@ -70,7 +70,7 @@ async def every_event_carries_its_request_id(engine: Engine) -> None:
 @behaviour
 async def an_answer_has_text(engine: Engine) -> None:
     """Something has to come out."""
-    answer = Answer(await collect(engine, request(engine)))
+    answer = CollectedAnswer(await collect(engine, request(engine)))
     assert answer.text or answer.reasoning, f"the answer to {QUESTION!r} is empty"
 
 
@@ -88,7 +88,7 @@ async def every_choice_is_answered(engine: Engine) -> None:
 @behaviour
 async def max_tokens_ends_with_length(engine: Engine) -> None:
     """Clients tell a cut answer from a finished one by it."""
-    answer = Answer(await collect(engine, request(engine, max_tokens=3)))
+    answer = CollectedAnswer(await collect(engine, request(engine, max_tokens=3)))
     assert answer.finished.reason == "length", f"max_tokens=3 ended with {answer.finished.reason!r}, not 'length'"
     n_tokens = answer.finished.usage.completion_tokens
     assert n_tokens <= 3, f"max_tokens=3 gave {n_tokens} tokens"
@@ -99,7 +99,7 @@ async def a_stop_string_ends_the_answer_and_never_leaks(engine: Engine) -> None:
     """Nobody who asks to stop before a text wants to see it, nor a part of it, nor what follows."""
     whole = await text_that_repeats(engine)
     stop = whole[len(whole) // 2 :][:4]
-    answer = Answer(await collect(engine, request(engine, stop=(stop,))))
+    answer = CollectedAnswer(await collect(engine, request(engine, stop=(stop,))))
     assert answer.text == whole[: whole.index(stop)], f"stopped at {stop!r}, {whole!r} became {answer.text!r}"
     assert answer.finished.reason == "stop", f"a stop string ended with {answer.finished.reason!r}, not 'stop'"
     assert answer.finished.stop in (stop, None)  # not every engine can know which one it was
@@ -109,7 +109,7 @@ async def a_stop_string_ends_the_answer_and_never_leaks(engine: Engine) -> None:
 async def text_held_back_for_a_stop_string_is_given_out_at_the_end(engine: Engine) -> None:
     """The last characters may look like the beginning of a stop string and be none."""
     whole = await text_that_repeats(engine)
-    answer = Answer(await collect(engine, request(engine, stop=(whole[-3:] + "\x00never",))))
+    answer = CollectedAnswer(await collect(engine, request(engine, stop=(whole[-3:] + "\x00never",))))
     assert answer.text == whole, f"a stop string that never comes made {answer.text!r} of {whole!r}"
 
 
@@ -118,7 +118,9 @@ async def one_seed_gives_one_text(engine: Engine) -> None:
     """Whoever sends a seed wants to see the same text again."""
     if "seed" not in engine.capabilities.sampling:
         raise NotClaimed("the engine honours no seed")
-    texts = {Answer(await collect(engine, request(engine, seed=7, temperature=None))).everything for _ in range(2)}
+    texts = {
+        CollectedAnswer(await collect(engine, request(engine, seed=7, temperature=None))).everything for _ in range(2)
+    }
     assert len(texts) == 1, f"Capabilities.sampling claims 'seed', and seed 7 gave {' and '.join(map(repr, texts))}"
 
 
@@ -143,7 +145,7 @@ async def closing_the_stream_frees_its_place(engine: Engine) -> None:
     n_steps = engine.stats().n_steps
     stats = await until_idle(engine)
     assert stats.n_steps <= n_steps + 3, "steps were decoded for a request that is closed"
-    assert Answer(await collect(engine, request(engine))).finished.reason in ("stop", "length")
+    assert CollectedAnswer(await collect(engine, request(engine))).finished.reason in ("stop", "length")
 
 
 @behaviour
@@ -156,7 +158,7 @@ async def cancelling_before_the_first_event_frees_its_place(engine: Engine) -> N
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     await until_idle(engine)
-    assert Answer(await collect(engine, request(engine))).finished.reason in ("stop", "length")
+    assert CollectedAnswer(await collect(engine, request(engine))).finished.reason in ("stop", "length")
 
 
 @behaviour
@@ -188,7 +190,7 @@ async def an_id_may_be_used_again(engine: Engine) -> None:
 async def usage_adds_up(engine: Engine) -> None:
     """People are billed by it."""
     events = await collect(engine, request(engine))
-    answer = Answer(events)
+    answer = CollectedAnswer(events)
     usage = answer.finished.usage
     assert usage.prompt_tokens > 0
     assert 0 < usage.completion_tokens <= MAX_TOKENS
@@ -203,14 +205,14 @@ async def cached_tokens_are_reported(engine: Engine) -> None:
     """Who pays less for a cached prompt wants to see how much of it was."""
     if not engine.capabilities.cached_tokens:
         raise NotClaimed("the engine does not know what it has cached")
-    answer = Answer(await collect(engine, request(engine)))
+    answer = CollectedAnswer(await collect(engine, request(engine)))
     assert answer.finished.usage.cached_tokens is not None, "cached_tokens is claimed, and Usage has None"
 
 
 @behaviour
 async def characters_are_whole(engine: Engine) -> None:
     """Tokens are bytes, and a character may take several: half of one is no text."""
-    answer = Answer(await collect(engine, request(engine, "Repeat after me: zwölf 十二 🙂 naïve 🇪🇺 done")))
+    answer = CollectedAnswer(await collect(engine, request(engine, "Repeat after me: zwölf 十二 🙂 naïve 🇪🇺 done")))
     for delta in answer.deltas:
         delta.text.encode()  # raises for half a surrogate pair
     body = answer.everything.removesuffix("\ufffd") if answer.finished.reason == "length" else answer.everything
@@ -223,7 +225,7 @@ async def log_probabilities_belong_to_the_text(engine: Engine) -> None:
     if engine.capabilities.max_logprobs is None:
         raise NotClaimed("the engine reports no log-probabilities")
     n = min(2, engine.capabilities.max_logprobs)
-    answer = Answer(await collect(engine, request(engine, logprobs=n)))
+    answer = CollectedAnswer(await collect(engine, request(engine, logprobs=n)))
     assert answer.logprobs
     assert all(token.logprob <= 0 and len(token.top) <= n for token in answer.logprobs)
     assert all(other.logprob <= 0 for token in answer.logprobs for other in token.top)

@@ -8,7 +8,7 @@ from importlib import import_module
 
 from msgspec import Struct
 
-from aiadmin_core.plugins import HARM, Plugins, describe
+from aiadmin_core.plugins import HARM, Plugins, error_text
 
 from . import Api
 
@@ -60,7 +60,7 @@ def _load(plugin: str, name: str, reference: str) -> Offered:
     try:
         found = getattr(import_module(module), attribute)
     except HARM as error:
-        return left_out(f"{reference} cannot be loaded: {describe(error)}")
+        return left_out(f"{reference} cannot be loaded: {error_text(error)}")
     if not isinstance(found, Api):
         return left_out(f"{reference} is {type(found).__name__}, not an Api")
     if wrong := next((prefix for prefix in found.paths if not prefix.startswith("/") or prefix.endswith("/")), None):

@@ -20,7 +20,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass
-class Answer:
+class PrintedAnswer:
     """What has arrived so far. Times are `time.perf_counter` seconds."""
 
     text: str = ""
@@ -45,12 +45,12 @@ class Answer:
         return text
 
 
-def stream_answer(client: Client, request: dict[str, Any], *, waiting_for: str) -> Answer:
+def stream_answer(client: Client, request: dict[str, Any], *, waiting_for: str) -> PrintedAnswer:
     """Ask, and write the answer to stdout as it arrives, with a newline after it.
 
     Ctrl-C closes the stream and raises `Interrupted` with what there is.
     """
-    answer = Answer(asked_at=time.perf_counter())
+    answer = PrintedAnswer(asked_at=time.perf_counter())
     body = {**request, "stream": True, "stream_options": {"include_usage": True}}
     try:
         with closing(client.stream(CHAT_PATH, body)) as chunks:
@@ -67,14 +67,14 @@ def stream_answer(client: Client, request: dict[str, Any], *, waiting_for: str) 
 class Interrupted(Exception):
     """Ctrl-C during an answer."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: PrintedAnswer) -> None:
         super().__init__("interrupted")
         self.answer = answer
 
 
 def show(
     chunks: Iterable[dict[str, Any]],
-    answer: Answer,
+    answer: PrintedAnswer,
     *,
     write: Callable[[str], None],
     think: Callable[[str], None],
@@ -103,7 +103,7 @@ def thought_in(chunk: dict[str, Any]) -> str:
     return "".join(choice["delta"].get("reasoning_content") or "" for choice in chunk.get("choices", ()))
 
 
-def report(answer: Answer) -> None:
+def report(answer: PrintedAnswer) -> None:
     """Time to first token and speed, on stderr."""
     usage = answer.usage or {}
     n_prompt, n_answer = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)

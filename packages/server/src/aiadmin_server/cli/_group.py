@@ -67,12 +67,12 @@ def plugin_verbs() -> Mapping[str, tuple[str, str]]:
 
 def _load_of_plugin(plugin: str, verb: str, target: str) -> click.Command:
     """Raises `PluginError` where `target` is not there, or no command."""
-    from aiadmin_core.plugins import HARM, describe
+    from aiadmin_core.plugins import HARM, error_text
 
     try:
         return _load(target)
     except HARM as error:
-        message = f"The plugin '{plugin}' has no verb '{verb}' at {target}: {describe(error)}."
+        message = f"The plugin '{plugin}' has no verb '{verb}' at {target}: {error_text(error)}."
         raise PluginError(message, hint="Upgrade or mend the plugin.") from error
 
 

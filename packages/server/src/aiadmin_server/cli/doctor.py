@@ -49,14 +49,14 @@ def run_check(check: "DoctorCheck") -> "Finding":
     from aiadmin_core.contracts import complaint
     from aiadmin_core.errors import AiAdminError
     from aiadmin_core.observe import Finding
-    from aiadmin_core.plugins import HARM, describe
+    from aiadmin_core.plugins import HARM, error_text
 
     try:
         finding = check.run()
     except AiAdminError as error:
         return Finding(status="problem", summary=error.message, hint=error.hint)
     except HARM as error:  # a plugin's check may raise anything
-        return Finding(status="problem", summary=f"the check failed: {describe(error)}")
+        return Finding(status="problem", summary=f"the check failed: {error_text(error)}")
     if fault := complaint("finding", finding):
         return Finding(status="problem", summary=f"the check failed: it gave {fault}")
     return finding

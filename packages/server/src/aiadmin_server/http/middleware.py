@@ -15,7 +15,7 @@ from litestar.utils.path import normalize_path
 
 from aiadmin_core import route
 from aiadmin_core.errors import AiAdminError, PluginError
-from aiadmin_core.plugins import HARM, Plugins, describe
+from aiadmin_core.plugins import HARM, Plugins, error_text
 
 from .errors import ShuttingDown, Voices, send_error
 from .origins import host_allowed, origin_allowed
@@ -157,7 +157,7 @@ def authenticated(app: ASGIApp, plugins: Plugins) -> ASGIApp:
                     given = type(identity).__name__ if identity else "an empty name"
                     raise PluginError(f"A plugin's aiadmin_authenticate gave {given} where a name was expected.")
             except HARM as error:
-                told = error if isinstance(error, Exception) else PluginError(describe(error))
+                told = error if isinstance(error, Exception) else PluginError(error_text(error))
                 await _refuse(told, scope, receive, send)
                 return
             scope["state"]["record"].who = identity

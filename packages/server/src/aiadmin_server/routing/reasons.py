@@ -55,7 +55,7 @@ def removed(names: str) -> Reason:
 
 
 def died(how: str) -> Reason:
-    """`how` as `exits.describe` says it."""
+    """`how` as `exits.how_it_ended` says it."""
     return Reason(why="died", text=f"its process {how}")
 
 

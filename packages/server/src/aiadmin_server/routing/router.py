@@ -360,7 +360,7 @@ class Router:
             self._deaths[entry.name] += 1
             self._history.died(entry.key, self._clock.now())
             if not entry.replicas:
-                entry.reason = reasons.died(exits.describe(replica.running.ended.result()))
+                entry.reason = reasons.died(exits.how_it_ended(replica.running.ended.result()))
                 self._remove(entry)
         self._schedule()
 

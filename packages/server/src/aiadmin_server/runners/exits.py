@@ -33,7 +33,7 @@ class Next:
     """For whoever waits for the model."""
 
 
-def describe(status: int, *, windows: bool = sys.platform == "win32") -> str:
+def how_it_ended(status: int, *, windows: bool = sys.platform == "win32") -> str:
     """How a process with this exit status ended: "was killed by SIGSEGV", "ended with exit status 3"."""
     if status < 0:
         return f"was killed by {_signal_name(-status)}"

@@ -200,7 +200,7 @@ class RunnerProcess:
             if self._alarm is not None:
                 self._alarm.cancel()
             if self.state == "ready":
-                logger.error("%s", self._account(exits.describe(status), with_last_words=True))
+                logger.error("%s", self._account(exits.how_it_ended(status), with_last_words=True))
         finally:  # whatever cannot be told of it, it has ended
             self.state = "stopped" if self.state == "stopping" else "failed"
             self.ended.set_result(status)
@@ -234,7 +234,7 @@ class RunnerProcess:
         await asyncio.wait({self.ended}, timeout=self._patience.exit_s)
         await self._kill()
         status = self.ended.result()
-        ending = f"{exits.describe(status)} while loading"  # it has seen nobody's text yet, and may be quoted
+        ending = f"{exits.how_it_ended(status)} while loading"  # it has seen nobody's text yet, and may be quoted
         raise DiedLoading(status, self._account(ending, with_last_words=True))
 
     async def _greeted(self, listener: transport.Listener[Reply]) -> tuple[transport.Connection[Reply], Hello]:
@@ -257,7 +257,7 @@ class RunnerProcess:
             return RunnerDied(self._account(f"was ended{because}"), hint=f"{exits.SEND_AGAIN} {LOG_SAYS}")
         status = self.ended.result()
         next_step = exits.after_exit(status, loading=False, safe_mode=self._options.safe_mode)
-        return RunnerDied(self._account(exits.describe(status)), hint=f"{next_step.hint} {LOG_SAYS}")
+        return RunnerDied(self._account(exits.how_it_ended(status)), hint=f"{next_step.hint} {LOG_SAYS}")
 
     def _account(self, ending: str, *, with_last_words: bool = False) -> str:
         who = f"The process serving {self._model.name} ({self._backend})"

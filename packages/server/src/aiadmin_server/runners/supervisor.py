@@ -149,7 +149,7 @@ class Supervisor:
             logger.warning("%s", death.account)
             logger.warning("Starting %s once more, in safe mode.", model.name)
             process = await self._start_safely(plugin, backend.name, model, options)
-            reason = exits.describe(death.status)
+            reason = exits.how_it_ended(death.status)
             machine.remember(self._settings.state, backend=backend.name, build=build, reason=reason)
             process.notes = (_note(reason),)
         else:

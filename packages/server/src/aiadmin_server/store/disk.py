@@ -32,10 +32,10 @@ def disk_errors(doing: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise describe(error, doing, path) from error
+        raise disk_error(error, doing, path) from error
 
 
-def describe(error: OSError, doing: str, path: Path) -> StoreError:
+def disk_error(error: OSError, doing: str, path: Path) -> StoreError:
     """The `StoreError` for `error`, which came up while `doing` something in `path`."""
     where = error.filename if isinstance(error.filename, str) else str(path)
     # EFBIG: a quota on file size, or a file system that cannot hold files this large (FAT).
