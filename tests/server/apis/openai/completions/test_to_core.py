@@ -39,3 +39,9 @@ def test_a_request_has_not_more_prompts_than_a_server_can_take():
     assert refused(complete, prompt=["a"] * 2049).param == "prompt"
     assert refused(complete, prompt=[[1]] * 2049).param == "prompt"
     assert len(complete(prompt=[1] * 5000).requests) == 1
+
+
+def test_a_best_of_0_asks_for_no_choices_beyond_n():
+    """OpenAI's description allows it."""
+    assert complete(best_of=0).requests[0].n == 1
+    assert complete(best_of=0, n=2).requests[0] == complete(n=2).requests[0]

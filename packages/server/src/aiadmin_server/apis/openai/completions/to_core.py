@@ -15,7 +15,7 @@ from . import wire
 
 DEFAULT_TOKENS = 16
 
-RANGES = {**SHARED_RANGES, "best_of": (1, 20), "logprobs": (0, 5)}
+RANGES = {**SHARED_RANGES, "best_of": (0, 20), "logprobs": (0, 5)}
 
 
 def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
