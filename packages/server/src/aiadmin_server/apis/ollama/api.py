@@ -7,6 +7,7 @@ from .envelope import envelope
 from .generate.route import generate
 from .loaded import ps, stop
 from .options import NAMES
+from .pulling import pull_model
 from .renaming import copy, remove
 from .root import root, version
 from .show import show
@@ -16,8 +17,8 @@ API = Api(
     name="ollama",
     title="",
     paths=("/api",),
-    routes=(root, version, chat, generate, embed, embeddings, tags, show, copy, remove, ps, stop),
+    routes=(root, version, chat, generate, embed, embeddings, tags, show, pull_model, copy, remove, ps, stop),
     envelope=envelope,
     names=NAMES,
-    absent=tuple(f"/api/{name}" for name in ("blobs", "create", "pull", "push")),
+    absent=tuple(f"/api/{name}" for name in ("blobs", "create", "push")),
 )
