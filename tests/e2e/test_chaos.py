@@ -1,5 +1,6 @@
 """What goes wrong in real life costs nobody else anything."""
 
+import json
 import os
 import resource
 import signal
@@ -160,6 +161,28 @@ def test_a_client_that_reads_slowly_holds_nobody_up(server: Any, client: Any) ->
         assert answers(client)  # while the slow one has read next to nothing
 
     server.eventually(lambda it: all(model["n_active"] == 0 for model in it.ps()))
+
+
+def test_a_suspended_client_holds_up_neither_the_unloading_nor_the_next_request(server: Any, client: Any) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    fields = {**ENDLESS, **ENDLESS["extra_body"], "logprobs": True, "top_logprobs": 20}
+    with socket.socket() as suspended:
+        suspended.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        suspended.connect((host, int(port)))
+        body = json.dumps({key: value for key, value in fields.items() if key != "extra_body"}).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        suspended.sendall(head.encode() + body)
+        server.eventually(lambda it: it.metric("aiadmin_engine_running") == 1)
+        stopping = threading.Thread(
+            target=httpx.post, args=(f"{server.url}/api/stop",), kwargs={"json": {"model": "smollm2"}, "timeout": 60}
+        )
+        stopping.start()
+        server.eventually(lambda it: [model["state"] for model in it.ps()] == ["stopping"])
+
+        assert answers(client)
+        assert sorted(model["state"] for model in server.ps()) == ["ready", "stopping"]
+    stopping.join(30)
+    assert not stopping.is_alive()
 
 
 def test_a_server_that_is_killed_leaves_no_runner_behind(product: Any, tmp_path: Path) -> None:
