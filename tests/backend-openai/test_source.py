@@ -76,6 +76,9 @@ async def test_a_model_the_server_knows_by_a_name_it_does_not_list_is_accepted(s
         upstream.unlisted, upstream.models = [], [{"id": "llama3:latest"}]
         assert delivered(await fetch(f"{upstream.url}#llama3", tmp_path)).model == "llama3"
 
+        upstream.models = [{"id": "llama3"}]  # AiAdmin and others list models without the tag that is meant anyway
+        assert delivered(await fetch(f"{upstream.url}#llama3:latest", tmp_path)).model == "llama3:latest"
+
 
 async def test_every_server_has_to_answer(serve: Any, nobody: str, tmp_path: Path) -> None:
     async with serve() as upstream:

@@ -36,8 +36,8 @@ class Entry(Struct):
     meta: Meta | None = None
 
     def is_called(self, name: str) -> bool:
-        """`smollm2` is `smollm2:latest` on servers that have tags."""
-        return self.id in (name, f"{name}:latest")
+        """`smollm2` and `smollm2:latest` are one model on servers that have tags."""
+        return self.id.removesuffix(":latest") == name.removesuffix(":latest")
 
 
 class _Models(Struct):
