@@ -34,6 +34,7 @@ class Made:
     def __init__(self) -> None:
         self.stalls = False
         """Nothing more comes, and it says so again and again."""
+        self.begun = threading.Event()
         self.ended = threading.Event()
         self.fails = False
         self.found: list[int] = []
@@ -55,6 +56,7 @@ class Made:
             for end in (2, 4):
                 path.write_bytes(CONTENT[:end])
                 progress(Progress(status="downloading", completed=end, total=4))
+                self.begun.set()
                 while self.stalls:
                     time.sleep(0.01)
                     progress(Progress(status="downloading", completed=end, total=4))
@@ -135,6 +137,16 @@ async def test_a_client_that_leaves_ends_it_and_the_next_goes_on_from_there(serv
         assert ModelStore(tmp_path / "models").find("tiny") is None
         assert (await pulled(server, model="tiny", stream=False)).json() == {"status": "success"}
         assert source.found == [0, 2]
+
+
+async def test_a_client_that_waits_for_the_end_may_leave_too(serve, plugins, source, tmp_path):
+    source.stalls = True
+    async with serve(plugins=plugins) as server:
+        pulling = asyncio.create_task(pulled(server, model="tiny", stream=False))
+        assert await asyncio.to_thread(source.begun.wait, 20)
+        pulling.cancel()
+        assert await asyncio.to_thread(source.ended.wait, 20)
+        assert ModelStore(tmp_path / "models").find("tiny") is None
 
 
 async def test_what_fails_on_the_way_is_the_last_line_or_the_status(serve, plugins, source):

@@ -24,7 +24,8 @@ from aiadmin_core.sources import Caller, Progress
 
 from ...catalogue import catalogue, find_entry
 from ...http import ndjson
-from ...http.errors import told
+from ...http.connection import while_connected
+from ...http.errors import ClientLeft, told
 from ...http.openapi import NDJSON, described
 from ...http.reading import read
 from ...pull import plan, pull
@@ -93,8 +94,15 @@ async def pull_model(
         yield PullLine(status=SUCCESS)
 
     if data.stream is False:
-        last = [line async for line in lines()][-1]
-        return Response(msgspec.json.encode(last), media_type="application/json")
+
+        async def to_the_end() -> None:
+            async with aclosing(lines()) as found:
+                async for _ in found:
+                    pass
+
+        if not await while_connected(request.receive, to_the_end()):
+            raise ClientLeft("The client left before the model was here.")
+        return Response(msgspec.json.encode(PullLine(status=SUCCESS)), media_type="application/json")
 
     async def frames() -> AsyncGenerator[bytes, None]:
         try:
