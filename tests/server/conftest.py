@@ -33,6 +33,7 @@ ABLE = Capabilities(
     constraints=frozenset({"json_object", "json_schema"}),
     max_choices=8,
     max_logprobs=20,
+    scores_prompts=True,
     tools=True,
     reasoning=True,
     suffix=True,

@@ -16,6 +16,7 @@ from aiadmin_llamacpp.engine.kv import KvCache
 from aiadmin_llamacpp.engine.parked import WORTH_PARKING, ParkedPrefixes
 from aiadmin_llamacpp.engine.scheduler import (
     FIRST_CHUNK,
+    MOST_SCORED,
     ROOM,
     Scheduler,
     plan_step,
@@ -32,7 +33,7 @@ class Counting:
     def __init__(self) -> None:
         self.n = 0
 
-    def __call__(self, prompt, *, max_tokens=4, n=1, priority=0, salt="", seed=None, temperature=1.0):
+    def __call__(self, prompt, *, max_tokens=4, n=1, priority=0, salt="", seed=None, temperature=1.0, score=False):
         self.n += 1
         request = TokenRequest(
             id=self.n,
@@ -42,6 +43,7 @@ class Counting:
             n=n,
             priority=priority,
             cache_salt=salt,
+            score_prompt=score,
         )
         job = Job(request=request, tokens=np.array(prompt, np.int32), max_tokens=max_tokens, arrival=self.n)
         return Sequence(
@@ -450,3 +452,32 @@ def test_everybody_finishes_in_any_traffic(fake_memory, seed):
     assert world.n_full == 0
     world.kv.evict_all()
     assert world.kv.n_used == 0
+
+
+def test_prompts_to_be_scored_give_all_their_rows_a_few_a_step(world, sequence):
+    world = world(n_batch=256, n_cells=512)
+    for _ in range(2):
+        world.scheduler.add(sequence(range(100), score=True))
+
+    rows = []
+    while not world.finished:
+        step = world.step()
+        for piece in step.pieces:
+            job = piece.sequence.job
+            found = min(len(piece.rows), job.n_to_score - job.n_scored)
+            job.n_scored += found
+            rows.append((job.request.id, found))
+        assert sum(len(piece.rows) for piece in step.pieces) <= MOST_SCORED + 1
+
+    assert [sum(n for other, n in rows if other == one) for one in (1, 2)] == [99, 99]
+
+
+def test_a_prompt_that_gave_way_while_it_was_scored_goes_on_where_it_was(sequence):
+    one = sequence(range(100), score=True)
+    one.job.n_scored = 40
+
+    assert one.n_reusable == 40
+    assert one.rows_of(64) == (*range(40, 64),)
+    one.job.n_scored = 99
+    assert one.n_reusable == 99
+    assert one.rows_of(100) == (99,)

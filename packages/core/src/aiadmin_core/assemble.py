@@ -46,6 +46,7 @@ from .text.chat_template import CHATML, CHATML_END, ChatTemplate
 from .text.generation import Generation
 from .text.pipeline import TextPipeline
 from .text.prompt import PromptWriter, RenderedPrompt
+from .text.prompt_scores import PromptScores
 from .text.truncation import fitting
 
 if TYPE_CHECKING:
@@ -127,8 +128,9 @@ class AssembledEngine:
             self._pipelines(request, tail),
             partial(self._engine.cancel, prepared.id),
             cached=self.capabilities.cached_tokens,
-            max_tokens=prepared.max_tokens if (request.sampling.max_tokens or 0) > prepared.max_tokens else None,
+            max_tokens=prepared.max_tokens if _is_clamped(request, prepared) else None,
             n_dropped=n_dropped,
+            scores=PromptScores(prepared.prompt, self._shown) if prepared.score_prompt else None,
         )
         ended = asyncio.get_running_loop().create_future()
         self._open[prepared.id] = _Open(generation, sink, ended)
@@ -154,8 +156,11 @@ class AssembledEngine:
     def _detokenize(self, tokens: Sequence[int]) -> str:
         if any(not 0 <= token < self._tokenizer.n_vocab for token in tokens):
             raise BadRequest(f"Token ids lie between 0 and {self._tokenizer.n_vocab - 1}.", param="tokens")
-        pieces = (self._control_texts.get(token) or self._tokenizer.piece(token) for token in tokens)
-        return b"".join(pieces).decode(errors="replace")
+        return b"".join(map(self._shown, tokens)).decode(errors="replace")
+
+    def _shown(self, token: int) -> bytes:
+        """A token's bytes, or the text of a control token."""
+        return self._control_texts.get(token) or self._piece(token)
 
     async def embed(self, inputs: Sequence[str | tuple[int, ...]], *, truncate: bool = False) -> Vectors:
         """See `backend.SupportsEmbed`. This and the next two are the token engine's own, where it names them."""
@@ -234,7 +239,8 @@ class AssembledEngine:
             id=id,
             prompt=rendered.prompt,
             sampling=sampling,
-            max_tokens=min(sampling.max_tokens or room, room),
+            max_tokens=0 if request.reads_only else min(sampling.max_tokens or room, room),
+            score_prompt=request.score_prompt,
             n=request.n,
             matchers=self._matchers(request, shape, speech, rendered),
             end_tokens=frozenset() if sampling.ignore_eos else self._tokenizer.end_tokens,
@@ -305,6 +311,10 @@ class AssembledEngine:
     def _speech_for(self, request: GenerateRequest) -> Speech:
         """Plain text and tokens are continued as they are: nothing in what follows is told apart."""
         return self._speech if isinstance(request.input, ChatInput) else Speech()
+
+
+def _is_clamped(request: GenerateRequest, prepared: TokenRequest) -> bool:
+    return not request.reads_only and (request.sampling.max_tokens or 0) > prepared.max_tokens
 
 
 def _hand_over(requests: Collection[_Open]) -> None:

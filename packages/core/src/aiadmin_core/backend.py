@@ -253,7 +253,9 @@ class TokenRequest:
     sampling: SamplingParams
     """`stop` is core's business; everything else is the engine's."""
     max_tokens: int
-    """Resolved by core: never more than the context has room for."""
+    """Resolved by core: never more than the context has room for. 0 for a prompt that is only read."""
+    score_prompt: bool = False
+    """Report `PromptRows` before `Prefilled`, which together have every token of the prompt but the first."""
     n: int = 1
     matchers: tuple[Matcher | None, ...] = (None,)
     """One for each choice."""
@@ -264,6 +266,16 @@ class TokenRequest:
     adapters: tuple[Adapter, ...] = ()
     priority: int = 0
     cache_salt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRows:
+    """How likely the next tokens of a prompt are after those before them, in order, from its second token on."""
+
+    request_id: int
+    logprobs: tuple[float, ...]
+    top: tuple[tuple[tuple[int, float], ...], ...]
+    """For each of them, as in `Sampled`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +324,7 @@ class Broken:
     """An `errors.AiAdminError` where it was foreseen."""
 
 
-StepEvent = Prefilled | Sampled | Ended | Broken
+StepEvent = PromptRows | Prefilled | Sampled | Ended | Broken
 
 
 class TokenEngine(Protocol):

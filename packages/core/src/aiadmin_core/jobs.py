@@ -50,10 +50,17 @@ class Job:
     admitted_at: float = 0.0
     prefilled_at: float = 0.0
     n_cached: int = 0
+    n_scored: int = 0
+    """Positions of the prompt whose logits have been reported, where `request.score_prompt` asks."""
 
     @property
     def n_prompt(self) -> int:
         return len(self.tokens)
+
+    @property
+    def n_to_score(self) -> int:
+        """Positions of the prompt whose logits are to be reported: each but the last has the next token's."""
+        return self.n_prompt - 1 if self.request.score_prompt else 0
 
     @property
     def order(self) -> tuple[int, int]:

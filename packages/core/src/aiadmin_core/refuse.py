@@ -59,6 +59,11 @@ def _unsupported(request: GenerateRequest, able: Capabilities) -> Iterator[Unsup
             asks_nothing = "" if default is None else f", or send {json.dumps(default)}, which asks for nothing"
             yield UnsupportedParameter(name, hint=f"Leave it out{asks_nothing}.")
     yield from _logprobs(sampling.logprobs, able.max_logprobs)
+    if not able.scores_prompts:
+        if request.score_prompt:
+            yield UnsupportedParameter("score_prompt", why="this model does not report a prompt's log-probabilities.")
+        if request.reads_only:
+            yield UnsupportedParameter("reads_only", why="this model always answers.", hint="Ask for one token.")
     if request.n > able.max_choices:
         yield UnsupportedParameter("n", why=f"this model gives at most {able.max_choices} for one request.")
     if request.constraint is not None:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .backend import Broken, Ended, Prefilled, Sampled, StepEvent, TokenRequest
+from .backend import Broken, Ended, Prefilled, PromptRows, Sampled, StepEvent, TokenRequest
 from .errors import AiAdminError
 from .jobs import Job
+from .sampling.logprobs import Likelihood
 
 Sink = Callable[[Sequence[StepEvent]], None]
 
@@ -42,6 +43,12 @@ class Reports:
     def open(self, request: TokenRequest) -> None:
         """`request` waits for events from now on."""
         self._open[request.id] = request.n
+
+    def scored(self, job: Job, found: Sequence[Likelihood]) -> None:
+        """The next tokens of the prompt of `job` are as likely as that."""
+        job.n_scored += len(found)
+        logprobs, tops = zip(*found, strict=True)
+        self._events.append(PromptRows(job.request.id, logprobs, tops))
 
     def prefilled(self, job: Job, *, now: float) -> None:
         """The prompt of `job` is in the context, `n_cached` of it before it came; its first tokens come next."""

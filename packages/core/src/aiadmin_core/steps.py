@@ -19,7 +19,8 @@ class Piece(Generic[Sequence]):
     be verified; "media": an image or a sound, whole, decoded apart from tokens and never cut."""
     rows: tuple[int, ...] = ()
     """Which of the positions, counted from the piece's first, give a row of logits, ascending: the last one of a
-    prompt's last piece and of "decode", all of "draft", none of a prompt that goes on."""
+    prompt's last piece and of "decode", all of "draft", none of a prompt that goes on; of a
+    prompt whose own log-probabilities are wanted, all that have not been reported."""
 
 
 class PrefillPace:

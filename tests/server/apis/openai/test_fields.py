@@ -56,7 +56,7 @@ COMPLETION: dict[str, tuple[Any, Any]] = {
     "model": ("gpt-4o", lambda r: True),
     "prompt": ("hello", lambda r: r.input.text == "hello"),
     "best_of": (3, lambda r: (r.n, r.sampling.logprobs) == (3, 0)),
-    "echo": (True, lambda r: True),
+    "echo": (True, lambda r: r.score_prompt),
     "frequency_penalty": (0.5, lambda r: r.sampling.frequency_penalty == 0.5),
     "logit_bias": ({"42": 1.5}, lambda r: r.sampling.logit_bias == {42: 1.5}),
     "logprobs": (2, lambda r: r.sampling.logprobs == 2),
@@ -81,6 +81,7 @@ EMBEDDING: dict[str, tuple[Any, Any]] = {
     "user": ("somebody", "none"),
 }
 NEEDS = {
+    "echo": {"logprobs": 1},
     "function_call": {"functions": [{"name": "f"}]},
     "stream_options": {"stream": True},
     "tool_choice": {"tools": TOOLS},

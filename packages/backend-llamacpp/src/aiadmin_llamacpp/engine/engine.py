@@ -49,6 +49,7 @@ class LlamaEngine:
             sampling=SUPPORTED,
             max_choices=n_parallel,
             max_logprobs=MAX_LOGPROBS,
+            scores_prompts=True,
             protocols=frozenset({"embed"}),
             cached_tokens=True,
         )

@@ -125,9 +125,10 @@ class KvCache:
 
     # Admission.
 
-    def match(self, tokens: TokenBuffer, salt: str) -> Match:
-        """The longest usable beginning of `tokens`, never all of it: one token has to be decoded for its logits."""
-        limit = tokens.n - 1
+    def match(self, tokens: TokenBuffer, salt: str, *, most: int | None = None) -> Match:
+        """The longest usable beginning of `tokens`, no more than `most` of it, and never all: one token has to be
+        decoded for its logits."""
+        limit = tokens.n - 1 if most is None else most
         found: list[tuple[int, int, Slot]] = []
         pending = 0
         for slot in self.slots.values():
@@ -149,10 +150,12 @@ class KvCache:
             return True
         return self._memory.first_position(slot.id) <= max(0, n - self._memory.n_swa)
 
-    def admit(self, tokens: TokenBuffer, salt: str, *, room: int) -> Slot | Literal[Wait.ROOM, Wait.PREFIX]:
+    def admit(
+        self, tokens: TokenBuffer, salt: str, *, room: int, most: int | None = None
+    ) -> Slot | Literal[Wait.ROOM, Wait.PREFIX]:
         """A running slot for a sequence that will prefill `tokens` and wants `room` cells for its answers. It already
-        holds the cached beginning (`n`)."""
-        match = self.match(tokens, salt)
+        holds the cached beginning (`n`), which is no longer than `most`."""
+        match = self.match(tokens, salt, most=most)
         if match.pending > match.n and match.pending >= WORTH_WAITING:
             return Wait.PREFIX
         newly_pinned = int(np.count_nonzero(self._pins[match.slot.cells[: match.n]] == 0)) if match.slot else 0

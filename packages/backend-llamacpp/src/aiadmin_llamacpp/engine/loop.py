@@ -9,6 +9,7 @@ from aiadmin_core.engine_thread import Gauges
 from aiadmin_core.jobs import Job, Limits
 from aiadmin_core.reports import Reports
 from aiadmin_core.sampling.choice import ChoiceSampler
+from aiadmin_core.sampling.logprobs import likelihoods
 from aiadmin_core.sampling.rows import checked_mask
 from aiadmin_core.sampling.step import Chosen, Pick, StepSampler
 from aiadmin_core.steps import PrefillPace
@@ -123,9 +124,10 @@ class LlamaStepper:
             return
         self._measure(step, time.perf_counter() - started)
         now = time.monotonic()
+        self._score(step, rows)
         ready = self._scheduler.commit(step)
         self._sound = True
-        self._reports.stepped(n_sampled=len(ready))
+        self._reports.stepped(n_sampled=sum(sequence.job.max_tokens > 0 for _, sequence in ready))
         self._sample([(rows[index], sequence) for index, sequence in ready], now)
 
     def _decode(self, step: Step) -> None:
@@ -156,6 +158,17 @@ class LlamaStepper:
         self._context.fill(self._batch, *step.filler)
         return rows
 
+    def _score(self, step: Step, rows: list[int]) -> None:
+        """Report how likely the tokens of prompts are, where that was asked for. `rows` are each piece's last ones."""
+        for piece, last in zip(step.pieces, rows, strict=True):
+            job = piece.sequence.job
+            n = min(len(piece.rows), job.n_to_score - job.n_scored)
+            if n > 0:
+                first = last + 1 - len(piece.rows)
+                following = job.tokens[job.n_scored + 1 : job.n_scored + 1 + n]
+                logits = self._context.logits(first + n)[first:]
+                self._reports.scored(job, likelihoods(logits, following, job.request.sampling.logprobs or 0))
+
     def _sample(self, ready: list[tuple[int, Sequence]], now: float) -> None:
         """Choose the next token of each sequence that has all its tokens in the cache, from its row of the logits."""
         sequences: list[Sequence] = []
@@ -166,6 +179,9 @@ class LlamaStepper:
             job, choice = sequence.job, sequence.choices[0]
             if not job.prefilled_at:
                 self._reports.prefilled(job, now=now)
+            if not job.max_tokens:
+                self._conclude(sequence, "length")
+                continue
             try:
                 mask = checked_mask(choice.matcher.mask()) if choice.matcher is not None else None
             except Exception as error:  # a constraint's trouble is its request's alone

@@ -29,6 +29,9 @@ MIN_CHUNK = 8
 FIRST_CHUNK = 32
 """While it is not known how fast this machine prefills this model."""
 
+MOST_SCORED = 64
+"""Tokens of prompts in a step whose own log-probabilities are wanted: each takes a row of logits."""
+
 OLDEST_SHARE = 0.25
 """Of a step's prompt tokens, what the prompt that waits longest gets, however many shorter ones come by."""
 
@@ -54,11 +57,23 @@ def plan_step(sequences: Iterable[Sequence], *, n_batch: int, n_prefill: int) ->
     sequences = list(sequences)
     pieces = [Piece(sequence, 1, "decode", (0,)) for sequence in sequences if sequence.n_missing == 1][:n_batch]
     prompts = [sequence for sequence in sequences if sequence.n_missing > 1]
-    shares = share_prefill([prompt.n_missing for prompt in prompts], min(n_batch - len(pieces), n_prefill))
+    shares = share_prefill(_readable(prompts), min(n_batch - len(pieces), n_prefill))
     for prompt, n in zip(prompts, shares, strict=True):
         if n:
-            pieces.append(Piece(prompt, n, "prefill", (n - 1,) if n == prompt.n_missing else ()))
+            pieces.append(Piece(prompt, n, "prefill", prompt.rows_of(n)))
     return pieces
+
+
+def _readable(prompts: Iterable[Sequence]) -> list[int]:
+    """How many tokens of each prompt one step may read: those to be scored are so few that their logits take little
+    memory, and little time from others."""
+    left = MOST_SCORED
+    found: list[int] = []
+    for prompt in prompts:
+        scored = prompt.job.n_scored < prompt.job.n_to_score
+        found.append(min(prompt.n_missing, left) if scored else prompt.n_missing)
+        left -= found[-1] if scored else 0
+    return found
 
 
 def share_prefill(missing: Iterable[int], n: int) -> list[int]:
@@ -169,7 +184,7 @@ class Scheduler:
                 break
             job = sequence.job
             room = min(sequence.n_to_come, ROOM) * n
-            slot = self.kv.admit(sequence.tokens, self._state_key(sequence), room=room)
+            slot = self.kv.admit(sequence.tokens, self._state_key(sequence), room=room, most=sequence.n_reusable)
             if slot is Wait.ROOM:
                 break
             self.waiting.pop(0)
@@ -177,7 +192,7 @@ class Scheduler:
                 aside.append(sequence)
                 continue
             sequence.slot = slot
-            if self._parked is not None:
+            if self._parked is not None and sequence.n_reusable == sequence.tokens.n - 1:
                 self._parked.expect(slot, tokens_per_s=tokens_per_s)
             if not job.admitted_at:
                 job.admitted_at, job.n_cached = now, slot.n

@@ -50,6 +50,18 @@ class Sequence:
         """Most tokens each of its choices may still generate."""
         return self.job.max_tokens - max((choice.n_sampled for choice in self.choices), default=0)
 
+    def rows_of(self, n: int) -> tuple[int, ...]:
+        """Which of its next `n` positions have to give logits: those of the prompt that are to be scored and have not
+        been, and the last of all."""
+        job, start = self.job, self.slot.n if self.slot else 0
+        scored = range(job.n_scored - start, min(n, job.n_to_score - start))
+        return (*scored, n - 1) if n == self.n_missing else tuple(scored)
+
+    @property
+    def n_reusable(self) -> int:
+        """Most of its tokens that may come from the cache: whatever has to give logits is decoded."""
+        return self.job.n_scored if self.job.n_scored < self.job.n_to_score else self.tokens.n - 1
+
     @property
     def order(self) -> tuple[int, int]:
         """Sorts by priority, then arrival."""

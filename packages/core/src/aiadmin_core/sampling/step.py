@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from . import truncate
 from .choice import ChoiceSampler
+from .logprobs import likelihoods
 from .rows import BLOCKS_OF, ROWS_AT_ONCE, Ids, Logits, apply_mask, log_sum_exp, most_likely, padded
 from .truncate import Kept, Values
 
@@ -252,14 +253,10 @@ def _report(logits: Logits, picks: Sequence[Pick], tokens: Sequence[int]) -> lis
     if not asked:
         return chosen
     rows = _rows(logits, [picks[i].row for i in asked])
-    log_total = log_sum_exp(rows)
-    n_most = max(picks[i].sampler.params.logprobs or 0 for i in asked)
-    ids, found = most_likely(rows, n_most) if n_most else (np.empty((len(asked), 0), np.int64), rows[:, :0])
-    logprobs = found - log_total[:, None]
-    for place, i in enumerate(asked):
-        n = min(picks[i].sampler.params.logprobs or 0, logits.shape[1])
-        top = tuple(zip(ids[place, :n].tolist(), logprobs[place, :n].tolist(), strict=True))
-        chosen[i] = Chosen(tokens[i], float(rows[place, tokens[i]] - log_total[place]), top)
+    wanted = [picks[i].sampler.params.logprobs or 0 for i in asked]
+    found = likelihoods(rows, [tokens[i] for i in asked], max(wanted))
+    for i, n, (logprob, top) in zip(asked, wanted, found, strict=True):
+        chosen[i] = Chosen(tokens[i], logprob, top[:n])
     return chosen
 
 

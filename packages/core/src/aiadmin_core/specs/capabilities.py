@@ -26,6 +26,8 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Largest `n`."""
     max_logprobs: int | None = None
     """Most alternatives per token; None where log-probabilities are not reported."""
+    scores_prompts: bool = False
+    """Whether a prompt's own log-probabilities are reported, with an answer or without one."""
     tools: bool = False
     reasoning: bool = False
     suffix: bool = False

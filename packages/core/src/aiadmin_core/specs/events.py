@@ -1,8 +1,8 @@
 """What an engine gives back while it works.
 
-The order of one choice's events: `Started`, any number of deltas, then one `Finished` or `Failed`. A `Failed` with
-`choice` None ends the whole request. What was asked for vectors or scores has one of `Embedded` and `Scored` in place
-of deltas.
+The order of one choice's events: `Started`, `PromptScored` where it was asked for, any number of deltas, then one
+`Finished` or `Failed`. A `Failed` with `choice` None ends the whole request. What was asked for vectors or scores has
+one of `Embedded` and `Scored` in place of deltas.
 """
 
 from typing import Literal
@@ -55,6 +55,25 @@ class Started(Struct, frozen=True, tag="started", array_like=True):
     """What the context has room for, where the answer was allowed more."""
     n_dropped: int = 0
     """Messages that were left out to make room."""
+
+
+class PromptToken(Struct, frozen=True, array_like=True):
+    """A token of the prompt with its natural-log probability after those before it."""
+
+    token: int
+    bytes: bytes
+    logprob: float | None = None
+    """None for the first one: nothing is before it."""
+    top: tuple[Alternative, ...] = ()
+
+
+class PromptScored(Struct, frozen=True, tag="prompt_scored", array_like=True):
+    """The prompt's own log-probabilities, where `GenerateRequest.score_prompt` asks for them: one event for each
+    choice, before its first delta."""
+
+    request_id: int
+    tokens: tuple[PromptToken, ...]
+    choice: int = 0
 
 
 class TextDelta(Struct, frozen=True, tag="text", array_like=True):
@@ -125,4 +144,4 @@ class Failed(Struct, frozen=True, tag="failed", array_like=True):
     param: str | None = None
 
 
-Event = Started | TextDelta | ReasoningDelta | ToolCallDelta | Embedded | Scored | Finished | Failed
+Event = Started | PromptScored | TextDelta | ReasoningDelta | ToolCallDelta | Embedded | Scored | Finished | Failed

@@ -62,6 +62,10 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sampling: SamplingParams = SamplingParams()
     n: Annotated[int, Meta(ge=1, le=128)] = 1
     """Answers (choices) to generate from one prefill of the prompt."""
+    score_prompt: bool = False
+    """Report the log-probabilities of the prompt's own tokens too, with `sampling.logprobs` alternatives."""
+    reads_only: bool = False
+    """No answer: the choices end once the prompt is read, whatever `sampling.max_tokens` says."""
     constraint: Constraint | None = None
     tool_choice: ToolChoice = ToolChoice()
     reasoning_effort: str | None = None

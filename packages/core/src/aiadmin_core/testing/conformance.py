@@ -19,8 +19,8 @@ from ..backend import Engine, SupportsEmbed, SupportsTokenize
 from ..errors import ContextLengthExceeded, UnsupportedParameter
 from ..specs.constraint import JsonObject
 from ..specs.content import ImagePart, Message, Tool
-from ..specs.events import Failed, Finished, ReasoningDelta, Started, TextDelta
-from ..specs.request import ChatInput
+from ..specs.events import Failed, Finished, PromptScored, ReasoningDelta, Started, TextDelta
+from ..specs.request import ChatInput, TextInput
 from . import claims
 from .asking import (
     LONG_QUESTION,
@@ -234,6 +234,26 @@ async def log_probabilities_belong_to_the_text(engine: Engine) -> None:
 
 
 @behaviour
+async def a_prompt_is_scored_before_its_answer(engine: Engine) -> None:
+    """Evaluation harnesses compare texts by it, mostly without wanting an answer."""
+    if not engine.capabilities.scores_prompts:
+        raise NotClaimed("the engine does not report a prompt's log-probabilities")
+    text = "The sky is blue, zwölf 十二."
+    for reads_only in (True, False):
+        asked = request(engine, input=TextInput(text=text), logprobs=1, score_prompt=True, reads_only=reads_only)
+        events = await collect(engine, asked)
+        (scored,) = [event for event in events if isinstance(event, PromptScored)]
+        (finished,) = [event for event in events if isinstance(event, Finished)]
+        assert len(scored.tokens) == finished.usage.prompt_tokens, "every token of the prompt has its log-probability"
+        assert b"".join(token.bytes for token in scored.tokens).decode().endswith(text)
+        assert scored.tokens[0].logprob is None, "nothing is before the first token"
+        assert all(token.logprob is not None and token.logprob <= 0 for token in scored.tokens[1:])
+        assert all(len(token.top) == 1 for token in scored.tokens[1:])
+        assert (finished.usage.completion_tokens == 0) == reads_only
+        assert not reads_only or finished.reason == "length"
+
+
+@behaviour
 async def what_is_not_claimed_is_refused_by_name(engine: Engine) -> None:
     """A field that is silently ignored is a wrong answer."""
     able = engine.capabilities
@@ -243,6 +263,7 @@ async def what_is_not_claimed_is_refused_by_name(engine: Engine) -> None:
         ("image" in able.modalities or "chat" not in able.inputs, "messages[0].content[0]", {"input": image}),
         (able.tools or "chat" not in able.inputs, "tools", {"input": tools}),
         (able.max_logprobs is not None, "logprobs", {"logprobs": 0}),
+        (able.scores_prompts, "score_prompt", {"score_prompt": True}),
         ("seed" in able.sampling, "seed", {"seed": 1}),
         ("json_object" in able.constraints, "constraint", {"constraint": JsonObject()}),
         (False, "n", {"n": able.max_choices + 1}),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..backend import Broken, Ended, Prefilled, Sampled, StepEvent, TokenRequest
+from ..backend import Broken, Ended, Prefilled, PromptRows, Sampled, StepEvent, TokenRequest
 from ..errors import AiAdminError
 from ..specs.capabilities import Capabilities
 from ..specs.model import EngineStats, ModelFacts
@@ -107,6 +107,7 @@ _CAPABILITIES = Capabilities(
     sampling=frozenset({"seed", "temperature", "ignore_eos", "logit_bias", "top_p"}),
     max_choices=4,
     max_logprobs=5,
+    scores_prompts=True,
     cached_tokens=True,
 )
 
@@ -175,7 +176,11 @@ class FakeTokenEngine:
         with self._changed:
             events: list[StepEvent] = []
             for request in self._waiting:
-                n_prompt = sum(len(segment.tokens) for segment in request.prompt if isinstance(segment, TokenSegment))
+                prompt = [t for segment in request.prompt if isinstance(segment, TokenSegment) for t in segment.tokens]
+                n_prompt = len(prompt)
+                if request.score_prompt and n_prompt > 1:
+                    tops = tuple(self._top(request, token) for token in prompt[1:])
+                    events.append(PromptRows(request.id, (-0.5,) * len(tops), tops))
                 events.append(Prefilled(request.id, n_prompt, 0, 0.0, 0.0))
                 self._running.extend(
                     _Sequence(request, choice, iter(self.script(request, choice))) for choice in range(request.n)
@@ -189,6 +194,9 @@ class FakeTokenEngine:
 
     def _decode(self, sequence: _Sequence) -> list[StepEvent]:
         request, choice = sequence.request, sequence.choice
+        if not request.max_tokens:
+            self._running.remove(sequence)
+            return [Ended(request.id, choice, "length", 0.0, 0)]
         if self.fault is not None and sequence.n_tokens:
             self._running.remove(sequence)
             return [Broken(request.id, self.fault)]

@@ -9,16 +9,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from ..backend import Broken, Ended, Prefilled, Sampled, StepEvent
+from ..backend import Broken, Ended, Prefilled, PromptRows, Sampled, StepEvent
 from ..errors import AiAdminError
-from ..specs.events import Event, Failed, Finished, Started, Usage
+from ..specs.events import Event, Failed, Finished, PromptScored, Started, Usage
 from .pipeline import TextPipeline
+from .prompt_scores import PromptScores
 
 
 class Generation:
     """`request_id` is the caller's; `pipelines` holds one for each choice; `cancel` frees a choice's place in the
     engine; `cached` says whether the engine knows how much of the prompt it had cached; `max_tokens` and `n_dropped`
-    are told as they are (see `Started`)."""
+    are told as they are (see `Started`); `scores` gathers the prompt's log-probabilities where they are wanted."""
 
     def __init__(
         self,
@@ -29,12 +30,14 @@ class Generation:
         cached: bool,
         max_tokens: int | None = None,
         n_dropped: int = 0,
+        scores: PromptScores | None = None,
     ) -> None:
         self._request_id = request_id
         self._running = dict(enumerate(pipelines))
         self._cancel = cancel
         self._cached = cached
         self._adjusted = (max_tokens, n_dropped)
+        self._scores = scores
         self._prefilled: Prefilled | None = None
         self._prefilled_at = 0.0
         self._error: Exception | None = None
@@ -66,6 +69,11 @@ class Generation:
                 self._prefilled, self._prefilled_at = event, time.monotonic()
                 cached = event.n_cached if self._cached else None
                 self._out.append(Started(self._request_id, event.n_prompt, cached, *self._adjusted))
+                if self._scores is not None:
+                    tokens = self._scores.complete()
+                    self._out += [PromptScored(self._request_id, tokens, choice) for choice in self._running]
+            case PromptRows() if self._scores is not None:
+                self._scores.add(event)
             case Broken():
                 self.fail(event.error)
             case _:  # a choice that has ended here before it ended in the engine: these were on their way

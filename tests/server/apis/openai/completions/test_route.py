@@ -7,7 +7,16 @@ import pytest
 from openai.types import Completion
 
 from aiadmin_core.specs.capabilities import Capabilities
-from aiadmin_core.specs.events import Alternative, Finished, Started, TextDelta, TokenLogprob, Usage
+from aiadmin_core.specs.events import (
+    Alternative,
+    Finished,
+    PromptScored,
+    PromptToken,
+    Started,
+    TextDelta,
+    TokenLogprob,
+    Usage,
+)
 from aiadmin_core.specs.request import TextInput, TokensInput
 
 
@@ -141,12 +150,10 @@ async def test_logprobs_have_offsets_into_the_text(serve, stream):
         ({"prompt": [-1]}, "prompt"),
         ({"prompt": [10**30]}, "prompt"),
         ({"prompt": [1], "suffix": "x"}, "suffix"),
-        ({"prompt": [1], "echo": True}, "echo"),
-        ({"echo": True, "logprobs": 1}, "echo"),
         ({"best_of": 2, "n": 3}, "best_of"),
         ({"best_of": 3, "n": 2, "stream": True}, "best_of"),
         ({"best_of": 9}, "best_of"),
-        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": -1}, "max_tokens"),
         ({"logprobs": 6}, "logprobs"),
     ],
 )
@@ -155,6 +162,79 @@ async def test_what_cannot_be_done_is_named(serve, fields, param):
         response = await server.complete(**fields)
         assert response.status_code == 400
         assert response.json()["error"]["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"prompt": [1], "echo": True}, "echo"),
+        ({"echo": True, "logprobs": 1}, "echo"),
+        ({"max_tokens": 0}, "max_tokens"),
+    ],
+)
+async def test_an_engine_that_scores_no_prompts_says_so(serve, fields, param):
+    able = Capabilities(inputs=frozenset({"text", "tokens"}), max_logprobs=5)
+
+    async with serve(capabilities=able) as server:
+        error = (await server.complete(**fields)).json()["error"]
+        assert (error["code"], error["param"]) == ("unsupported_parameter", param)
+
+
+async def scoring(request):
+    """Every token is a character; an answer, where there is one, is "!"."""
+    yield Started(request.id, 2)
+    for choice in range(request.n):
+        other = Alternative(9, b"z", -3.0)
+        rest = [PromptToken(1, b"\xc3", -1.0, (other,)), PromptToken(2, b"\xbc", -2.0, (other,))]
+        yield PromptScored(request.id, (PromptToken(0, b"<s>"), *rest), choice)
+        if not request.reads_only:
+            yield TextDelta(request.id, "!", choice, (TokenLogprob(3, b"!", -0.5, (other,)),))
+        yield Finished(request.id, "length", Usage(prompt_tokens=3, completion_tokens=not request.reads_only), choice)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("prompt", ["ü", [0, 1, 2]])
+@pytest.mark.parametrize("max_tokens", [0, 1])
+async def test_a_prompt_is_scored(serve, stream, prompt, max_tokens):
+    """What a tokenizer puts in front of a text is no part of it: it begins where the text does."""
+    async with serve(script=scoring) as server:
+        response = await server.complete(
+            prompt=[prompt] * 2, echo=True, logprobs=1, max_tokens=max_tokens, n=2, stream=stream
+        )
+        bodies = chunks_of(response.text) if stream else [response.json()]
+        assert [request.score_prompt for request in server.engine.requests] == [True, True]
+
+    written = "ü" if prompt == "ü" else "<s>ü"
+    at = len(written) - 1
+    for index in range(4):
+        choices = [choice for body in bodies for choice in body["choices"] if choice["index"] == index]
+        found = [choice["logprobs"] for choice in choices if choice["logprobs"]]
+        assert "".join(choice["text"] for choice in choices) == written + "!" * max_tokens
+        assert choices[-1]["finish_reason"] == "length"
+        lists = {name: [item for one in found for item in one[name]] for name in found[0]}
+        assert lists == {
+            "tokens": ["<s>", r"bytes:\xc3", r"bytes:\xbc", *["!"] * max_tokens],
+            "token_logprobs": [None, -1.0, -2.0, *[-0.5] * max_tokens],
+            "top_logprobs": [None, *[{"z": -3.0}] * (2 + max_tokens)],
+            "text_offset": [0, at, at, *[at + 1] * max_tokens],
+        }
+    if not stream:
+        assert bodies[0]["usage"]["completion_tokens"] == 4 * max_tokens
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_tokens_are_given_back_as_text_without_log_probabilities(serve, stream):
+    async with serve(script=scoring) as server:
+        response = await server.complete(prompt=[0, 1, 2], echo=True, max_tokens=1, stream=stream)
+        choices = [body["choices"][0] for body in (chunks_of(response.text) if stream else [response.json()])]
+        assert "".join(choice["text"] for choice in choices) == "<s>ü!"
+        assert all(choice["logprobs"] is None for choice in choices)
+
+
+async def test_no_tokens_are_asked_for(serve):
+    async with serve() as server:
+        await server.complete(max_tokens=0)
+        assert (server.engine.request.reads_only, server.engine.request.score_prompt) == (True, False)
 
 
 async def test_an_engine_for_conversations_only_refuses_the_prompt(serve):

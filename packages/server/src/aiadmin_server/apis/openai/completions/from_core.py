@@ -20,8 +20,6 @@ class Best(Struct, frozen=True, kw_only=True):
     """Given out for each prompt."""
     best_of: int
     """Generated for each prompt."""
-    show_logprobs: bool
-    """Whether the client wants to see what the choices were compared by."""
 
     def choose(self, scores: Sequence[float]) -> list[int]:
         """The choices to give out, prompt by prompt, best first. `scores` has one of each that was generated."""
@@ -33,24 +31,42 @@ class Best(Struct, frozen=True, kw_only=True):
 class TextWriter(OpenAIWriter):
     """`text_completion`, whole and in chunks."""
 
-    def __init__(self, head: Head, *, echo: Sequence[str], include_usage: bool, best: Best | None = None) -> None:
-        """`echo` holds what each choice's text begins with: its prompt, or ""."""
+    def __init__(
+        self,
+        head: Head,
+        *,
+        echo: Sequence[str | None],
+        include_usage: bool,
+        best: Best | None = None,
+        scored: bool = False,
+        show_logprobs: bool = True,
+    ) -> None:
+        """`echo` holds what each choice's text begins with: its prompt, or "", or None where the prompt is tokens.
+        `scored`: a `PromptScored` of each choice will tell them. Without `show_logprobs` the client has not asked for
+        any: they are there to compare choices by, or for the text that comes with them."""
         super().__init__(head)
         self.include_usage = include_usage
         self.echo = echo
         self.best = best
         self.tally = UsageTally()
-        self._n_characters = [len(text) for text in echo]
+        self.scored = scored
+        self.show_logprobs = show_logprobs
+        self._n_characters = [len(text or "") for text in echo]
 
     def first(self) -> Iterator[wire.TextCompletion]:
         for index, text in enumerate(self.echo):
-            if text:
+            if text and not self.scored:
                 yield self._completion([wire.TextChoice(index=index, text=text)])
 
     def chunks(self, event: core.Event) -> Iterator[wire.TextCompletion]:
         match event:
+            case core.PromptScored():
+                text, logprobs = self._prompt(event)
+                self._n_characters[event.choice] = len(text)
+                choice = wire.TextChoice(index=event.choice, text=text, logprobs=logprobs)
             case core.TextDelta() | core.ReasoningDelta():  # a completion has one text, thoughts included
-                logprobs = text_logprobs(event.logprobs, self._n_characters[event.choice])
+                shown = event.logprobs if self.show_logprobs else ()
+                logprobs = text_logprobs(shown, self._n_characters[event.choice])
                 self._n_characters[event.choice] += len(event.text)
                 choice = wire.TextChoice(index=event.choice, text=event.text, logprobs=logprobs)
             case core.Finished():
@@ -65,28 +81,42 @@ class TextWriter(OpenAIWriter):
             yield self._completion([], usage=self.tally.total())
 
     def whole(self, events: Sequence[core.Event]) -> wire.TextCompletion:
-        texts = list(self.echo)
+        prompts: list[tuple[str, wire.TextLogprobs | None]] = [(text or "", None) for text in self.echo]
+        texts = [""] * len(prompts)
         logprobs: list[list[core.TokenLogprob]] = [[] for _ in texts]
         reasons: list[core.FinishReason | None] = [None for _ in texts]
         for event in events:
             if isinstance(event, core.TextDelta | core.ReasoningDelta):
                 texts[event.choice] += event.text
                 logprobs[event.choice].extend(event.logprobs)
+            elif isinstance(event, core.PromptScored):
+                prompts[event.choice] = self._prompt(event)
             elif isinstance(event, core.Finished):
                 reasons[event.choice] = event.reason
                 self.tally.add(event)
         kept = range(len(texts)) if self.best is None else self.best.choose([mean_logprob(lane) for lane in logprobs])
-        shown = self.best is None or self.best.show_logprobs
-        choices = [
-            wire.TextChoice(
-                index=index,
-                text=texts[choice],
-                logprobs=text_logprobs(logprobs[choice], len(self.echo[choice])) if shown else None,
-                finish_reason=reasons[choice],
+        choices: list[wire.TextChoice] = []
+        for index, choice in enumerate(kept):
+            prompt, scores = prompts[choice]
+            answered = text_logprobs(logprobs[choice], len(prompt)) if self.show_logprobs else None
+            choices.append(
+                wire.TextChoice(
+                    index=index,
+                    text=prompt + texts[choice],
+                    logprobs=_together(scores, answered),
+                    finish_reason=reasons[choice],
+                )
             )
-            for index, choice in enumerate(kept)
-        ]
         return self._completion(choices, usage=self.tally.total(), whole=True)
+
+    def _prompt(self, event: core.PromptScored) -> tuple[str, wire.TextLogprobs | None]:
+        """What a choice's text begins with, and what there is to be told of it."""
+        spelt = b"".join(item.bytes for item in event.tokens).decode("utf-8", "replace")
+        asked = self.echo[event.choice]
+        text = spelt if asked is None else asked
+        # A tokenizer puts a token, or a space, in front of what was asked: that begins where the text does.
+        n_added = len(spelt) - len(text) if spelt.endswith(text) else 0
+        return text, text_logprobs(event.tokens, -n_added) if self.show_logprobs else None
 
     def _completion(
         self, choices: list[wire.TextChoice], usage: Usage | None = None, *, whole: bool = False
@@ -106,20 +136,31 @@ def mean_logprob(tokens: Sequence[core.TokenLogprob]) -> float:
     return sum(finite(item.logprob) for item in tokens) / len(tokens) if tokens else LEAST_LOGPROB
 
 
-def text_logprobs(tokens: Sequence[core.TokenLogprob], offset: int) -> wire.TextLogprobs | None:
-    """`offset` is where the first token starts in the choice's text, in characters."""
+def text_logprobs(tokens: Sequence[core.TokenLogprob | core.PromptToken], offset: int) -> wire.TextLogprobs | None:
+    """`offset` is where the first token starts in the choice's text, in characters; below 0 is in front of it."""
     if not tokens:
         return None
     decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a character may be several tokens
     offsets: list[int] = []
     for item in tokens:
-        offsets.append(offset)
+        offsets.append(max(0, offset))
         offset += len(decoder.decode(item.bytes))
     return wire.TextLogprobs(
         tokens=[spelled(item.bytes) for item in tokens],
-        token_logprobs=[finite(item.logprob) for item in tokens],
-        top_logprobs=[_alternatives(item.top) for item in tokens],
+        token_logprobs=[None if item.logprob is None else finite(item.logprob) for item in tokens],
+        top_logprobs=[None if item.logprob is None else _alternatives(item.top) for item in tokens],
         text_offset=offsets,
+    )
+
+
+def _together(first: wire.TextLogprobs | None, then: wire.TextLogprobs | None) -> wire.TextLogprobs | None:
+    if first is None or then is None:
+        return first or then
+    return wire.TextLogprobs(
+        tokens=first.tokens + then.tokens,
+        token_logprobs=first.token_logprobs + then.token_logprobs,
+        top_logprobs=first.top_logprobs + then.top_logprobs,
+        text_offset=first.text_offset + then.text_offset,
     )
 
 

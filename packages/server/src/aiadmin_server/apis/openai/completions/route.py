@@ -26,24 +26,26 @@ async def create_completion(request: Request[Any, Any, Any], service: ServiceDep
     """Continue one or several prompts, whole or streamed."""
     data, call = await read_as(request, CompletionRequest, completion_call)
     n, best_of = data.n or 1, data.best_of or data.n or 1
-    best = Best(n=n, best_of=best_of, show_logprobs=data.logprobs is not None) if best_of > n else None
+    best = Best(n=n, best_of=best_of) if best_of > n else None
     return Answer(
         service,
         call,
         TextWriter(
             new_head("cmpl-", data.model),
-            echo=_beginnings(call, echo=bool(data.echo)),
+            echo=_beginnings(call) if data.echo else [""] * call.n_choices,
             include_usage=includes_usage(data.stream_options),
             best=best,
+            scored=any(isinstance(request, GenerateRequest) and request.score_prompt for request in call.requests),
+            show_logprobs=data.logprobs is not None,
         ),
         stream=bool(data.stream),
     )
 
 
-def _beginnings(call: Call, *, echo: bool) -> list[str]:
-    """What each choice's text begins with: its prompt, where that is asked for."""
+def _beginnings(call: Call) -> list[str | None]:
+    """What each choice's text begins with: its prompt, as far as that is text."""
     return [
-        request.input.text if echo and isinstance(request.input, TextInput) else ""
+        request.input.text if isinstance(request.input, TextInput) else None
         for request in call.requests
         if isinstance(request, GenerateRequest)
         for _ in range(request.n)

@@ -1,7 +1,8 @@
 """Requests for `/v1/completions` to core's: pure, and called once a request by `route`."""
 
-from aiadmin_core.errors import BadRequest, UnsupportedParameter
+from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.request import GenerateRequest, Input, TextInput, TokensInput
+from aiadmin_core.specs.sampling import MAX_INT
 
 from ....http.reading import Decoded
 from ....serving.call import Call
@@ -15,7 +16,7 @@ from . import wire
 
 DEFAULT_TOKENS = 16
 
-RANGES = {**SHARED_RANGES, "best_of": (0, 20), "logprobs": (0, 5)}
+RANGES = {**SHARED_RANGES, "best_of": (0, 20), "logprobs": (0, 5), "max_tokens": (0, MAX_INT)}
 
 
 def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
@@ -29,16 +30,15 @@ def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
         raise BadRequest(f"'best_of' ({n}) must not be less than 'n' ({n_kept}).", param="best_of")
     if n > n_kept and data.stream:
         raise BadRequest("'best_of' cannot be streamed: the best is known at the end.", param="best_of")
-    if data.echo and data.logprobs is not None:
-        raise UnsupportedParameter("echo", why="the log-probabilities of a prompt are not reported.")
     inputs = _prompts(data.prompt, data.suffix)
-    if data.echo and any(isinstance(item, TokensInput) for item in inputs):
-        raise UnsupportedParameter("echo", why="a prompt of tokens cannot be given back as text.")
+    # What the tokens of a prompt say is told with their log-probabilities, and asked for by the same event.
+    scores = bool(data.echo) and (data.logprobs is not None or any(isinstance(item, TokensInput) for item in inputs))
     logprobs = 0 if data.logprobs is None and n > n_kept else data.logprobs  # the best is found by them
-    sampling = sampling_params(data, max_tokens=data.max_tokens or DEFAULT_TOKENS, logprobs=logprobs)
+    sampling = sampling_params(data, max_tokens=_limit(data.max_tokens), logprobs=logprobs)
     constraint, constraint_field = constraint_of(data) or (None, "")
     asked, unknown = told_apart(decoded.unknown)
-    names = {"n": "best_of", "logprobs": "best_of"} if n > n_kept else {}
+    names = {"score_prompt": "echo", "reads_only": "max_tokens"}
+    names |= {"n": "best_of", "logprobs": "best_of"} if n > n_kept else {}
     return Call(
         model=data.model,
         requests=tuple(
@@ -47,6 +47,8 @@ def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
                 input=item,
                 sampling=sampling,
                 n=n,
+                score_prompt=scores,
+                reads_only=data.max_tokens == 0,
                 constraint=constraint,
                 priority=data.priority or 0,
                 cache_salt=data.cache_salt or "",
@@ -60,6 +62,11 @@ def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
         unplaced=(*unplaced(data), *asked),
         unknown=unknown,
     )
+
+
+def _limit(max_tokens: int | None) -> int | None:
+    """Of an answer's tokens; None where there is none to be limited."""
+    return DEFAULT_TOKENS if max_tokens is None else max_tokens or None
 
 
 def _prompts(prompt: Inputs, suffix: str | None) -> tuple[Input, ...]:

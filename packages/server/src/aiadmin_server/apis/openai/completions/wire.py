@@ -41,8 +41,9 @@ class TextLogprobs(Struct, frozen=True, kw_only=True):
     """Lists of equal length, an item for each token."""
 
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]]
+    token_logprobs: list[float | None]
+    """None, as in the next one, for a prompt's first token."""
+    top_logprobs: list[dict[str, float] | None]
     text_offset: list[int]
     """Where the token starts in the choice's text, in characters."""
 

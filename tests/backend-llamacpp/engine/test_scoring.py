@@ -1,0 +1,131 @@
+"""A prompt's own log-probabilities, against llama.cpp called directly."""
+
+import numpy as np
+import pytest
+from llama_cpp import llama_cpp as lib
+
+from aiadmin_core.backend import Prefilled, PromptRows
+from aiadmin_core.specs.model import EngineOptions, ModelFile, ModelSpec
+from aiadmin_core.testing.driving import Driver
+from aiadmin_llamacpp.backend import LlamaBackend
+from aiadmin_llamacpp.engine.scheduler import MOST_SCORED
+
+pytestmark = pytest.mark.real_model
+SHORT = "The sky over Zürich is 🙂 blue, 十二 times a day."
+LONG = "One day a fox met a hen. " * 30
+
+
+def direct(path, tokens, *, chunk=MOST_SCORED):
+    """float64[n - 1, n_vocab]: log-softmax of every row but the last, read in chunks of so many tokens."""
+    params = lib.llama_model_default_params()
+    params.n_gpu_layers, params.use_extra_bufts = 0, False
+    model = lib.llama_model_load_from_file(str(path).encode(), params)
+    options = lib.llama_context_default_params()
+    options.n_ctx, options.n_batch = 1024, 512
+    options.type_k = options.type_v = 8  # GGML_TYPE_Q8_0, the engine's own
+    context = lib.llama_init_from_model(model, options)
+    n_vocab = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
+    batch = lib.llama_batch_init(512, 0, 1)
+    rows = []
+    for start in range(0, len(tokens), chunk):
+        part = tokens[start : start + chunk]
+        batch.n_tokens = len(part)
+        for index, token in enumerate(part):
+            batch.token[index], batch.pos[index], batch.logits[index] = token, start + index, 1
+            batch.n_seq_id[index], batch.seq_id[index][0] = 1, 0
+        assert lib.llama_decode(context, batch) == 0
+        logits = np.ctypeslib.as_array(lib.llama_get_logits(context), shape=(len(part), n_vocab))
+        rows.append(logits.astype(np.float64))
+    lib.llama_batch_free(batch)
+    lib.llama_free(context)
+    lib.llama_model_free(model)
+    logits = np.concatenate(rows)[:-1]
+    return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+
+
+def scored(asked):
+    """(log-probabilities, most likely ones), joined over the steps."""
+    rows = asked.all(PromptRows)
+    return [one for row in rows for one in row.logprobs], [one for row in rows for one in row.top]
+
+
+def assert_same(asked, tokens, expected, *, n_top):
+    logprobs, tops = scored(asked)
+    assert len(logprobs) == len(tokens) - 1
+    np.testing.assert_allclose(logprobs, expected[np.arange(len(tokens) - 1), tokens[1:]], atol=1e-3)
+    assert [len(top) for top in tops] == [n_top] * len(logprobs)
+    found = [[logprob for _, logprob in top] for top in tops]
+    np.testing.assert_allclose(found, -np.sort(-expected, axis=1)[:, :n_top], atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_gguf):
+    spec = ModelSpec(name="tiny", digest="", format="gguf", files=(ModelFile(role="model", path=str(tiny_gguf)),))
+    options = EngineOptions(safe_mode=True, n_ctx=1024, n_parallel=4, kv_cache_type="q8_0")
+    driver = Driver(LlamaBackend().open_engine(spec, options))
+    yield driver
+    driver.engine.close()
+
+
+@pytest.mark.parametrize("text", [SHORT, LONG])
+@pytest.mark.parametrize("max_tokens", [0, 3])
+def test_they_are_those_of_a_direct_computation(driver, smollm2_gguf, text, max_tokens):
+    tokens = driver.encode(text)
+    driver.run(tokens, max_tokens=1)  # what is cached gives no rows: it must not be used
+
+    asked = driver.run(tokens, max_tokens=max_tokens, score_prompt=True, logprobs=4)
+
+    assert_same(asked, tokens, direct(smollm2_gguf, tokens), n_top=4)
+    assert (asked.prefilled.n_cached, len(asked.tokens), asked.reasons) == (0, max_tokens, {0: "length"})
+    assert asked.choices[0].n_tokens == max_tokens
+    kinds = [type(event) for event in asked.events]
+    assert kinds.index(Prefilled) == kinds.count(PromptRows)
+
+
+def test_another_model_says_what_it_says_itself(tiny, tiny_gguf):
+    tokens = tiny.encode(LONG + SHORT)
+
+    asked = tiny.run(tokens, max_tokens=0, score_prompt=True, logprobs=2)
+
+    assert_same(asked, tokens, direct(tiny_gguf, tokens), n_top=2)
+
+
+def test_a_long_text_is_scored_in_pieces(tiny):
+    tokens = tiny.encode(LONG)
+
+    asked = tiny.run(tokens, max_tokens=0, score_prompt=True)
+
+    assert max(len(row.logprobs) for row in asked.all(PromptRows)) <= MOST_SCORED < len(tokens)
+
+
+def test_others_go_on_meanwhile(tiny, tiny_gguf):
+    """Rows of who is decoded beside them are nobody else's."""
+    first, second = tiny.encode(LONG), tiny.encode(SHORT + LONG)
+    stream = tiny.submit("Once", max_tokens=200, ignore_eos=True)
+    assert stream.first_token.wait(30)
+
+    asked = [tiny.submit(tokens, max_tokens=0, score_prompt=True, logprobs=1) for tokens in (first, second)]
+    tiny.wait(stream, *asked)
+
+    assert stream.tokens == tiny.run("Once", max_tokens=200, ignore_eos=True).tokens
+    for one, tokens in zip(asked, (first, second), strict=True):
+        assert_same(one, tokens, direct(tiny_gguf, tokens), n_top=1)
+
+
+def test_what_was_scored_is_cached_for_others(tiny):
+    tokens = tiny.encode("A hare, a tortoise and " + LONG)
+    tiny.run(tokens, max_tokens=0, score_prompt=True)
+
+    assert tiny.run(tokens, max_tokens=1).prefilled.n_cached == len(tokens) - 1
+
+
+def test_choices_share_the_scores_and_a_single_token_has_none(tiny):
+    tokens = tiny.encode(SHORT)
+
+    both = tiny.run(tokens, n=2, max_tokens=0, score_prompt=True)
+    one = tiny.run(tokens[:1], max_tokens=0, score_prompt=True)
+
+    assert len(scored(both)[0]) == len(tokens) - 1
+    assert both.reasons == {0: "length", 1: "length"}
+    assert one.all(PromptRows) == []
+    assert one.reasons == {0: "length"}
