@@ -39,7 +39,7 @@ class RunnerLog:
             try:
                 _append(self.path, data)
             except (OSError, ValueError) as error:  # ValueError: a path that no file system takes
-                logger.warning("The runner's log %s cannot be written: %s", self.path, error)
+                logger.warning("The runner's log %r cannot be written: %s", str(self.path), error)
                 self.path = None
 
 
