@@ -174,7 +174,12 @@ def echo_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_echo(site: Path, **more: str) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(site), "AIADMIN_PLUGINS": "clecho", "AIADMIN_IN_PROCESS": "1"} | more
+    inherited = {name: value for name, value in os.environ.items() if name not in _SIZE}
+    return inherited | {"PYTHONPATH": str(site), "AIADMIN_PLUGINS": "clecho", "AIADMIN_IN_PROCESS": "1"} | more
+
+
+_SIZE = ("COLUMNS", "LINES")
+"""Of the terminal that runs the tests: xdist sets them for its workers, and they win over a terminal's own size."""
 
 
 @pytest.fixture
