@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,7 +15,6 @@ import pytest
 from aiadmin_core.errors import StoreError
 from aiadmin_core.sources import FetchedFile, FetchedModel, Progress
 from aiadmin_server.routing.target import Target
-from aiadmin_server.store.checking import Checks
 from aiadmin_server.store.disk import Report, clone, hash_file
 from aiadmin_server.store.manifest import digest_of
 from aiadmin_server.store.records import Record
@@ -38,16 +38,25 @@ def damage(path: Path, *, unnoticed: bool = False) -> None:
 
 
 @pytest.fixture
-def hashed(store: ModelStore) -> list[Path]:
-    """Every file this store hashes after it was stored."""
-    seen: list[Path] = []
+def hashed() -> list[Path]:
+    """Every file that `store` hashes after it was stored."""
+    return []
+
+
+@pytest.fixture
+def open_store(root: Path, hashed: list[Path]) -> Callable[[], ModelStore]:
+    """The store, as another process would open it."""
 
     def counted(path: Path, report: Report) -> str:
-        seen.append(path)
+        hashed.append(path)
         return hash_file(path, report)
 
-    store._checks = Checks(store._stamps, counted)
-    return seen
+    return lambda: ModelStore(root, hash_file=counted)
+
+
+@pytest.fixture
+def store(open_store: Callable[[], ModelStore]) -> ModelStore:
+    return open_store()
 
 
 def test_a_blob_that_was_damaged_is_not_loaded(store: ModelStore, fetched: Fetch):
@@ -176,30 +185,33 @@ def test_a_file_that_is_written_while_it_is_read_is_no_model(store: ModelStore, 
     assert list(store.scratch.glob("*")) == []
 
 
-def test_a_file_that_was_touched_is_read_once_for_all_who_ask(store: ModelStore, fetched: Fetch, hashed: list[Path]):
+def test_a_file_that_was_touched_is_read_once_for_all_who_ask(
+    store: ModelStore, root: Path, fetched: Fetch, hashed: list[Path]
+):
     """Also where nothing can be written down: in a store of somebody else's, a request must not cost a second a GB."""
     model = store.add("m", fetched(in_place=True))
     os.utime(blob(model), (1, 1))
-    store._stamps.folder = Path("/proc/nowhere")
+    shutil.rmtree(root / "aiadmin" / "verified")
+    (root / "aiadmin" / "verified").touch()
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: store.spec(model), range(8)))
     store.spec(model)
     assert hashed == [blob(model)]
 
 
-async def test_a_file_that_is_being_hashed_holds_up_nobody_else(store: ModelStore, fetched: Fetch):
+async def test_a_file_that_is_being_hashed_holds_up_nobody_else(root: Path, fetched: Fetch):
     """However many wait for it: none of them keeps a thread."""
-    slow, quick = store.add("slow", fetched(b"1", in_place=True)), store.add("quick", fetched(b"2", in_place=True))
     go_on = threading.Event()
-    for model in (slow, quick):
-        os.utime(blob(model), (1, 1))
 
     def stalls(path: Path, report: Report) -> str:
         if path == blob(slow):
             go_on.wait(30)
         return hash_file(path, report)
 
-    store._checks = Checks(store._stamps, stalls)
+    store = ModelStore(root, hash_file=stalls)
+    slow, quick = store.add("slow", fetched(b"1", in_place=True)), store.add("quick", fetched(b"2", in_place=True))
+    for model in (slow, quick):
+        os.utime(blob(model), (1, 1))
 
     def target(model: StoredModel) -> Target:
         spec = store.unchecked_spec(model)
@@ -230,7 +242,9 @@ def test_checking_a_touched_file_loses_no_record_of_a_pull_meanwhile(store: Mode
     assert (now.origin, now.template) == ("x", "{{ new }}")
 
 
-def test_what_an_earlier_version_knew_of_a_file_in_place_is_believed(store: ModelStore, fetched: Fetch, hashed):
+def test_what_an_earlier_version_knew_of_a_file_in_place_is_believed(
+    store: ModelStore, open_store: Callable[[], ModelStore], fetched: Fetch, hashed: list[Path]
+):
     model = store.add("m", fetched(b"1", in_place=True))
     for stamp in (store.root / "aiadmin" / "verified").iterdir():
         stamp.unlink()
@@ -238,9 +252,7 @@ def test_what_an_earlier_version_knew_of_a_file_in_place_is_believed(store: Mode
     record = store._records.get(name, model.digest)
     mtimes = {str(blob(model)): blob(model).stat().st_mtime_ns}
     store._records.put(name, Record(manifest=record.manifest, mtimes=mtimes))
-    again = ModelStore(store.root)
-    again._checks = store._checks
-    again.spec(model)
+    open_store().spec(model)
     assert hashed == []
 
 

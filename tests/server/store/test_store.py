@@ -307,7 +307,7 @@ def test_an_end_between_blob_and_manifest_shows_nothing_and_is_cleared_away(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("aiadmin_server.store.store.write_file", killed)
+        patch.setattr("aiadmin_server.store.blobs.write_file", killed)
         with pytest.raises(KeyboardInterrupt):
             store.add("m", fetched(b"1"))
     assert store.models() == []

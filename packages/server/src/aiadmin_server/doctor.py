@@ -232,7 +232,8 @@ def _verify(settings: Settings) -> Finding:
     from .catalogue import catalogue
     from .cli._progress import shown_progress
     from .plugins import load_server_plugins
-    from .store.store import ModelStore, repair_command
+    from .store.integrity import repair_command
+    from .store.store import ModelStore
 
     entries = catalogue(load_server_plugins())
 

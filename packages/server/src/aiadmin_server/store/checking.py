@@ -16,6 +16,9 @@ from aiadmin_core.specs.model import ModelFile
 from .disk import Report, disk_errors, hash_file, ignore
 from .stamps import Stamps
 
+HashFile = Callable[[Path, Report], str]
+"""From a file to its digest, telling how far it is. Raises `OSError`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Doubt:
@@ -36,7 +39,7 @@ class Doubt:
 class Checks:
     """Hashes files, each at most once at a time."""
 
-    def __init__(self, stamps: Stamps, hash_file: Callable[[Path, Report], str] = hash_file) -> None:
+    def __init__(self, stamps: Stamps, hash_file: HashFile = hash_file) -> None:
         self._stamps = stamps
         self._hash_file = hash_file
         self._lock = threading.Lock()

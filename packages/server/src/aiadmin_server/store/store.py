@@ -16,7 +16,6 @@ need none. Everything raises `StoreError` for what the disk does not allow.
 
 import contextlib
 import os
-import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,9 +29,11 @@ from aiadmin_core.specs.model import ModelFile, ModelSpec
 
 from .adding import Staged, compose, refuse_replacing, stage
 from .aliases import Aliases
-from .checking import Checks, Doubt
+from .blobs import Blobs
+from .checking import Checks, Doubt, HashFile
 from .defaults import OwnDefaults, OwnDefaultsFolder
-from .disk import disk_errors, ignore, make_folder, move, remove_empty_parents, sweep, write_file
+from .disk import disk_errors, hash_file, make_folder, remove_empty_parents, sweep, write_file
+from .integrity import Integrity, repair_command
 from .locking import locked
 from .manifest import digest_of, encode, stored_info
 from .model import StoredModel, faults, read_model
@@ -56,7 +57,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 class ModelStore:
     """The models in one folder. Making one touches nothing: the folder need not exist."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, hash_file: HashFile = hash_file) -> None:
         self.root = root.absolute()
         own = self.root / "aiadmin"
         self.shared, self.private = Tree(self.root), Tree(own)
@@ -65,11 +66,13 @@ class ModelStore:
         """Where `Aliases` of this store are kept."""
         self._records = Records(own / "records", self.scratch)
         self._defaults = OwnDefaultsFolder(own / "defaults", self.scratch)
-        self._written = own / "written"
         self._pulls = own / "pulls"
         self._locks = own / "locks"
-        self._stamps = Stamps(own / "verified", root=self.root, scratch=self.scratch)
-        self._checks = Checks(self._stamps)
+        stamps = Stamps(own / "verified", root=self.root, scratch=self.scratch)
+        self._blobs = Blobs(
+            shared=self.shared, private=self.private, written=own / "written", stamps=stamps, scratch=self.scratch
+        )
+        self._integrity = Integrity(self.root, stamps, Checks(stamps, hash_file), self._found_right_by_earlier_version)
 
     # Reading.
 
@@ -118,8 +121,7 @@ class ModelStore:
 
         Raises `StoreError` for a file that is missing, has another size, or is known to hold something else.
         """
-        found = (self._doubt(spec, file) for file in spec.files)
-        return tuple(doubt for doubt in found if doubt is not None)
+        return self._integrity.doubts(spec)
 
     def unchecked_spec(self, model: StoredModel) -> ModelSpec:
         """`model` as a backend opens it, its files not looked at."""
@@ -209,7 +211,7 @@ class ModelStore:
                 remove_empty_parents(path, below=tree.manifests)
             self._records.remove(spelled)
             self._defaults.remove(spelled)
-            return self._prune()
+            return self._blobs.prune()
 
     def set_defaults(self, name: str, change: Callable[[OwnDefaults], OwnDefaults]) -> StoredModel:
         """Change what is stored of how `name` is used where a request leaves it open.
@@ -300,18 +302,10 @@ class ModelStore:
         composed = compose(fetched, staged, info)
         tree = self.shared if composed.shared else self.private
         for one in staged:
-            if not one.external:
-                self._place(tree, one, again=replace)
+            self._blobs.place(tree, one, again=replace)
         for digest, data in composed.texts.items():
-            self._place_text(tree, digest, data)
-        record = Record(
-            origin=fetched.origin,
-            info=stored_info(info),
-            template=fetched.template,
-        )
-        for one in staged:
-            if one.external:
-                self._stamps.put(one.path, one.status, one.digest)
+            self._blobs.place_text(tree, digest, data)
+        record = Record(origin=fetched.origin, info=stored_info(info), template=fetched.template)
         self._publish(tree, name, encode(composed.manifest), record)
         added = self._find(name)
         assert added is not None
@@ -328,56 +322,7 @@ class ModelStore:
         if former.is_file():
             former.unlink()
             remove_empty_parents(former, below=other.manifests)
-        self._prune()
-
-    def _place(self, tree: Tree, staged: Staged, *, again: bool) -> None:
-        """Give a verified file its name in `tree`. A blob that is there already is kept where it is known to be right,
-        unless it is to be written `again`; where nobody knows, the verified file takes its place."""
-        path = tree.blob_path(staged.digest)
-        try:
-            if self._stamps.digest(path) == staged.digest and not again:
-                return
-        except FileNotFoundError:
-            self._mark(tree, staged.digest)
-        make_folder(path.parent)
-        move(staged.path, path)
-        self._stamps.put(path, path.stat(), staged.digest)
-
-    def _place_text(self, tree: Tree, digest: str, data: bytes) -> None:
-        path = tree.blob_path(digest)
-        try:
-            if path.read_bytes() == data:
-                return
-        except FileNotFoundError:
-            self._mark(tree, digest)
-        write_file(path, data, scratch=self.scratch)
-
-    def _mark(self, tree: Tree, digest: str) -> None:
-        """Remember, before it is there, that a blob is of our making."""
-        if tree is self.shared:
-            self._written.mkdir(parents=True, exist_ok=True)
-            (self._written / tree.blob_path(digest).name).touch()
-
-    def _prune(self) -> int:
-        """Delete the blobs we wrote that no manifest needs; the bytes that freed. A blob that cannot be deleted (it is
-        open, on Windows) is tried again next time. Nothing is deleted while a manifest cannot be read."""
-        freed = 0
-        with contextlib.suppress(StoreError):
-            self._stamps.keep_only({path for tree in (self.shared, self.private) for path in tree.files()})
-        for tree, ours in ((self.shared, self._written), (self.private, self.private.blobs)):
-            try:
-                needed = {tree.blob_path(digest).name for digest in tree.referenced()}
-                candidates = set(os.listdir(ours)) - needed  # noqa: PTH208 - names, not paths
-            except (StoreError, FileNotFoundError):
-                continue
-            for name in candidates:
-                blob = tree.blobs / name
-                with contextlib.suppress(OSError):
-                    size = blob.stat().st_size if blob.exists() else 0
-                    blob.unlink(missing_ok=True)
-                    freed += size
-                    (ours / name).unlink(missing_ok=True)
-        return freed
+        self._blobs.prune()
 
     # Names.
 
@@ -412,36 +357,6 @@ class ModelStore:
         with locked(self._locks / "store.lock", doing=doing), disk_errors(doing, self.root):
             yield
 
-    def _doubt(self, spec: ModelSpec, file: ModelFile) -> Doubt | None:
-        path = Path(file.path)
-        external = not path.is_relative_to(self.root)
-        again = "`aiadmin doctor --verify` checks the store and says how to repair it" + (
-            "; or put the file back." if external else "."
-        )
-
-        def wrong(what: str) -> StoreError:
-            return StoreError(f"The model '{spec.name}' cannot be used: its file '{path}' {what}.", hint=again)
-
-        try:
-            status = path.stat()
-            known = self._stamps.digest(path)
-        except OSError as error:
-            raise wrong(f"cannot be read ({error.strerror})") from error
-        if status.st_size != file.size:
-            raise wrong(f"has {status.st_size} bytes instead of {file.size}")
-        changed = wrong("has changed since it was pulled")
-        if known == file.digest:
-            return None
-        if known is not None:
-            raise changed
-        if not self._stamps.is_known(path):
-            if not external:
-                return None
-            if self._found_right_by_earlier_version(spec, file, status):
-                self._stamps.put(path, status, file.digest)
-                return None
-        return Doubt(file=file, digest=self._checks.digest_later(path), error=changed)
-
     def _found_right_by_earlier_version(self, spec: ModelSpec, file: ModelFile, status: os.stat_result) -> bool:
         model = self.find(spec.name)
         if model is None:
@@ -457,25 +372,4 @@ class ModelStore:
             manifest, _ = tree.read_manifest(tree.manifest_path(spelled))
         except (OSError, ValueError) as error:
             return [f"its manifest cannot be read: {error}"]
-
-        def report(completed: int, total: int) -> None:
-            progress(Progress(status=f"verifying {name.display}", completed=completed, total=total))
-
-        found = []
-        for layer in manifest.all_layers:
-            path = tree.layer_path(layer)
-            try:
-                digest = self._checks.digest(path, thorough=thorough, report=report if layer.role else ignore)
-            except OSError as error:
-                found.append(f"its file '{path}' cannot be read ({error.strerror})")
-            else:
-                if digest != layer.digest:
-                    found.append(f"its file '{path}' is damaged, or was changed")
-        return found
-
-
-def repair_command(model: StoredModel, reference: str) -> str:
-    """What to do about a damaged model that came from `reference`; "" where nobody knows where it came from."""
-    if not reference:
-        return f"Fetch '{model.name}' again with the program that did, or `aiadmin rm {model.name}`."
-    return f"`aiadmin pull {shlex.quote(reference)} --as {model.name} --replace`"
+        return self._integrity.damage(name.display, tree, manifest, thorough=thorough, progress=progress)
