@@ -322,7 +322,7 @@ async def test_a_runner_that_is_about_to_end_gets_no_more_requests(make_world, s
 async def test_the_least_busy_replica_is_leased(make_world):
     world = make_world()
     await use(world, "a")
-    (entry,) = world.router._entries.values()
+    (entry,) = world.router.fleet.entries()
     other = await world.opener.open("fakes", SimpleNamespace(name="fast"), entry.target.spec, EngineOptions())
     entry.replicas.append(Replica(other))
     async with world.router.lease("a") as first, world.router.lease("a") as second:
@@ -469,7 +469,7 @@ async def test_a_load_option_of_0_is_one(make_world):
 
 
 def test_loading_and_unloading_are_told_in_one_line_each(make_world, settled, caplog):
-    caplog.set_level("INFO", logger="aiadmin_server.routing.router")
+    caplog.set_level("INFO", logger="aiadmin_server.routing")
 
     async def main():
         world = make_world(max_loaded=1)

@@ -80,7 +80,7 @@ async def test_a_runner_that_dies_while_idle_is_no_longer_shown(routed):
         async with router.lease("m:latest"):
             pass
         (model,) = router.loaded()
-        (entry,) = router._entries.values()
+        (entry,) = router.fleet.entries()
         os.kill(model.pid, signal.SIGKILL)
         await entry.gone.wait()
         assert router.loaded() == []

@@ -1,4 +1,4 @@
-"""How long a model is left alone after it could not be loaded, or has died again and again. Kept by the router."""
+"""How long a model is left alone after it could not be loaded, or has died again and again. Kept by the fleet."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ class Failure:
 
 
 class History:
-    """What went wrong with each model of late, by its key. Times are the router's clock's."""
+    """What went wrong with each model of late, by its key. Times are the fleet's clock's."""
 
     def __init__(self, backoff: Backoff) -> None:
         self._backoff = backoff

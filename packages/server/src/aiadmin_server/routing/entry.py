@@ -1,4 +1,4 @@
-"""One model that is loaded, or on its way in or out: what the router keeps of it."""
+"""One model that is loaded, or on its way in or out: what the fleet keeps of it."""
 
 import asyncio
 import time
@@ -102,7 +102,7 @@ class Replica:
 
 @dataclass(kw_only=True, eq=False)
 class Entry:
-    """Changed by the router alone, between two awaits: whoever looks sees a whole state."""
+    """Changed by the router and its fleet alone, between two awaits: whoever looks sees a whole state."""
 
     id: int
     key: str

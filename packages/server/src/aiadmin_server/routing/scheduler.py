@@ -1,6 +1,6 @@
 """Which models may load, which have to go, and whom to refuse: decided from a `Situation`, and from nothing else.
 
-The router describes the situation after whatever changes it, and carries out what `schedule` decides. What must never
+The fleet describes the situation after whatever changes it, and carries out what `schedule` decides. What must never
 break is in `design.md` beside this file.
 """
 
