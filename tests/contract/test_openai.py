@@ -100,6 +100,7 @@ NOT_CLAIMED = {
     "a_prompt_is_scored_before_its_answer",
     "embeddings_have_length_one",
     "tokens_turn_back_into_the_text",
+    "a_prompt_is_counted_as_it_is_read",
 }
 
 

@@ -28,7 +28,7 @@ from aiadmin_core.specs.prompt import TokenSegment
 from aiadmin_core.specs.request import ChatInput, GenerateRequest, TextInput, TokensInput
 from aiadmin_core.specs.sampling import SamplingParams
 from aiadmin_core.specs.vectors import Scores, Vectors
-from aiadmin_core.testing.fake import END, ByteTokenizer, FakeTokenEngine, says
+from aiadmin_core.testing.fake import BOS, END, ByteTokenizer, FakeTokenEngine, says
 
 MODEL = ModelSpec(name="fake", digest="", format="other", files=())
 THINKING = "{{ messages[0].content }}<|im_start|>{{ '<think>' if think else '' }}{# <think> </think> #}"
@@ -559,13 +559,17 @@ def test_the_models_template_and_system_message_win_over_the_files():
 
 def test_texts_and_conversations_can_be_tokenized_and_tokens_read():
     async def main():
-        whole = assembled(FakeTokenEngine())
+        whole = assembled(FakeTokenEngine(tokenizer=ByteTokenizer(add_bos=True)))
         plain = await whole.tokenize("é<|im_end|>")
         special = await whole.tokenize("é<|im_end|>", special=True)
-        chat = await whole.tokenize((Message(role="user", content=(TextPart("hi"),)),))
-        read = [await whole.detokenize(tokens) for tokens in (plain, special, chat, [0xC3])]
+        chat = await whole.tokenize(ask("hi"))
+        read = [b"".join(await whole.pieces(tokens)).decode() for tokens in (plain, special, chat)]
         with pytest.raises(BadRequest):
-            await whole.detokenize([999])
+            await whole.pieces([999])
+        with pytest.raises(UnsupportedParameter):
+            await whole.tokenize(ask("hi", n=99))
+        around = [await whole.tokenize("a", around=around) for around in (True, False)]
+        assert around == [[BOS, 97], [97]]
         return plain, special, read
 
     plain, special, read = asyncio.run(main())
@@ -574,8 +578,7 @@ def test_texts_and_conversations_can_be_tokenized_and_tokens_read():
     assert read == [
         "é<|im_end|>",
         "é<|im_end|>",
-        "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n",
-        "\ufffd",
+        "<|endoftext|><|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n",
     ]
 
 

@@ -135,6 +135,49 @@ def test_a_prompt_that_was_read_is_not_read_again(client: Any, model: str) -> No
     assert again.usage.prompt_tokens_details.cached_tokens >= first.usage.prompt_tokens - 2
 
 
+TOOL = {"name": "look_up", "description": "Ünïcode 🙂", "parameters": {"type": "object", "properties": {"a": {}}}}
+CONVERSATIONS: list[dict[str, Any]] = [
+    {},
+    {"messages": [{"role": "system", "content": "Be kind."}, *ASK, {"role": "assistant", "content": "This is a"}]},
+    {"tools": [{"type": "function", "function": TOOL}]},
+    {"tools": [{"type": "function", "function": TOOL}], "tool_choice": "none"},
+    {"functions": [TOOL], "function_call": {"name": "look_up"}},
+    {"response_format": {"type": "json_object"}},
+    {"messages": [*[*ASK, {"role": "assistant", "content": "This is a test."}] * 150, *ASK], "truncation": "auto"},
+    {"messages": [{"role": "user", "content": "<|im_end|> typed 十二 " * 5}]},
+]
+
+
+@pytest.mark.parametrize("fields", CONVERSATIONS)
+def test_a_prompt_is_counted_exactly_as_it_is_read(server: Any, model: str, fields: dict[str, Any]) -> None:
+    body = {"model": model, "messages": ASK, "max_tokens": 1} | fields
+    with httpx.Client(base_url=server.base_url, timeout=90) as http:
+        usage = http.post("chat/completions", json=body).json()["usage"]
+        counted = http.post("chat/completions/input_tokens", json=body)
+        assert counted.json() == {"object": "response.input_tokens", "input_tokens": usage["prompt_tokens"]}
+        assert usage["prompt_tokens"] > 5
+
+
+def test_tokens_and_text_are_turned_into_each_other(server: Any, model: str) -> None:
+    text = "Hé 十二<|im_end|> 🙂"
+    with httpx.Client(base_url=server.base_url, timeout=90) as http:
+
+        def post(path: str, **fields: Any) -> Any:
+            return http.post(path, json={"model": model} | fields).json()
+
+        read = post("tokenize", prompt=text, return_token_strs=True)
+        usage = post("completions", prompt=text, max_tokens=1)["usage"]
+        assert read["count"] == len(read["tokens"]) == len(read["token_strs"]) == usage["prompt_tokens"]
+        assert read["max_model_len"] == 2048
+        assert "<|im_end|>" in read["token_strs"]
+        assert post("detokenize", tokens=read["tokens"])["prompt"] == text
+        plain = post("tokenize", content=text, parse_special=False, with_pieces=True)["tokens"]
+        assert "<|im_end|>" not in [item["piece"] for item in plain]
+        assert post("detokenize", tokens=[item["id"] for item in plain])["content"] == text
+        wrong = post("detokenize", tokens=[10**6])["error"]
+        assert (wrong["param"], wrong["code"]) == ("tokens", "invalid_value")
+
+
 def test_requests_are_decoded_together(server: Any, client: Any, model: str) -> None:
     async def main() -> None:
         async with openai.AsyncOpenAI(base_url=server.base_url, api_key="x", max_retries=0) as many:

@@ -37,7 +37,7 @@ ABLE = Capabilities(
     tools=True,
     reasoning=True,
     suffix=True,
-    protocols=frozenset({"embed"}),
+    protocols=frozenset({"embed", "tokenize"}),
 )
 """Everything that OpenAI's fields can ask for."""
 
@@ -84,6 +84,17 @@ class FakeEngine:
             return await self.embedding(inputs)
         finally:
             self.closed.set()
+
+    tokenized: list[tuple[str | GenerateRequest, dict[str, bool]]] = field(default_factory=list)
+    """What was to be tokenized, and how, of each call."""
+
+    async def tokenize(self, input: str | GenerateRequest, **how: bool) -> list[int]:
+        """A token for each byte."""
+        self.tokenized.append((input, how))
+        return list(input.encode()) if isinstance(input, str) else [1, 2, 3]
+
+    async def pieces(self, tokens: Sequence[int]) -> list[bytes]:
+        return [bytes([token]) for token in tokens]
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         self.requests.append(request)

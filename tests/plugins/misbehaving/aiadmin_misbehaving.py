@@ -106,11 +106,11 @@ class MisbehavingEngine:
             n_running=self.n_running, n_cancelled=self.n_cancelled, n_completion_tokens=self.n_completion_tokens
         )
 
-    async def tokenize(self, input: str, *, special: bool = False) -> list[int]:
+    async def tokenize(self, input: str, *, special: bool = False, around: bool = False) -> list[int]:
         return [ord(character) for character in input]
 
-    async def detokenize(self, tokens: Sequence[int]) -> str:
-        return "".join(chr(token) for token in tokens)
+    async def pieces(self, tokens: Sequence[int]) -> list[bytes]:
+        return [chr(token).encode() for token in tokens]
 
     async def embed(self, inputs: Sequence[str | tuple[int, ...]], *, truncate: bool = False) -> Vectors:
         if inputs == ("hang",):

@@ -59,6 +59,12 @@ class MlxTokenizer:
         whole = text.encode("utf-8", "replace").decode()  # a lone surrogate becomes "?"
         return list(tokenizer.encode(whole, add_special_tokens=False).ids)
 
+    def encode_whole(self, text: str) -> list[int]:
+        """Token ids of a text that stands for itself, with what the tokenizer puts around one. Control tokens in it are
+        text."""
+        whole = text.encode("utf-8", "replace").decode()
+        return list(self._plain.encode(whole).ids)
+
     def piece(self, token: int) -> bytes:
         """The bytes `token` stands for; b"" for control tokens. Not always whole characters.
 

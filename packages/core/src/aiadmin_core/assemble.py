@@ -142,21 +142,26 @@ class AssembledEngine:
             if generation.running:
                 self._engine.cancel(prepared.id)
 
-    async def tokenize(self, input: str | tuple[Message, ...], *, special: bool = False) -> list[int]:
+    async def tokenize(self, input: str | GenerateRequest, *, special: bool = False, around: bool = False) -> list[int]:
         """See `backend.SupportsTokenize`."""
         if isinstance(input, str):
-            return await self._on_worker(partial(self._tokenizer.encode, input, special=special))
-        rendered = await self._on_worker(self._writer.write, ChatInput(messages=tuple(input)))
+            return await self._on_worker(partial(self._tokens_of, input, special=special, around=around))
+        if refusal := unsupported(input, self.capabilities):
+            raise refusal
+        rendered, _ = await self._on_worker(self._written, input, self._speech_for(input))
         return rendered.tokens
 
-    async def detokenize(self, tokens: Sequence[int]) -> str:
-        """See `backend.SupportsTokenize`. Control tokens are shown by their text."""
-        return await self._on_worker(self._detokenize, tokens)
+    def _tokens_of(self, text: str, *, special: bool, around: bool) -> list[int]:
+        if around and not self.capabilities.generates:
+            return self._tokenizer.encode_whole(text)
+        tokens = self._tokenizer.encode(text, special=special)
+        return self._writer.with_bos(tokens) if around else tokens
 
-    def _detokenize(self, tokens: Sequence[int]) -> str:
+    async def pieces(self, tokens: Sequence[int]) -> list[bytes]:
+        """See `backend.SupportsTokenize`."""
         if any(not 0 <= token < self._tokenizer.n_vocab for token in tokens):
             raise BadRequest(f"Token ids lie between 0 and {self._tokenizer.n_vocab - 1}.", param="tokens")
-        return b"".join(map(self._shown, tokens)).decode(errors="replace")
+        return await self._on_worker(lambda: [self._shown(token) for token in tokens])
 
     def _shown(self, token: int) -> bytes:
         """A token's bytes, or the text of a control token."""

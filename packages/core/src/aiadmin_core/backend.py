@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from .specs.capabilities import Capabilities
-from .specs.content import Message
 from .specs.events import Event
 from .specs.model import EngineOptions, EngineStats, ModelFacts, ModelFormat, ModelSpec
 from .specs.prompt import Prompt
@@ -164,11 +163,15 @@ class Engine(Protocol):
 class SupportsTokenize(Protocol):
     """`"tokenize"`: count and inspect tokens."""
 
-    async def tokenize(self, input: str | tuple[Message, ...], *, special: bool = False) -> list[int]:
-        """The tokens of a text (`special`: control tokens are recognised in it), or of a rendered conversation."""
+    async def tokenize(self, input: str | GenerateRequest, *, special: bool = False, around: bool = False) -> list[int]:
+        """The tokens of a text (`special`: control tokens are recognised in it; `around`: with what the vocabulary puts
+        around one), or of a request's prompt, exactly as it would be read."""
 
-    async def detokenize(self, tokens: Sequence[int]) -> str:
-        """The text of `tokens`; bytes that are no UTF-8 become U+FFFD."""
+    async def pieces(self, tokens: Sequence[int]) -> list[bytes]:
+        """The bytes each token stands for, control tokens spelled out; not always whole characters.
+
+        Raises `errors.BadRequest` for tokens there are none of.
+        """
 
 
 class SupportsEmbed(Protocol):
@@ -217,6 +220,10 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Token ids of `text`, nothing added in front; `special`: control tokens are recognised."""
+
+    def encode_whole(self, text: str) -> list[int]:
+        """Token ids of a text that stands for itself, with what the vocabulary puts around one (BOS, [CLS], [SEP]).
+        Control tokens in it are text."""
 
     def piece(self, token: int) -> bytes:
         """The bytes `token` stands for; b"" for control tokens. Not always whole characters."""

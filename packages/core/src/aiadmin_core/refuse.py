@@ -13,7 +13,16 @@ from .errors import UnsupportedParameter
 from .specs.capabilities import Capabilities, ConstraintKind, Modality, OptionalProtocol
 from .specs.constraint import Choice, Constraint, JsonObject, JsonSchema, Regex
 from .specs.content import AudioPart, ImagePart, Message, Part, ToolResultPart
-from .specs.request import ChatInput, EmbedRequest, GenerateRequest, Request, ScoreRequest, TextInput, TokensInput
+from .specs.request import (
+    ChatInput,
+    EmbedRequest,
+    GenerateRequest,
+    Request,
+    ScoreRequest,
+    TextInput,
+    TokenizeRequest,
+    TokensInput,
+)
 from .specs.sampling import SamplingParams
 
 _ALWAYS = frozenset({"max_tokens", "stop", "logprobs"})
@@ -21,7 +30,11 @@ _ALWAYS = frozenset({"max_tokens", "stop", "logprobs"})
 _DEFAULTS = SamplingParams()
 _INPUTS: dict[Modality, str] = {"text": "text", "image": "images", "audio": "sound"}
 _READS: dict[OptionalProtocol, str] = {"embed": "makes embeddings of it", "score": "ranks documents"}
-_LACKS: dict[OptionalProtocol, str] = {"embed": "makes no embeddings", "score": "ranks no documents"}
+_LACKS: dict[OptionalProtocol, str] = {
+    "embed": "makes no embeddings",
+    "score": "ranks no documents",
+    "tokenize": "does not tell its tokens",
+}
 
 
 def unsupported(request: Request, capabilities: Capabilities) -> UnsupportedParameter | None:
@@ -32,6 +45,9 @@ def unsupported(request: Request, capabilities: Capabilities) -> UnsupportedPara
             return _protocol("embed", capabilities)
         case ScoreRequest():
             return _protocol("score", capabilities)
+        case TokenizeRequest(input=asked):
+            inner = unsupported(asked, capabilities) if isinstance(asked, GenerateRequest) else None
+            return _protocol("tokenize", capabilities) or inner
         case GenerateRequest():
             return next(_unsupported(request, capabilities), None)
 

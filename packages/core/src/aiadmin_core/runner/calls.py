@@ -8,16 +8,17 @@ from msgspec import Struct
 from ..backend import Engine
 from ..errors import BadRequest, UnsupportedParameter
 from ..specs.capabilities import OptionalProtocol
-from ..specs.content import Message
+from ..specs.request import GenerateRequest
 from .messages import Invoke
 
 
 class Tokenize(Struct, frozen=True, kw_only=True):
-    input: str | tuple[Message, ...]
+    input: str | GenerateRequest
     special: bool = False
+    around: bool = False
 
 
-class Detokenize(Struct, frozen=True, kw_only=True):
+class Pieces(Struct, frozen=True, kw_only=True):
     tokens: tuple[int, ...]
 
 
@@ -38,7 +39,7 @@ class LoadAdapter(Struct, frozen=True, kw_only=True):
 
 PROTOCOLS: dict[str, tuple[OptionalProtocol, type[Struct]]] = {
     "tokenize": ("tokenize", Tokenize),
-    "detokenize": ("tokenize", Detokenize),
+    "pieces": ("tokenize", Pieces),
     "embed": ("embed", Embed),
     "score": ("score", Score),
     "load_adapter": ("adapters", LoadAdapter),

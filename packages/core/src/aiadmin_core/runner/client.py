@@ -13,7 +13,6 @@ from msgspec.structs import force_setattr, replace
 
 from ..batches import Batches, flat
 from ..errors import AiAdminError, BadRequest, ModelLoadFailed, RunnerDied
-from ..specs.content import Message
 from ..specs.events import Event, Failed
 from ..specs.model import EngineStats
 from ..specs.request import GenerateRequest
@@ -144,13 +143,13 @@ class RemoteEngine:
         """As the last heartbeat brought them: some seconds old."""
         return self._stats
 
-    async def tokenize(self, input: str | tuple[Message, ...], *, special: bool = False) -> list[int]:
-        """The tokens of a text, or of a rendered conversation."""
-        return await self._call("tokenize", list[int], input=input, special=special)
+    async def tokenize(self, input: str | GenerateRequest, *, special: bool = False, around: bool = False) -> list[int]:
+        """The tokens of a text, or of a request's prompt."""
+        return await self._call("tokenize", list[int], input=input, special=special, around=around)
 
-    async def detokenize(self, tokens: Sequence[int]) -> str:
-        """The text of `tokens`."""
-        return await self._call("detokenize", str, tokens=tuple(tokens))
+    async def pieces(self, tokens: Sequence[int]) -> list[bytes]:
+        """The bytes each of `tokens` stands for."""
+        return await self._call("pieces", list[bytes], tokens=tuple(tokens))
 
     async def embed(self, inputs: Sequence[str | tuple[int, ...]], *, truncate: bool = False) -> Vectors:
         """One L2-normalised vector for each input."""

@@ -101,7 +101,7 @@ class Cancel(Struct, frozen=True, tag="cancel", array_like=True):
 
 
 class Invoke(Struct, frozen=True, kw_only=True, array_like=True, tag="invoke"):
-    """Call a method of an optional protocol: tokenize, detokenize, embed, score, load_adapter."""
+    """Call a method of an optional protocol: tokenize, pieces, embed, score, load_adapter."""
 
     call_id: int
     method: str

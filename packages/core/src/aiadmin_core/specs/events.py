@@ -2,7 +2,7 @@
 
 The order of one choice's events: `Started`, `PromptScored` where it was asked for, any number of deltas, then one
 `Finished` or `Failed`. A `Failed` with `choice` None ends the whole request. What was asked for vectors or scores has
-one of `Embedded` and `Scored` in place of deltas.
+one of `Embedded` and `Scored` in place of deltas, and what was asked for tokens a `Tokenized`.
 """
 
 from typing import Literal
@@ -120,6 +120,15 @@ class Scored(Struct, frozen=True, tag="scored", array_like=True):
     scores: Scores
 
 
+class Tokenized(Struct, frozen=True, tag="tokenized", array_like=True):
+    """The tokens of a `TokenizeRequest`."""
+
+    request_id: int
+    tokens: tuple[int, ...]
+    pieces: tuple[bytes, ...] = ()
+    """What each stands for, control tokens spelled out, where that was asked for. Not always whole characters."""
+
+
 class Finished(Struct, frozen=True, tag="finished", array_like=True):
     """The choice is complete."""
 
@@ -144,4 +153,15 @@ class Failed(Struct, frozen=True, tag="failed", array_like=True):
     param: str | None = None
 
 
-Event = Started | PromptScored | TextDelta | ReasoningDelta | ToolCallDelta | Embedded | Scored | Finished | Failed
+Event = (
+    Started
+    | PromptScored
+    | TextDelta
+    | ReasoningDelta
+    | ToolCallDelta
+    | Embedded
+    | Scored
+    | Tokenized
+    | Finished
+    | Failed
+)

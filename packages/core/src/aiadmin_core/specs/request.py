@@ -85,6 +85,20 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.input.messages if isinstance(self.input, ChatInput) else ()
 
 
+class TokenizeRequest(Struct, frozen=True, kw_only=True):
+    """Which tokens is something read as, and what do they stand for? Nothing is computed."""
+
+    id: int
+    input: str | tuple[int, ...] | GenerateRequest
+    """A text; tokens as they are; or a request, whose prompt is meant, template, tools and all."""
+    special: bool = True
+    """Whether control tokens are recognised in a text."""
+    around: bool = True
+    """Whether a text gets what the vocabulary puts around one that stands for itself (BOS, [CLS], [SEP])."""
+    pieces: bool = False
+    """Whether the bytes of each token are wanted too."""
+
+
 class EmbedRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A vector is wanted for each of some texts."""
 
@@ -105,4 +119,4 @@ class ScoreRequest(Struct, frozen=True, kw_only=True):
     documents: tuple[str, ...]
 
 
-Request = GenerateRequest | EmbedRequest | ScoreRequest
+Request = GenerateRequest | TokenizeRequest | EmbedRequest | ScoreRequest

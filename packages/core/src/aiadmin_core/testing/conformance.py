@@ -295,11 +295,23 @@ async def tokens_turn_back_into_the_text(engine: Engine) -> None:
     text = "Hello, wörld! 十二 🙂"
     tokens = await tokenizing.tokenize(text)
     assert tokens
-    shown = (await tokenizing.detokenize(tokens)).strip()
+    shown = b"".join(await tokenizing.pieces(tokens)).decode().strip()
     if engine.capabilities.generates:
         assert shown == text
     else:  # vocabularies of models that only read may drop case and accents
         assert "hello" in shown.lower()
+
+
+@behaviour
+async def a_prompt_is_counted_as_it_is_read(engine: Engine) -> None:
+    """Clients fit their conversations into the context by it."""
+    if "tokenize" not in engine.capabilities.protocols:
+        raise NotClaimed("the engine does not tokenize")
+    asked = request(engine, max_tokens=1)
+    answer = CollectedAnswer(await collect(engine, asked))
+    tokens = await cast(SupportsTokenize, engine).tokenize(asked)
+    n_read = answer.finished.usage.prompt_tokens
+    assert len(tokens) == n_read, f"the prompt is counted as {len(tokens)} tokens, and {n_read} were read"
 
 
 @behaviour

@@ -47,6 +47,9 @@ class ByteTokenizer:
             position += 1 if known is None else len(known.encode())
         return tokens
 
+    def encode_whole(self, text: str) -> list[int]:
+        return [*([BOS] if self.add_bos else []), *self.encode(text, special=False)]
+
     def piece(self, token: int) -> bytes:
         return bytes([token]) if token < 256 else b""
 

@@ -45,11 +45,11 @@ class PromptWriter:
         match input:
             case ChatInput():
                 runs = self.render(input, reasoning_effort=reasoning_effort)
-                tokens = self._with_bos([token for run in runs for token in self._control.encode(run)])
+                tokens = self.with_bos([token for run in runs for token in self._control.encode(run)])
                 tail = runs[-1].text[-_TAIL:] if runs else ""
             case TextInput(text=text):
                 # The whole prompt is its author's: people write the markers of their model into it.
-                tokens, tail = self._with_bos(self._tokenizer.encode(text, special=True)), ""
+                tokens, tail = self.with_bos(self._tokenizer.encode(text, special=True)), ""
             case TokensInput(tokens=given):
                 tokens, tail = list(given), ""
                 if any(not 0 <= token < self._tokenizer.n_vocab for token in tokens):
@@ -115,7 +115,8 @@ class PromptWriter:
             return [Run(plain, special=True)]
         return runs
 
-    def _with_bos(self, tokens: list[int]) -> list[int]:
+    def with_bos(self, tokens: list[int]) -> list[int]:
+        """`tokens` as the beginning of a prompt: what this vocabulary puts in front is there once."""
         bos = self._tokenizer.bos
         if bos is None or not self._tokenizer.add_bos or tokens[:1] == [bos]:
             return tokens

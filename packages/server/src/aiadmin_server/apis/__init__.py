@@ -21,7 +21,7 @@ class Api(Struct, frozen=True, kw_only=True):
     """For people, before "is under /v1": `OpenAI's API`; "" where nobody would set a base URL."""
     paths: tuple[str, ...]
     """Prefixes of the paths that are its own: `/v1` has `/v1/models`, and not `/v10`. Of two APIs the one with the
-    longer prefix has a path."""
+    longer prefix has a path. The first is where people are sent to."""
     routes: Sequence[Any]
     """Litestar route handlers."""
     envelope: Callable[[Problem], Any]
@@ -63,7 +63,7 @@ class Apis:
     def nothing_at(self, path: str, *, host: str) -> str:
         """What a 404 says of a path that has no route, behind the path itself: whose it is, or what may be meant."""
         api = self.at(path)
-        titled = [(prefix, other) for prefix, other in self._owners if other.title]
+        titled = [(other.paths[0], other) for other in self.all if other.title and other.paths]
         places = ", ".join(f"{other.title} is under {prefix}" for prefix, other in titled)
         for prefix, owner in FOREIGN.items():
             if is_below(path, prefix) and not any(claimed == prefix for claimed, _ in self._owners):

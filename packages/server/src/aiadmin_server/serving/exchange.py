@@ -20,7 +20,7 @@ from aiadmin_core.errors import PluginError
 from aiadmin_core.observe import Exchange
 from aiadmin_core.runner.failures import restore
 from aiadmin_core.specs.events import Event, Failed, Finished
-from aiadmin_core.specs.request import GenerateRequest, Request
+from aiadmin_core.specs.request import GenerateRequest, Request, TokenizeRequest
 
 from ..http.record import Record
 from ..routing.entry import Lease
@@ -30,6 +30,7 @@ from .naming import naming
 from .observers import Observers
 from .ports import RouterPort
 from .settle import owned, settle
+from .tokens import tokenizing
 from .vectors import reading
 
 Measured = Callable[[Sequence[Event]], None]
@@ -109,7 +110,13 @@ class Exchanges:
 
 
 def _asked(engine: Engine, request: Request) -> Batches:
-    return batches(engine, request) if isinstance(request, GenerateRequest) else reading(engine, request)
+    match request:
+        case GenerateRequest():
+            return batches(engine, request)
+        case TokenizeRequest():
+            return tokenizing(engine, request)
+        case _:
+            return reading(engine, request)
 
 
 async def checked(

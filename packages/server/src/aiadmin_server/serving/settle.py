@@ -10,7 +10,7 @@ from msgspec.structs import asdict, replace
 from aiadmin_core.errors import UnsupportedParameter
 from aiadmin_core.refuse import unsupported
 from aiadmin_core.specs.capabilities import Capabilities
-from aiadmin_core.specs.request import GenerateRequest, Request
+from aiadmin_core.specs.request import GenerateRequest, Request, TokenizeRequest
 from aiadmin_core.specs.sampling import SamplingParams
 
 from .call import Call, portable
@@ -55,14 +55,21 @@ def settle(
     own = own_sampling(call.defaults, capabilities) | own_sampling(defaults, capabilities)
     usable = {name: value for name, value in own.items() if name not in call.given}
     requests: list[Request] = []
+
+    def filled(request: GenerateRequest) -> GenerateRequest:
+        settled = replace(request, extra=extra, sampling=replace(request.sampling, **usable))
+        if not capabilities.reasoning and not (call.must_reason and request.reasoning_effort != "none"):
+            settled = replace(settled, reasoning_effort=None)
+            if request.reasoning_effort not in (None, "none"):
+                hints.append(names.get("reasoning_effort", "reasoning_effort"))
+        return settled
+
     for request in call.requests:
-        settled = request
+        settled: Request = request
         if isinstance(request, GenerateRequest):
-            settled = replace(request, extra=extra, sampling=replace(request.sampling, **usable))
-            if not capabilities.reasoning and not (call.must_reason and request.reasoning_effort != "none"):
-                settled = replace(settled, reasoning_effort=None)
-                if request.reasoning_effort not in (None, "none"):
-                    hints.append(names.get("reasoning_effort", "reasoning_effort"))
+            settled = filled(request)
+        elif isinstance(request, TokenizeRequest) and isinstance(request.input, GenerateRequest):
+            settled = replace(request, input=filled(request.input))
         if refused := unsupported(settled, capabilities):
             raise named(refused, names)
         requests.append(settled)

@@ -6,12 +6,22 @@ from .completions.route import create_completion
 from .embeddings.route import create_embedding
 from .envelope import envelope
 from .models import get_model, list_models
+from .tokens.route import count_input_tokens, detokenize, tokenize
 
 API = Api(
     name="openai",
     title="OpenAI's API",
-    paths=("/v1",),
-    routes=(create_chat_completion, create_completion, create_embedding, get_model, list_models),
+    paths=("/v1", "/tokenize", "/detokenize"),
+    routes=(
+        create_chat_completion,
+        create_completion,
+        create_embedding,
+        count_input_tokens,
+        tokenize,
+        detokenize,
+        get_model,
+        list_models,
+    ),
     envelope=envelope,
     names={"constraint": "response_format"},
     absent=(

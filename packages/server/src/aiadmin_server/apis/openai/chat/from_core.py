@@ -58,8 +58,8 @@ class ChatWriter(OpenAIWriter):
     def whole(self, events: Sequence[core.Event]) -> wire.ChatCompletion:
         lanes: list[list[core.Event]] = [[] for _ in range(self.n)]
         for event in events:
-            if not isinstance(event, core.Started | core.Embedded | core.Scored):
-                lanes[event.choice or 0].append(event)
+            if isinstance(event, core.TextDelta | core.ReasoningDelta | core.ToolCallDelta | core.Finished):
+                lanes[event.choice].append(event)
             if isinstance(event, core.Finished):
                 self.tally.add(event)
         return wire.ChatCompletion(

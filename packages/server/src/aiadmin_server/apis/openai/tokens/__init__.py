@@ -1,0 +1,1 @@
+"""`/v1/tokenize`, `/v1/detokenize` and `/v1/chat/completions/input_tokens`."""
