@@ -1,7 +1,7 @@
 """Messages as chat templates read them."""
 
 from aiadmin_core.specs.content import ImagePart, Message, TextPart, Tool, ToolCall, ToolResultPart
-from aiadmin_core.text.conversation import TemplateShape, marked, to_dicts, tools_to_dicts, with_system
+from aiadmin_core.text.conversation import TemplateShape, marked, to_dicts, tools_to_dicts, with_own
 
 
 def text(role, content, **fields):
@@ -65,9 +65,9 @@ def test_reasoning_goes_by_every_name_templates_use():
 def test_the_models_system_message_stands_in_where_there_is_none():
     asked = (text("user", "hi"),)
 
-    assert [message.role for message in with_system(asked, "be kind")] == ["system", "user"]
-    assert with_system((text("developer", "x"), *asked), "be kind")[0].role == "developer"
-    assert with_system(asked, None) == asked
+    assert [message.role for message in with_own(asked, "be kind")] == ["system", "user"]
+    assert with_own((text("developer", "x"), *asked), "be kind")[0].role == "developer"
+    assert with_own(asked, None) == asked
 
 
 def test_no_tools_are_none_or_an_empty_list_as_the_template_wants():

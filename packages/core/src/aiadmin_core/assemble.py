@@ -42,11 +42,12 @@ from .specs.model import EngineStats, ModelFacts, ModelSpec
 from .specs.request import ChatInput, GenerateRequest
 from .specs.sampling import SamplingParams
 from .specs.vectors import Scores, Vectors
-from .text.chat_template import CHATML, CHATML_END, ChatTemplate
+from .text.chat_template import CHATML, CHATML_END
 from .text.generation import Generation
 from .text.pipeline import TextPipeline
 from .text.prompt import PromptWriter, RenderedPrompt
 from .text.prompt_scores import PromptScores
+from .text.template import Template, read_template
 from .text.truncation import fitting
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class AssembledEngine:
         template, self._turn_ends, notes = _template(engine, model)
         self._speech = find_speech(template, dialects, tuple(engine.tokenizer.control_tokens)) if template else Speech()
         self._piece = cache(engine.tokenizer.piece)  # asked for at every token, and bounded by the vocabulary
-        self._writer = PromptWriter(engine.tokenizer, template, system=model.system)
+        self._writer = PromptWriter(engine.tokenizer, template, system=model.system, messages=model.messages)
         self._control_texts = {token: text.encode() for text, token in engine.tokenizer.control_tokens.items()}
         self._breaker_finder: BreakerFinder | None = None
         self._compiler: Any = None  # a constraint.compiler.ConstraintCompiler, imported when a request needs it
@@ -338,7 +339,7 @@ def _hand_over(requests: Collection[_Open]) -> None:
                 one.ended.set_result(None)
 
 
-def _template(engine: TokenEngine, model: ModelSpec) -> tuple[ChatTemplate | None, tuple[str, ...], list[str]]:
+def _template(engine: TokenEngine, model: ModelSpec) -> tuple[Template | None, tuple[str, ...], list[str]]:
     """The model's chat template, the texts that end its turns, and what an administrator should know about both."""
     tokenizer = engine.tokenizer
     stops = _texts(model.parameters.get("stop"))
@@ -350,15 +351,15 @@ def _template(engine: TokenEngine, model: ModelSpec) -> tuple[ChatTemplate | Non
         source, stops = CHATML, stops or (CHATML_END,)
         notes.append("no chat template: conversations are written as ChatML")
     names: dict[int | None, str] = {token: text for text, token in tokenizer.control_tokens.items()}
-    try:
-        template = ChatTemplate(
-            source,
-            bos=names.get(tokenizer.bos, ""),
-            eos=names.get(tokenizer.eos, ""),
-        )
-    except BadRequest as error:
-        return None, stops, [f"no conversations: {error.message}"]
-    return template, stops, notes
+    candidates = list(dict.fromkeys(text for text in (source, tokenizer.chat_template) if text))
+    for candidate in candidates:
+        try:
+            template = read_template(candidate, bos=names.get(tokenizer.bos, ""), eos=names.get(tokenizer.eos, ""))
+        except BadRequest as error:
+            notes.append(error.message)
+        else:
+            return template, stops, notes
+    return None, stops, [f"no conversations: {note}" for note in notes]
 
 
 def _capabilities(engine: Capabilities, *, chat: bool, reasoning: bool, tools: bool) -> Capabilities:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..specs.content import Tool
 from ..specs.request import ChatInput, ToolChoice
-from ..text.chat_template import ChatTemplate
+from ..text.template import Template
 from .dialect import CallGrammar, Dialect, Parser, Piece, PlainText
 from .harmony import Harmony
 from .reasoning import REASONING
@@ -98,7 +98,7 @@ class Stacked:
         return read
 
 
-def find_speech(template: ChatTemplate, dialects: Sequence[Dialect], control_texts: Sequence[str] = ()) -> Speech:
+def find_speech(template: Template, dialects: Sequence[Dialect], control_texts: Sequence[str] = ()) -> Speech:
     """How the model of `template` speaks. For reasoning and for calls it is the first of `dialects` that recognises the
     template; one that raises is passed over: it is a plugin's, and must not keep every model from being opened. Where
     none knows the calls, their form is what the template itself writes, and else the generic one. `control_texts` are
@@ -110,7 +110,7 @@ def find_speech(template: ChatTemplate, dialects: Sequence[Dialect], control_tex
     )
 
 
-def _of_template(template: ChatTemplate, control_texts: Sequence[str]) -> Dialect:
+def _of_template(template: Template, control_texts: Sequence[str]) -> Dialect:
     try:
         form = derive(template)
     except Exception:  # templates are strangers' programs: one that surprises `derive` is one without a form

@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from .content import Message
+
 FileRole = Literal["model", "projector", "adapter", "draft", "tokenizer", "config", "template"]
 RopeScaling = Literal["none", "linear", "yarn"]
 ModelFormat = str
@@ -37,6 +39,8 @@ class ModelSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A chat template that replaces the one in the files."""
     system: str | None = None
     """A system message for conversations that have none."""
+    messages: tuple[Message, ...] = ()
+    """Turns that stand before those of every conversation, behind the system message."""
     parameters: dict[str, Any] = {}
     """The model's own defaults (temperature, stop, num_ctx, ...)."""
 

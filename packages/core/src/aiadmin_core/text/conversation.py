@@ -12,6 +12,7 @@ from typing import Any
 from ..specs.content import Message, TextPart, Tool, ToolCall, ToolResultPart, plain_text
 
 Mark = Callable[[str], str]
+_SYSTEM = ("system", "developer")
 
 
 def unmarked(text: str) -> str:
@@ -58,11 +59,13 @@ def tools_to_dicts(tools: Sequence[Tool], shape: TemplateShape, mark: Mark = unm
     return [_tool(tool, mark) for tool in tools]
 
 
-def with_system(messages: tuple[Message, ...], system: str | None) -> tuple[Message, ...]:
-    """`messages` with the model's own system message in front, where they bring none."""
-    if not system or any(message.role in ("system", "developer") for message in messages):
-        return messages
-    return (Message(role="system", content=(TextPart(system),)), *messages)
+def with_own(messages: tuple[Message, ...], system: str | None, own: tuple[Message, ...] = ()) -> tuple[Message, ...]:
+    """`messages` behind the model's `own`, and behind its `system` message where they bring none."""
+    n_system = next((index for index, message in enumerate(messages) if message.role not in _SYSTEM), len(messages))
+    opening, rest = messages[:n_system], messages[n_system:]
+    if system and not any(message.role in _SYSTEM for message in (*messages, *own)):
+        opening = (Message(role="system", content=(TextPart(system),)),)
+    return (*opening, *own, *rest)
 
 
 def marked(value: Any, mark: Mark) -> Any:

@@ -11,9 +11,9 @@ from ..errors import BadRequest
 from ..specs.content import Message, TextPart, Tool, plain_text
 from ..specs.prompt import Prompt, TokenSegment
 from ..specs.request import ChatInput, Input, TextInput, TokensInput
-from .chat_template import ChatTemplate
 from .control_tokens import ControlTokens, Run, unused_taint
-from .conversation import with_system
+from .conversation import with_own
+from .template import Template
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,19 @@ class RenderedPrompt:
 class PromptWriter:
     """Renders inputs for one model. Thread-safe."""
 
-    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None, *, system: str | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: Template | None,
+        *,
+        system: str | None = None,
+        messages: tuple[Message, ...] = (),
+    ) -> None:
+        """`system` and `messages` are the model's own, see `ModelSpec`."""
         self._tokenizer = tokenizer
         self._template = template
         self._system = system
+        self._messages = messages
         self._control = ControlTokens(tokenizer)
 
     def write(self, input: Input, *, reasoning_effort: str | None = None) -> RenderedPrompt:
@@ -72,7 +81,7 @@ class PromptWriter:
                 hint="Leave it out.",
                 param=f"chat_template_kwargs.{name}",
             )
-        messages = with_system(chat.messages, self._system)
+        messages = with_own(chat.messages, self._system, self._messages)
         begun = ""
         if chat.continues:
             *before, last = messages
@@ -87,7 +96,7 @@ class PromptWriter:
 
     def _runs(
         self,
-        template: ChatTemplate,
+        template: Template,
         messages: Sequence[Message],
         tools: Sequence[Tool],
         options: Mapping[str, Any],

@@ -67,7 +67,7 @@ def engine_key(target: Target, backend: str) -> str:
     that has a copy of its own in the store, which stays whole whatever becomes of the first.
     """
     model = target.spec
-    manifest = (model.template, model.system, model.parameters.get("stop"))
+    manifest = (model.template, model.system, model.messages, model.parameters.get("stop"))
     options = _ENCODER.encode((_places(target), manifest, _opened_with(target)))
     return f"{backend}/{model.digest or model.name}/{sha256(options).hexdigest()[:16]}"
 

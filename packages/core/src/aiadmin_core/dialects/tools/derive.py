@@ -13,7 +13,7 @@ from typing import Any
 
 from ...errors import BadRequest
 from ...specs.content import Message, TextPart, Tool, ToolCall, ToolResultPart
-from ...text.chat_template import ChatTemplate
+from ...text.template import Template
 from .form import ID, KEY, NUMBER, CallForm, Tags
 
 _NAMES = ("needle_one", "needle_two")
@@ -40,7 +40,7 @@ _TOOLS = [
 _USER = Message(role="user", content=(TextPart("?"),))
 
 
-def derive(template: ChatTemplate) -> CallForm | None:
+def derive(template: Template) -> CallForm | None:
     """The form of the calls that `template` writes; None where it writes none, or none that can be read."""
     first = ToolCall(id=_IDS[0], name=_NAMES[0], arguments=json.dumps(_ARGUMENTS))
     second = ToolCall(id=_IDS[1], name=_NAMES[1], arguments=json.dumps(_SECOND))
@@ -65,7 +65,7 @@ def derive(template: ChatTemplate) -> CallForm | None:
     return min(found_forms, key=lambda form: (len(form.begin + form.end), -len(form.texts)), default=None)
 
 
-def takes_system(template: ChatTemplate) -> bool:
+def takes_system(template: Template) -> bool:
     """Whether the template writes a system message: some refuse one, some leave it out."""
     system = Message(role="system", content=(TextPart(_CONTENT),))
     try:
@@ -74,14 +74,14 @@ def takes_system(template: ChatTemplate) -> bool:
         return False
 
 
-def _prompt(template: ChatTemplate) -> str:
+def _prompt(template: Template) -> str:
     try:
         return template.render([_USER], _TOOLS)
     except BadRequest:
         return ""
 
 
-def _rendered(template: ChatTemplate, *messages: Message) -> str | None:
+def _rendered(template: Template, *messages: Message) -> str | None:
     try:
         return template.render([_USER, *messages], _TOOLS)
     except BadRequest:
