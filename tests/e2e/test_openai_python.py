@@ -1,6 +1,7 @@
 """OpenAI's Python library against a real server and the real model."""
 
 import json
+import re
 from typing import Any
 
 import openai
@@ -242,6 +243,39 @@ def test_a_tool_that_is_required_is_called_with_valid_arguments_and_its_result_i
         model="smollm2", messages=history, tools=tools, tool_choice="none", max_tokens=8
     )
     assert answered.choices[0].message.content
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_custom_tool_keeps_to_its_lark_grammar_and_its_call_is_read_again(client: Any, stream: bool) -> None:
+    grammar = 'start: "SELECT " NAME " FROM " /\\"[a-z]{1,9}\\"/ LF\nNAME: /[a-z]{1,9}/\n%import common.LF\n'
+    definition = {"type": "grammar", "grammar": {"syntax": "lark", "definition": grammar}}
+    tools = [{"type": "custom", "custom": {"name": "sql", "format": definition}}]
+    ask = {
+        "model": "smollm2",
+        "parallel_tool_calls": False,
+        "tools": tools,
+        "tool_choice": {"type": "custom", "custom": {"name": "sql"}},
+    }
+    if stream:
+        chunks = [
+            one.choices[0] for one in client.chat.completions.create(messages=ASK, stream=True, **ask) if one.choices
+        ]
+        deltas = [call for chunk in chunks for call in chunk.delta.tool_calls or ()]
+        name, text, reason = (
+            deltas[0].custom["name"],
+            "".join(d.custom["input"] for d in deltas),
+            chunks[-1].finish_reason,
+        )
+    else:
+        (choice,) = client.chat.completions.create(messages=ASK, **ask).choices
+        (call,) = choice.message.tool_calls
+        name, text, reason = call.custom.name, call.custom.input, choice.finish_reason
+        history = [*ASK, choice.message, {"role": "tool", "tool_call_id": call.id, "content": "3 rows"}]
+        again = client.chat.completions.create(messages=history, max_tokens=4, **ask | {"tool_choice": "auto"})
+        assert again.choices[0].finish_reason in ("length", "stop", "tool_calls")
+
+    assert (name, reason) == ("sql", "tool_calls")
+    assert re.fullmatch(r'(SELECT [a-z]{1,9} FROM "[a-z]{1,9}"\n)+', text)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def to_openai(
     """Path below the base URL, and body. `system` is for conversations that have no system message, `stop` for
     requests without stop strings.
 
-    Raises `UnsupportedParameter` for adapters, which have no name outside this machine.
+    Raises `UnsupportedParameter` for adapters, which have no name outside this machine, and for tools with a grammar.
     """
     if request.adapters:
         raise UnsupportedParameter("adapters", why="the model is served elsewhere.")
@@ -67,7 +67,7 @@ def _chat(chat: ChatInput, choice: ToolChoice, system: str | None) -> dict[str, 
         messages.insert(0, {"role": "system", "content": system})
     body: dict[str, Any] = {"messages": messages}
     if chat.tools:
-        body["tools"] = [_tool(tool) for tool in chat.tools]
+        body["tools"] = [_tool(tool, f"tools[{index}]") for index, tool in enumerate(chat.tools)]
         body |= _tool_choice(choice)
     if chat.template_options:
         body["chat_template_kwargs"] = chat.template_options
@@ -119,7 +119,9 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _tool(tool: Tool) -> dict[str, Any]:
+def _tool(tool: Tool, path: str) -> dict[str, Any]:
+    if tool.text_grammar is not None:
+        raise UnsupportedParameter(f"{path}.text_grammar", why="not every server elsewhere keeps to it.")
     function: dict[str, Any] = {"name": tool.name}
     if tool.description:
         function["description"] = tool.description

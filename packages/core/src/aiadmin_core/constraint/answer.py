@@ -24,6 +24,7 @@ def to_grammar(shape: AnswerShape, before: str | None, control_tokens: dict[str,
     if shape.calls is not None:
         rules = _with_calls(shape, shape.calls, header, control_tokens)
         grammars.append({"name": name, "lark_grammar": rules})
+        grammars += [{"name": known, "lark_grammar": lark} for known, lark in shape.texts.items()]
         name = "format"
     elif header and shape.format is not None:
         grammars.append({"name": name, "lark_grammar": f"start: {header} @format"})

@@ -12,6 +12,9 @@ from typing import Any
 
 Language = tuple[Any, ...]
 Ranges = tuple[tuple[int, int], ...]
+Edges = dict[Language, dict[Language, Ranges]]
+"""Of an automaton, whose states are languages: what leads from one to another."""
+Arrow = tuple[Language, Language]
 
 NOTHING: Language = ("chars", ())
 EMPTY: Language = ("empty",)
@@ -107,29 +110,42 @@ def matches(language: Language, literal: str) -> bool:
     """Whether `literal` is in it."""
     for character in literal:
         language = _derivative(language, ord(character), {})
-    return _ends(language)
+    return ends(language)
 
 
 def is_empty(language: Language, limit: int = 2000) -> bool:
     """Whether nothing is in it. Raises `TooLarge`."""
-    states, _ = _automaton(language, limit)
-    return not any(map(_ends, states))
+    states, _ = automaton(language, limit)
+    return not any(map(ends, states))
 
 
 def to_regex(language: Language, limit: int = 200) -> str | None:
     """An anchored regular expression without look-around; None for the language nothing is in. Raises `TooLarge`."""
-    states, edges = _automaton(language, limit)
-    numbers = {state: number for number, state in enumerate(states)}
-    start, end = -1, -2
-    arrows: dict[tuple[int, int], str] = {(start, 0): ""}
-    for state, targets in edges.items():
-        for target, ranges in targets.items():
-            arrows[numbers[state], numbers[target]] = _class(ranges)
-    arrows |= {(numbers[state], end): "" for state in states if _ends(state)}
-    left = set(numbers.values())
+    states, edges = automaton(language, limit)
+    arrows = {(_START, language): ""} | {(state, _END): "" for state in states if ends(state)}
+    found = _eliminated(arrows | _arrows(edges), states).get((_START, _END))
+    return None if found is None else f"^(?:{found})$"
+
+
+def between(edges: Edges, state: Language, targets: Iterable[Language]) -> dict[Language, str]:
+    """Regular expressions, not anchored, of the texts of one character or more that lead from `state` to each of
+    `targets` on `edges`. Raises `TooLarge`."""
+    arrows: dict[Arrow, str] = {(_START, to): to_class(ranges) for to, ranges in edges.get(state, {}).items()}
+    arrows |= {(target, ("end", target)): "" for target in targets}
+    found = _eliminated(arrows | _arrows(edges), {*edges, *(to for step in edges.values() for to in step), *targets})
+    return {end[1]: expression for (_, end), expression in found.items()}
+
+
+def _arrows(edges: Edges) -> dict[Arrow, str]:
+    return {(state, to): to_class(ranges) for state, targets in edges.items() for to, ranges in targets.items()}
+
+
+def _eliminated(arrows: dict[Arrow, str], states: Iterable[Language]) -> dict[Arrow, str]:
+    """The arrows between what is left without `states`."""
+    left = dict.fromkeys(states)
     while left:
         node = min(left, key=lambda one: _cost(arrows, one))
-        left.remove(node)
+        del left[node]
         loop = arrows.pop((node, node), None)
         into = [(pair, arrow) for pair, arrow in arrows.items() if pair[1] == node]
         out = [(pair, arrow) for pair, arrow in arrows.items() if pair[0] == node]
@@ -142,8 +158,7 @@ def to_regex(language: Language, limit: int = 200) -> str | None:
             arrows[source, to] = path if known is None else f"{known}|{path}"
         if sum(map(len, arrows.values())) > _LONGEST:
             raise TooLarge("the expression would be too long")
-    found = arrows.get((start, end))
-    return None if found is None else f"^(?:{found})$"
+    return arrows
 
 
 def _merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
@@ -156,19 +171,19 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
     return tuple(merged)
 
 
-def _ends(language: Language) -> bool:
+def ends(language: Language) -> bool:
     """Whether the empty text is in it."""
     match language:
         case ("empty",) | ("star", _):
             return True
         case ("sequence", first, rest):
-            return _ends(first) and _ends(rest)
+            return ends(first) and ends(rest)
         case ("either", members):
-            return any(map(_ends, members))
+            return any(map(ends, members))
         case ("both", members):
-            return all(map(_ends, members))
+            return all(map(ends, members))
         case ("not", inner):
-            return not _ends(inner)
+            return not ends(inner)
         case _:
             return False
 
@@ -187,7 +202,7 @@ def _derived(language: Language, code: int, known: dict[Language, Language]) -> 
             return EMPTY if any(low <= code <= high for low, high in ranges) else NOTHING
         case ("sequence", first, rest):
             through = sequence(_derivative(first, code, known), rest)
-            return either(through, _derivative(rest, code, known)) if _ends(first) else through
+            return either(through, _derivative(rest, code, known)) if ends(first) else through
         case ("star", inner):
             return sequence(_derivative(inner, code, known), language)
         case ("either", members):
@@ -200,12 +215,12 @@ def _derived(language: Language, code: int, known: dict[Language, Language]) -> 
             return NOTHING
 
 
-def _automaton(language: Language, limit: int) -> tuple[list[Language], dict[Language, dict[Language, Ranges]]]:
+def automaton(language: Language, limit: int) -> tuple[list[Language], Edges]:
     """The states that matter, first the start, and the characters that lead from one to another."""
     classes = _classes(language)
     states, waiting = [language], deque([language])
     seen = {language}
-    edges: dict[Language, dict[Language, Ranges]] = {}
+    edges: Edges = {}
     work = 0
     while waiting:
         state = waiting.popleft()
@@ -244,7 +259,7 @@ def _classes(language: Language) -> list[tuple[int, int]]:
     return [(low, high - 1) for low, high in itertools.pairwise(sorted(cuts))]
 
 
-def _cost(arrows: dict[tuple[int, int], str], state: int) -> int:
+def _cost(arrows: dict[Arrow, str], state: Language) -> int:
     into = sum(pair[1] == state for pair in arrows)
     return into * sum(pair[0] == state for pair in arrows)
 
@@ -253,7 +268,10 @@ def _grouped(expression: str) -> str:
     return f"(?:{expression})" if "|" in expression else expression
 
 
-def _class(ranges: Ranges) -> str:
+def to_class(ranges: Ranges) -> str:
+    """A regular expression of one character; "" of none."""
+    if not ranges:
+        return ""
     if ranges == ((0, TOP),):
         return r"[\s\S]"
     return "[" + "".join(_code(low) + (f"-{_code(high)}" if high > low else "") for low, high in ranges) + "]"
@@ -264,6 +282,8 @@ def _code(code: int) -> str:
     return character if character.isascii() and character.isalnum() else rf"\x{{{code:x}}}"
 
 
+_START: Language = ("start",)
+_END: Language = ("end",)
 _LONGEST = 20_000
 """Characters of a regular expression that has been made."""
 _MOST_REPEATED = 300

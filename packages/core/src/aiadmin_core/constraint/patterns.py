@@ -76,15 +76,24 @@ def with_ascii_classes(pattern: str) -> str:
 
 def language_of(pattern: str) -> Language:
     """The texts in which `pattern` is found. Raises `ValueError` where it is more than regular, or not understood."""
+    items = _parsed(pattern)
+    anywhere = sequence(chars([(0, TOP)]), ANY_TEXT, _language(items, ANY_TEXT, at_start=False))
+    return either(_language(items, ANY_TEXT, at_start=True), anywhere)
+
+
+def language_of_whole(pattern: str) -> Language:
+    """The texts that `pattern` matches from first to last character. Raises `ValueError` as `language_of` does."""
+    return _language(_parsed(pattern), EMPTY, at_start=True)
+
+
+def _parsed(pattern: str) -> list[Any]:
     try:
         parsed = _parser.parse(re.sub(r"\(\?<([A-Za-z_]\w*)>", "(?:", pattern))
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"it is not understood: {error}") from error
     if parsed.state.flags & ~re.UNICODE.value:
         raise ValueError("flags inside of it are not understood")
-    items = list(parsed)
-    anywhere = sequence(chars([(0, TOP)]), ANY_TEXT, _language(items, ANY_TEXT, at_start=False))
-    return either(_language(items, ANY_TEXT, at_start=True), anywhere)
+    return list(parsed)
 
 
 def _written(language: Language) -> str:

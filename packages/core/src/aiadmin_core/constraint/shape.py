@@ -1,6 +1,7 @@
 """What one request's answer must look like. Made by `dialects.choice`; made into a grammar by `constraint.answer`."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..dialects.dialect import CallGrammar
 from ..specs.constraint import Constraint
@@ -16,6 +17,8 @@ class AnswerShape:
     """What stands before such an answer, as text."""
     calls: CallGrammar | None = None
     """Of the calls in it; None where they are free, or none are told apart."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Lark grammars that `calls` refers to, by name."""
     required: bool = False
     """Whether there have to be calls."""
     parallel: bool = True

@@ -8,6 +8,7 @@ from ..errors import BadRequest, UnsupportedParameter
 from ..specs.content import Tool
 from ..specs.request import ChatInput, GenerateRequest
 from .find import Speech
+from .tools.texts import text_grammars
 
 
 def offered(request: GenerateRequest) -> tuple[Tool, ...]:
@@ -31,6 +32,7 @@ def to_shape(request: GenerateRequest, speech: Speech, control_tokens: Mapping[s
     if not tools:
         return AnswerShape(format=request.constraint, header=speech.answer_header)
     strict = next((index for index, tool in enumerate(tools) if tool.strict), None)
+    texts = text_grammars(tools)
     try:
         calls = speech.call_grammar(allowed, choice, control_tokens)
     except Unenforceable as error:
@@ -51,6 +53,7 @@ def to_shape(request: GenerateRequest, speech: Speech, control_tokens: Mapping[s
         format=request.constraint,
         header=speech.answer_header,
         calls=calls,
+        texts=texts,
         required=choice.mode == "required",
         parallel=choice.parallel,
     )

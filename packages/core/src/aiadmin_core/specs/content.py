@@ -59,6 +59,8 @@ class Tool(Struct, frozen=True, kw_only=True):
     parameters: dict[str, object] | None = None
     """JSON schema of its arguments."""
     strict: bool = False
+    text_grammar: str | None = None
+    """Lark, in llguidance's dialect, that the text in its only argument, `input`, keeps to; None asks nothing of it."""
 
 
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):

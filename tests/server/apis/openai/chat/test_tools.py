@@ -52,6 +52,9 @@ def test_a_custom_tool_is_a_function_of_one_text():
     (tool,) = chat(tools=with_grammar("regex")).requests[0].input.tools
     assert tool.strict
     assert tool.parameters["properties"]["input"]["pattern"] == "^(?:[0-9]+)$"
+    (tool,) = chat(tools=with_grammar("lark", "start: /a/")).requests[0].input.tools
+    assert (tool.strict, tool.text_grammar) == (True, "start: /a/")
+    assert "start: /a/" in tool.parameters["properties"]["input"]["description"]
     assert not chat(tools=TOOLS).requests[0].input.tools[1].strict
     assert chat(tools=TOOLS, tool_choice=named("sql", "custom")).requests[0].tool_choice.names == ("sql",)
     allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [named("sql", "custom")]}}
@@ -76,7 +79,6 @@ def test_a_custom_tool_is_a_function_of_one_text():
         ({"functions": [FUNCTION], "function_call": {"name": "g"}}, "function_call.name"),
         ({"tools": TOOLS, "tool_choice": named("sql")}, "tool_choice.function.name"),
         ({"tools": TOOLS, "tool_choice": named("f", "custom")}, "tool_choice.custom.name"),
-        ({"tools": with_grammar("lark", "start: /a/")}, "tools[0].custom.format.grammar.syntax"),
     ],
 )
 def test_what_contradicts_itself_is_named(fields, param):
@@ -96,6 +98,7 @@ def test_names_openai_takes_are_taken(name):
         ({"tools": TOOLS}, "tools[0].parameters", "tools[0].function.parameters"),
         ({"functions": [FUNCTION]}, "tools[0].parameters", "functions[0].parameters"),
         ({"tools": with_grammar("regex")}, "tools[0].parameters", "tools[0].custom.format.grammar.definition"),
+        ({"tools": with_grammar("lark")}, "tools[0].text_grammar", "tools[0].custom.format.grammar.definition"),
         ({"functions": [FUNCTION]}, "tool_choice", "function_call"),
     ],
 )

@@ -12,6 +12,7 @@ from ...constraint.lark import TEXT, json_value, literal
 from ...constraint.unenforceable import Unenforceable
 from ...specs.content import Tool
 from ..dialect import CallGrammar
+from .texts import quoted_text, raw_text
 
 ID, NUMBER, KEY = "\ue000", "\ue001", "\ue002"
 """Stand in a form's texts for the id of a call, a running number, and the name of an argument."""
@@ -119,6 +120,9 @@ class _Rules:
         return name
 
     def _json(self, tool: Tool, name: str, indented: bool) -> str:
+        if tool.text_grammar is not None:
+            self.rules.append(f"{name}_arguments: {text_argument(tool)}")
+            return f"{name}_arguments"
         schema = _parameters(tool)
         if indented:
             schema = {**schema, "x-guidance": {"whitespace_flexible": True, "whitespace_pattern": r"[ \n]{0,40}"}}
@@ -141,6 +145,8 @@ class _Rules:
         kinds = part.get("type")
         values = part.get("enum", [part["const"]] if "const" in part else None)
         before, after = f"{self.text(tags.before)} {literal(key)}", self.text(tags.after, key)
+        if tool.text_grammar is not None:
+            return f"{before}{self._mid(tags, 'string', key)} {raw_text(tool)} {after}"
         if isinstance(values, list) and values and all(isinstance(value, str) for value in values):
             return f"{before}{self._mid(tags, 'string', key)} ({' | '.join(map(literal, values))}) {after}"
         if kinds == "string" or (kinds is None and not part):
@@ -169,7 +175,13 @@ class _Rules:
 
 def arguments_rule(tool: Tool, name: str) -> str:
     """The rule `name` of `tool`'s arguments as JSON. Raises `Unenforceable` as `CallForm.grammar` does."""
-    return f"{name}: {value_rule(_parameters(tool), tool)}"
+    return f"{name}: {value_rule(_parameters(tool), tool) if tool.text_grammar is None else text_argument(tool)}"
+
+
+def text_argument(tool: Tool) -> str:
+    """The rule expression of the arguments of a tool whose one argument is a text with a grammar, as JSON."""
+    opening, closing = literal('{"input": "'), literal('"}')
+    return f"{opening} {quoted_text(tool)} {closing}"
 
 
 def require_free_text(schema: Mapping[str, Any], tool: Tool, name: str) -> None:

@@ -10,6 +10,7 @@ from ...specs.request import ToolChoice
 from ..dialect import CallGrammar, CallPiece, Dialect
 from .form import as_json, require_free_text
 from .sections import SectionParser
+from .texts import raw_text
 
 OPEN, CLOSE, QUOTE = "<|tool_call>", "<tool_call|>", '<|"|>'
 _HEAD = re.compile(r"\s*call:([\w./-]+)(?=\{)")
@@ -80,6 +81,8 @@ def _value(part: Any, tool: Tool, name: str, quote: str) -> str:
     values = part.get("enum")
     if isinstance(values, list) and values and all(isinstance(value, str) for value in values):
         return f"{quote} ({' | '.join(map(literal, values))}) {quote}"
+    if tool.text_grammar is not None:
+        return f"{quote} {raw_text(tool)} {quote}"
     if kind == "string":
         require_free_text(part, tool, name)
         return "text"

@@ -10,6 +10,7 @@ from ...specs.request import ToolChoice
 from ..dialect import CallGrammar, CallPiece, Dialect
 from .form import as_json, value_rule
 from .sections import SectionParser
+from .texts import quoted_text
 
 OPEN, CLOSE = "<|tool_call_start|>", "<|tool_call_end|>"
 _JSON_NAMES = {"true": True, "false": False, "null": None}
@@ -58,6 +59,8 @@ def _arguments(tool: Tool) -> str:
 
 
 def _value(part: Any, tool: Tool, root: Mapping[str, Any]) -> str:
+    if tool.text_grammar is not None:
+        return f'"\\"" {quoted_text(tool)} "\\""'
     if isinstance(part, dict) and part.get("type") == "boolean":
         return '("True" | "False")'
     definitions = {name: root[name] for name in ("$defs", "definitions") if name in root}

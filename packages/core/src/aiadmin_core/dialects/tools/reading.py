@@ -201,10 +201,7 @@ class FormParser:
         last = self._held[-1:]
         if last == self._ends_argument or over:
             for kind, mid in tags.mids.items():
-                pattern = (
-                    rf"{_loose(tags.before)}(?P<key>[\w.$-]+?){_loose(mid)}(?P<value>[\s\S]*?){_loose(tags.after)}"
-                )
-                if match := re.fullmatch(pattern, self._held):
+                if match := _argument(tags.before, mid, tags.after).fullmatch(self._held):
                     separator = ", " if self._arguments else "{"
                     value = self._read(match["key"], match["value"], kind)
                     pieces.append(CallPiece(arguments=f"{separator}{as_json(match['key'])}: {value}"))
@@ -322,7 +319,15 @@ def _first(text: str) -> str:
 
 @lru_cache(maxsize=256)
 def _argument(before: str, mid: str, after: str) -> re.Pattern[str]:
-    return re.compile(rf"{_loose(before)}(?P<key>[\w.$-]+?){_loose(mid)}(?P<value>[\s\S]*?){_loose(after)}")
+    """One argument. White space around its value is the form's own as far as the form has it; more is the value's."""
+    opening, closing = mid.rstrip(), after.lstrip()
+    space, space_behind = (
+        f"(?:{re.escape(one)})?" if one else "" for one in (mid[len(opening) :], after[: -len(closing)])
+    )
+    return re.compile(
+        rf"{_loose(before)}(?P<key>[\w.$-]+?){_loose(opening, keep_end=True)}{space}(?P<value>[\s\S]*?)"
+        rf"{space_behind}{_loose(closing)}"
+    )
 
 
 def _compiled(form: CallForm, *, first: bool) -> re.Pattern[str]:

@@ -20,9 +20,13 @@ _WHOLE = re.compile(
 """Characters of a JSON string as far as nothing that follows can change them."""
 
 
-def parameters(pattern: str | None) -> dict[str, Any]:
-    """The schema of a custom tool's arguments; its whole input matches `pattern`."""
-    text: dict[str, Any] = {"type": "string", "description": "The tool's input, as it is."}
+def parameters(pattern: str | None, grammar: str | None = None) -> dict[str, Any]:
+    """The schema of a custom tool's arguments; its whole input matches `pattern`, or derives from the Lark `grammar`,
+    which a schema can only tell the model."""
+    description = "The tool's input, as it is."
+    if grammar is not None:
+        description += f" It keeps to this grammar, in Lark's notation:\n\n{grammar}"
+    text: dict[str, Any] = {"type": "string", "description": description}
     if pattern is not None:
         text["pattern"] = f"^(?:{pattern})$"
     return {"type": "object", "properties": {"input": text}, "required": ["input"], "additionalProperties": False}

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from aiadmin_core.errors import BadRequest, UnsupportedParameter
+from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.content import Tool
 from aiadmin_core.specs.request import ToolChoice
 
@@ -45,7 +45,7 @@ def telling(data: wire.ChatCompletionRequest) -> Telling:
 
 
 def offered(data: wire.ChatCompletionRequest) -> Offer:
-    """Raises `BadRequest` naming what contradicts the rest, and `UnsupportedParameter`."""
+    """Raises `BadRequest` naming what contradicts the rest."""
     for old, new in (("functions", "tools"), ("function_call", "tool_choice")):
         others = [name for name in ("tools", "tool_choice") if getattr(data, name) is not None]
         if getattr(data, old) is not None and others:
@@ -82,21 +82,16 @@ def _legacy(functions: Sequence[wire.FunctionDefinition], choice: str | wire.Fun
 def _tool(tool: wire.FunctionTool | wire.CustomTool, path: str) -> Tool:
     if isinstance(tool, wire.FunctionTool):
         return _function(tool.function, f"{path}.function")
-    definition, pattern = tool.custom, None
-    if isinstance(definition.format, wire.CustomGrammar):
-        grammar = definition.format.grammar
-        if grammar.syntax == "lark":
-            raise UnsupportedParameter(
-                f"{path}.custom.format.grammar.syntax",
-                why="calls are written as JSON, and a Lark grammar cannot be kept to inside it.",
-                hint="Send a 'regex', or say it in the description.",
-            )
-        pattern = grammar.definition
+    definition = tool.custom
+    grammar = definition.format.grammar if isinstance(definition.format, wire.CustomGrammar) else None
+    pattern = grammar.definition if grammar and grammar.syntax == "regex" else None
+    lark = grammar.definition if grammar and grammar.syntax == "lark" else None
     return Tool(
         name=definition.name,
         description=definition.description or "",
-        parameters=custom.parameters(pattern),
-        strict=pattern is not None,
+        parameters=custom.parameters(pattern, lark),
+        strict=grammar is not None,
+        text_grammar=lark,
     )
 
 
@@ -131,6 +126,7 @@ def _names(tools: Sequence[wire.FunctionTool | wire.CustomTool]) -> Iterator[tup
         if isinstance(tool, wire.CustomTool):
             yield f"tools[{index}].strict", f"{path}.format"
             yield f"tools[{index}].parameters", f"{path}.format.grammar.definition"
+            yield f"tools[{index}].text_grammar", f"{path}.format.grammar.definition"
 
 
 def _choice(data: wire.ChatCompletionRequest, tools: Sequence[wire.FunctionTool | wire.CustomTool]) -> ToolChoice:
