@@ -1,9 +1,9 @@
 """Lark grammars of texts that stand inside of a JSON string: the same texts, escaped as JSON escapes them. Used by
 dialects of tool calls, for tools whose one argument is a text with a grammar.
 
-What has to be escaped stands in terminals. llguidance's lexer is greedy and looks one byte ahead, and escapes begin alike:
-where an expression could go on with one, and what follows begins with another, it would be stuck behind the backslash.
-So a terminal with characters that are escaped becomes rules: stretches without them, and escapes by themselves.
+What has to be escaped stands in terminals. llguidance's lexer is greedy and looks one byte ahead, and escapes begin
+alike: where an expression could go on with one, and what follows begins with another, it would be stuck behind the
+backslash. So a terminal with characters that are escaped becomes rules: stretches without them, and escapes alone.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The terminals of a Lark grammar as regular languages. Pure; used by `quoting`.
 
-The syntax is llguidance's (https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md): strings, ranges, regular
-expressions, `&` and `~`, and the terminals of Lark's library by `%import common`.
+The syntax is llguidance's (https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md): strings, ranges,
+regular expressions, `&` and `~`, and the terminals of Lark's library by `%import common`.
 """
 
 import json
