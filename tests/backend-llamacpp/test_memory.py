@@ -55,6 +55,16 @@ def test_the_estimate_of_a_file_grows_with_its_context(model):
     assert 250e6 < usual.n_bytes < 450e6
 
 
+def test_unasked_the_context_is_what_the_available_memory_holds(model):
+    token_bytes = memory.cache_bytes(LLAMA, 1, None)
+    roomy, short = (memory.estimate(model, EngineOptions(), offloads=False, available_bytes=n) for n in (10**12, 0))
+    assert (roomy.n_ctx, short.n_ctx) == (8192, 4096)
+    used = roomy.weights_bytes + roomy.compute_bytes
+    between = memory.estimate(model, EngineOptions(), offloads=False, available_bytes=used + 2 * 6000 * token_bytes)
+    assert between.n_ctx == 5888
+    assert between.cache_bytes == 5888 * token_bytes
+
+
 def test_weights_on_a_device_of_their_own_take_nothing_of_the_machines(model):
     there = memory.estimate(model, EngineOptions(), offloads=True)
     assert (there.weights_bytes, there.cache_bytes, there.is_certain) == (0, 0, False)

@@ -9,7 +9,7 @@ from aiadmin_llamacpp.engine.opening import LEAST_N_CTX, context_settings
 @pytest.mark.parametrize("n_ctx", [1, 64, 127, 255, 256])
 def test_no_context_is_asked_for_that_ends_the_process(n_ctx):
     """A step must have room for one token of every sequence."""
-    settings = context_settings(EngineOptions(n_ctx=n_ctx), n_ctx_train=8192, can_trim=True)
+    settings = context_settings(EngineOptions(n_ctx=n_ctx), n_ctx_train=8192, can_trim=True, unasked=8192)
     assert settings.n_ctx == LEAST_N_CTX
     assert settings.n_ctx > settings.n_sequences
 

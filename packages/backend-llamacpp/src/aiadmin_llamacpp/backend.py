@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiadmin_core.backend import Health, MemoryEstimate, ModelInfo
 from aiadmin_core.errors import ModelLoadFailed
+from aiadmin_core.memory import machine_memory
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from . import bert, gguf, memory
@@ -86,7 +87,9 @@ class LlamaBackend:
 
     def estimate_memory(self, model: ModelSpec, options: EngineOptions) -> MemoryEstimate | None:
         """From the header of the first part. Raises `BadRequest` for a broken file."""
-        return memory.estimate(model, options, offloads=_offloads())
+        machine = machine_memory()
+        available = None if machine is None else machine.available
+        return memory.estimate(model, options, offloads=_offloads(), available_bytes=available)
 
     def open_engine(self, model: ModelSpec, options: EngineOptions) -> "LlamaEngine | EncoderEngine":
         """Load `model` and decode once. Raises `ModelLoadFailed`."""

@@ -1,16 +1,15 @@
 """What a GGUF will take in memory, from its header alone. Pure but for `estimate`; used by `backend`, in the server."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aiadmin_core.backend import MemoryEstimate
-from aiadmin_core.context import chosen_scaling, context_length
+from aiadmin_core.context import chosen_scaling, context_length, unasked_context
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from . import gguf
 
-DEFAULT_N_CTX = 8192
-"""Most context a model is opened with unasked: the cache of a large one would fill the memory."""
 DEFAULT_N_BATCH = 512
 
 VALUE_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32}
@@ -26,11 +25,14 @@ N_HIDDEN = 8
 """Activations of a layer that live at once, in widths of the model."""
 
 
-def estimate(model: ModelSpec, options: EngineOptions, *, offloads: bool) -> MemoryEstimate | None:
+def estimate(
+    model: ModelSpec, options: EngineOptions, *, offloads: bool, available_bytes: int | None = None
+) -> MemoryEstimate | None:
     """What `model` will take of the machine's memory; None where its header does not tell.
 
-    `offloads`: whether this build of llama.cpp puts weights on a device with memory of its own. Raises `BadRequest` for
-    a broken file, `OSError` where it cannot be read.
+    `offloads`: whether this build of llama.cpp puts weights on a device with memory of its own. `available_bytes`: of
+    the memory that the model comes into, None where that is unknown. Raises `BadRequest` for a broken file, `OSError`
+    where it cannot be read.
     """
     file = model.file("model")
     if file is None:
@@ -40,22 +42,51 @@ def estimate(model: ModelSpec, options: EngineOptions, *, offloads: bool) -> Mem
     if model.format != "gguf":  # a BERT, whose matrices become half as large and which has no cache
         weights = sum(part.size for part in model.files if part.role == "model")
         return MemoryEstimate(weights_bytes=weights, compute_bytes=PROCESS_BYTES, is_certain=not offloads)
-    path = Path(file.path)
-    header = gguf.read_header(path)
-    per_layer = f"{header.metadata.get('general.architecture')}.attention.head_count_kv"
-    if per_layer not in header.metadata:  # some models have another number for each layer
-        header = gguf.read_header(path, arrays=[per_layer])
-    sizes = read_sizes(header)
-    n_ctx = context_length(
-        options, trained=sizes.get("context_length", 0), unasked=DEFAULT_N_CTX, scales=chosen_scaling(options) != ""
-    )
+    header = header_of(Path(file.path))
+    weights = sum(part.size for part in model.files)
+    shape = read_shape(header, options)
+    n_ctx = shape.context(options, weights_bytes=weights, available_bytes=available_bytes)
     return MemoryEstimate(
-        weights_bytes=sum(part.size for part in model.files),
-        cache_bytes=0 if is_encoder(header) else cache_bytes(sizes, n_ctx, options.kv_cache_type),
-        compute_bytes=PROCESS_BYTES + compute_bytes(sizes, options.n_batch or DEFAULT_N_BATCH),
+        weights_bytes=weights,
+        cache_bytes=n_ctx * shape.token_bytes,
+        compute_bytes=PROCESS_BYTES + shape.compute_bytes,
         n_ctx=n_ctx,
         is_certain=not offloads,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What of a model's header its memory depends on, with the options that it is to be opened with."""
+
+    trained: int
+    """Tokens of context; 0 is unknown."""
+    token_bytes: int
+    """Keys and values of one token in all layers; 0 where the model keeps none."""
+    compute_bytes: int
+
+    def context(self, options: EngineOptions, *, weights_bytes: int, available_bytes: int | None) -> int:
+        """Tokens of context: as asked for, else what the available memory holds beside the weights."""
+        used = weights_bytes + self.compute_bytes + PROCESS_BYTES
+        free_bytes = None if available_bytes is None else available_bytes - used
+        unasked = unasked_context(trained=self.trained, token_bytes=self.token_bytes, free_bytes=free_bytes)
+        return context_length(options, trained=self.trained, unasked=unasked, scales=chosen_scaling(options) != "")
+
+
+def read_shape(header: gguf.Header, options: EngineOptions) -> Shape:
+    sizes = read_sizes(header)
+    return Shape(
+        trained=sizes.get("context_length", 0),
+        token_bytes=0 if is_encoder(header) else cache_bytes(sizes, 1, options.kv_cache_type),
+        compute_bytes=compute_bytes(sizes, options.n_batch or DEFAULT_N_BATCH),
+    )
+
+
+def header_of(path: Path) -> gguf.Header:
+    """With what is written once for each layer, where it is. Raises as `gguf.read_header` does."""
+    header = gguf.read_header(path)
+    per_layer = f"{header.metadata.get('general.architecture')}.attention.head_count_kv"
+    return header if per_layer in header.metadata else gguf.read_header(path, arrays=[per_layer])
 
 
 def is_encoder(header: gguf.Header) -> bool:

@@ -10,7 +10,7 @@ import psutil
 from aiadmin_core.backend import MemoryEstimate
 from aiadmin_core.context import context_length
 from aiadmin_core.errors import ModelLoadFailed
-from aiadmin_core.memory import container_memory
+from aiadmin_core.memory import machine_memory
 from aiadmin_core.specs.model import EngineOptions
 
 from .safetensors import trained_context
@@ -113,9 +113,8 @@ def plan(
 def available_bytes(device_info: dict[str, Any]) -> int:
     """Memory a model may take now: what the system has left, no more than the container's limit leaves, and on Apple
     silicon no more of the unified memory than Metal recommends. `device_info` is `mlx.core.device_info()`."""
-    candidates = [psutil.virtual_memory().available]
-    if (container := container_memory()) is not None:
-        candidates.append(container.available)
+    machine = machine_memory()
+    candidates = [machine.available if machine is not None else psutil.virtual_memory().available]
     if recommended := device_info.get("max_recommended_working_set_size"):
         candidates.append(int(recommended))
     return min(candidates)

@@ -13,7 +13,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import MODEL_REMAPPING, load_model
 
 from aiadmin_core.backend import ModelInfo
-from aiadmin_core.context import chosen_scaling, context_length, context_notes
+from aiadmin_core.context import chosen_scaling, context_length, context_notes, unasked_context
 from aiadmin_core.errors import AiAdminError, ModelLoadFailed
 from aiadmin_core.specs.model import EngineOptions, ModelFacts, ModelSpec
 
@@ -25,7 +25,6 @@ from .tokenizer import MlxTokenizer
 OPTIONS = ("memory_limit_bytes", "prompt_cache_bytes")
 """`EngineOptions.extra` settings of this backend: the most memory it may take; of that, for kept prefixes."""
 
-_FALLBACK_N_CTX = 4096  # where config.json states no length
 _N_BATCH = 512
 _N_PARALLEL = 32
 _WARM_UP = 16
@@ -77,7 +76,8 @@ def load(model: ModelSpec, options: EngineOptions) -> OpenedModel:
             raise ModelLoadFailed(f"{model.name}: {error.message}", hint=error.hint) from error
     n_parallel = (options.n_parallel or _N_PARALLEL) if warm_up.can_batch else 1
     # No `scales`: mlx-lm scales positions as the config says.
-    wanted = context_length(options, trained=info.n_ctx_train, unasked=info.n_ctx_train or _FALLBACK_N_CTX)
+    unasked = unasked_context(trained=info.n_ctx_train, token_bytes=warm_up.bytes_per_token, free_bytes=limit - size)
+    wanted = context_length(options, trained=info.n_ctx_train, unasked=unasked)
     plan = memory.plan(
         model.name,
         free_bytes=limit - size,
@@ -222,7 +222,7 @@ def _notes(
     if not can_batch:
         yield "one sequence at a time: this model's cache cannot be batched"
     yield "reproducible: unmeasured"
-    yield from context_notes(options, trained=n_ctx_train, n_ctx=plan.n_ctx)
+    yield from context_notes(options, trained=n_ctx_train, n_ctx=wanted)
     if chosen_scaling(options):
         yield "rope_scaling has no effect: MLX scales positions as the model's config.json says"
     if options.kv_cache_type is not None:

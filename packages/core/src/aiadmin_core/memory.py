@@ -14,6 +14,21 @@ class Memory(NamedTuple):
     """Without having to swap: pages of files that are cached count."""
 
 
+def machine_memory() -> Memory | None:
+    """As it stands: the machine's, or what a container's limit leaves of it. None where the system cannot be asked (at
+    the limit of open files, for one)."""
+    import psutil
+
+    try:
+        machine = psutil.virtual_memory()
+    except (psutil.Error, OSError):
+        return None
+    container = container_memory()
+    if container is None:
+        return Memory(total=machine.total, available=machine.available)
+    return Memory(total=min(machine.total, container.total), available=min(machine.available, container.available))
+
+
 def container_memory(group: Path = GROUP) -> Memory | None:
     """Of this control group (version 2); None without one, and without a limit.
 

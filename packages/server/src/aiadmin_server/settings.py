@@ -94,7 +94,7 @@ FIELDS: dict[str, str] = {
     "AIADMIN_MAX_LOADED_MODELS": "Most models loaded at once. Default 3.",
     "AIADMIN_MAX_QUEUE": "Most requests waiting for one model before new ones get 503. Default 512.",
     "AIADMIN_CONTEXT_LENGTH": "Tokens of context a model is opened with, as far as it was trained for them. Default: "
-    "what the model was trained for, as far as the backend finds sensible.",
+    "what it was trained for, but no more than 32,768 and than half of the free memory holds; `ps` says which.",
     "AIADMIN_ROPE_SCALING": "How positions are scaled where a context is longer than the trained one, for llama.cpp: "
     "`yarn` or `linear`. Default `none`: contexts end where the training did.",
     "AIADMIN_NUM_PARALLEL": "Most sequences decoded together by one model. Default: the backend's.",

@@ -17,16 +17,17 @@ from aiadmin_core.specs.model import EngineOptions, ModelFacts, ModelSpec
 
 from .. import bert, gguf
 from ..build import build_id
-from ..memory import DEFAULT_N_BATCH, DEFAULT_N_CTX
+from ..memory import DEFAULT_N_BATCH
 from ..native.batch import Batch
 from ..native.context import CACHE_TYPES, MAX_SEQUENCES, Context, ContextSettings
 from ..native.embedding import RANK, EmbeddingSettings
-from ..native.model import Model, supports_gpu
+from ..native.model import Model
 from . import exactness
 from .embedding import N_SEQUENCES
 from .encoder import EncoderEngine
 from .engine import LlamaEngine
 from .parked import run_length
+from .placing import place
 from .threads import default_threads, usable_cores
 
 LEAST_N_CTX = 256
@@ -45,6 +46,9 @@ MOST_PREFIX_BYTES = 512 * 2**20
 MOST_BESIDE = 1024
 """Tokens of a text that a generating model embeds, unless more fit one of its own steps."""
 
+MOST_ENCODED = 8192
+"""Tokens of a text that an encoder embeds at once: it attends from each to each."""
+
 SAFE_MODE_NOTE = "safe mode: weights are not repacked for this processor (no AMX)"
 
 N_WARM_UP = 16
@@ -55,15 +59,16 @@ path crashes on the former alone)."""
 def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | EncoderEngine:
     """Load, make a context, decode once. Raises `ModelLoadFailed`; a crash of the library ends the process."""
     _refuse_unknown(options)
-    offload = supports_gpu()
-    n_gpu_layers = (-1 if options.n_gpu_layers is None else options.n_gpu_layers) if offload else 0
     with _paths(model) as paths:
-        native = Model(paths, n_gpu_layers=n_gpu_layers, use_extra_bufts=not options.safe_mode)
+        placed = place(paths, options)
+        native = Model(paths, n_gpu_layers=placed.n_gpu_layers, use_extra_bufts=not options.safe_mode)
     try:
-        device = "gpu" if n_gpu_layers else "cpu"
+        device = "gpu" if placed.n_gpu_layers else "cpu"
         if native.is_encoder:
             return _open_encoder(native, options, device=device)
-        settings = context_settings(options, n_ctx_train=native.n_ctx_train, can_trim=native.can_trim)
+        settings = context_settings(
+            options, n_ctx_train=native.n_ctx_train, can_trim=native.can_trim, unasked=placed.n_ctx
+        )
         if not native.is_decoder:
             raise ModelLoadFailed(
                 "The model is an encoder-decoder.", hint="Models that only decode, or only encode, can be served."
@@ -73,7 +78,7 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Encod
         try:
             _warm_up(context)
             block = _block(context, options, device=device)
-            facts = _facts(native, context, options, block, device=device)
+            facts = _facts(native, context, options, block, device=device, placed=placed.note)
             n_parallel = _n_parallel(options)
             return LlamaEngine(
                 native,
@@ -100,7 +105,7 @@ def _open_encoder(native: Model, options: EngineOptions, *, device: str) -> Enco
     """A model that only embeds. Its positions end where its training did: beyond, llama.cpp aborts."""
     if native.pooling == RANK:
         raise ModelLoadFailed("The model ranks documents.", hint="Models that embed or generate can be served so far.")
-    n_ctx = min(native.n_ctx_train or DEFAULT_N_CTX, options.n_ctx or DEFAULT_N_CTX)
+    n_ctx = min(native.n_ctx_train or MOST_ENCODED, options.n_ctx or MOST_ENCODED)
     settings = embedding_settings(options, n_ctx=n_ctx, beside=False)
     notes = (SAFE_MODE_NOTE,) if options.safe_mode else ()
     try:
@@ -161,13 +166,13 @@ def _parts(model: ModelSpec) -> list[str]:
     return paths
 
 
-def context_settings(options: EngineOptions, *, n_ctx_train: int, can_trim: bool) -> ContextSettings:
-    """The context's sizes: as asked, else sensible ones."""
+def context_settings(options: EngineOptions, *, n_ctx_train: int, can_trim: bool, unasked: int) -> ContextSettings:
+    """The context's sizes: as asked, else sensible ones (`unasked` tokens)."""
     n_parallel = _n_parallel(options)
     # Every sequence id of a recurrent model costs a whole state, and cannot keep a prefix that others share.
     n_sequences = n_parallel * SEQUENCES_PER_PLACE if can_trim else n_parallel + 1
     scaling = chosen_scaling(options)
-    n_ctx = context_length(options, trained=n_ctx_train, unasked=DEFAULT_N_CTX, scales=scaling != "")
+    n_ctx = context_length(options, trained=n_ctx_train, unasked=unasked, scales=scaling != "")
     if not n_ctx_train or n_ctx <= n_ctx_train:
         scaling = ""
     return ContextSettings(
@@ -292,9 +297,11 @@ def _warm_up(context: Context) -> None:
 
 
 def _facts(
-    model: Model, context: Context, options: EngineOptions, block: exactness.Block, *, device: str
+    model: Model, context: Context, options: EngineOptions, block: exactness.Block, *, device: str, placed: str
 ) -> ModelFacts:
     notes = [exactness.note(block, context.cache_type, always=options.exact)]
+    if placed:
+        notes.append(placed)
     if options.safe_mode:
         notes.append(SAFE_MODE_NOTE)
     if model.chat_template is None:

@@ -12,11 +12,6 @@ from aiadmin_core.errors import ModelLoadFailed
 from . import log
 
 
-def supports_gpu() -> bool:
-    """Whether this build of llama.cpp, on this machine, has a device to offload layers to."""
-    return bool(lib.llama_supports_gpu_offload())
-
-
 class Model:
     """Weights and vocabulary in memory.
 

@@ -9,11 +9,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiadmin_core.errors import AiAdminError, ModelNotFound, Overloaded
-from aiadmin_core.memory import Memory
+from aiadmin_core.memory import Memory, machine_memory
 from aiadmin_core.plugins import Plugins
 from aiadmin_core.specs.model import EngineOptions
 
-from ..runners.memory import machine_memory
 from ..runners.supervisor import Opener, Supervisor
 from ..settings import Settings
 from . import reasons
