@@ -2,7 +2,7 @@
 
 import pytest
 
-from aiadmin_server.runners.exits import after_exit, how_it_ended, last_words
+from aiadmin_server.runners.exits import after_exit, how_it_ended, last_words, says_no_memory
 
 SEGV, ABRT, KILL, TERM = -11, -6, -9, -15
 ACCESS_VIOLATION = 0xC0000005
@@ -47,6 +47,24 @@ def test_what_comes_next(status, loading, safe_mode, windows, action, hint):
     decision = after_exit(status, loading=loading, safe_mode=safe_mode, windows=windows)
     assert decision.action == action
     assert hint in decision.hint
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "terminate called after throwing an instance of 'std::bad_alloc'",
+        "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 2.0 GiB",
+        "OpenBLAS error: Memory allocation still failed after 10 retries, giving up.",
+        "ggml_aligned_malloc: insufficient memory (attempted to allocate  41.96 MB)",
+        "CUDA error: out of memory",
+    ],
+)
+def test_a_crash_for_want_of_memory_is_not_one_that_safe_mode_would_help(line):
+    assert says_no_memory(["loading", line, "Fatal Python error: Aborted"])
+    decision = after_exit(ABRT, loading=True, safe_mode=False, said_no_memory=True)
+    assert (decision.action, "Memory ran out" in decision.hint) == ("fail", True)
+    assert "Memory ran out" in after_exit(ABRT, loading=False, safe_mode=False, said_no_memory=True).hint
+    assert not says_no_memory(["memory: 3 GB free", "Fatal Python error: Segmentation fault"])
 
 
 def test_last_words_are_the_last_lines():

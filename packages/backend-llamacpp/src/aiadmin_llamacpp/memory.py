@@ -14,11 +14,12 @@ DEFAULT_N_BATCH = 512
 
 VALUE_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32}
 """Of a key or value in the cache."""
-PROCESS_BYTES = 120_000_000
+PROCESS_BYTES = 105_000_000
 """Python, numpy, llguidance and llama.cpp itself."""
 TOKEN_BYTES = 300
 """Of each token of the vocabulary, which is kept as text by llama.cpp, by the engine and by llguidance. With these two,
-SmolLM2 (352 MB, 296 measured) and Gemma 3 270M (568 and 561) are estimated within a fifth of their resident memory."""
+SmolLM2 (337 MB, 318 measured) and Gemma 3 270M (553 and 561) are estimated within a tenth of what a runner has resident
+after its first answer."""
 N_OUTPUTS = 16
 """Tokens of a step that logits are computed for: the others' are reserved, and never touched."""
 N_HIDDEN = 8

@@ -7,6 +7,7 @@ quotes, names are matched without regard to case (so `AiAdmin_HOST` works).
 import os
 import re
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
@@ -53,6 +54,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """What a model may keep of prompts it has read, beside its context; None leaves it to the backend."""
     prefix_disk_mib: int = 4096
     """The same in files, for all models together."""
+    runner_memory_mib: int = 0
+    """Most memory of its own that the process of one model may take; 0 sets no limit."""
     idle_connection_s: float = 600.0
     """How long a connection may rest between two requests: longer than clients' pools keep theirs (mostly 90 s, some
     300), so that they close first and no request is lost to a connection that has just been closed."""
@@ -107,6 +110,8 @@ FIELDS: dict[str, str] = {
     "keeps none outside the context.",
     "AIADMIN_PREFIX_DISK": "MiB of files under `AIADMIN_STATE` in which the same outlives a restart, for all models "
     "together. Default 4096; 0 writes none.",
+    "AIADMIN_RUNNER_MEMORY": "MiB of memory that the process of one model may take, weights that are mapped from a "
+    "file not counted; what needs more fails, and nothing else does. Linux only. Default: no limit.",
     "AIADMIN_IDLE_TIMEOUT": "How long a client's connection may rest between two requests: more than its pool keeps "
     "it. Default `10m`.",
     "AIADMIN_IN_PROCESS": "`1` opens models in the server's own process instead of one each. For debugging.",
@@ -160,6 +165,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         if get("AIADMIN_PREFIX_MEMORY")
         else None,
         prefix_disk_mib=_count("AIADMIN_PREFIX_DISK", get("AIADMIN_PREFIX_DISK") or "4096"),
+        runner_memory_mib=_runner_memory("AIADMIN_RUNNER_MEMORY", get("AIADMIN_RUNNER_MEMORY")),
         idle_connection_s=_duration("AIADMIN_IDLE_TIMEOUT", get("AIADMIN_IDLE_TIMEOUT") or "10m"),
         in_process=_switch(get("AIADMIN_IN_PROCESS")),
         ignore_unknown_fields=_choice("AIADMIN_UNKNOWN_FIELDS", get("AIADMIN_UNKNOWN_FIELDS"), ("ignore", "refuse"))
@@ -187,6 +193,13 @@ def _count(name: str, text: str) -> int:
     if not text.isdecimal():
         raise BadRequest(f"{name} must be a whole number, not '{text}'.", hint="Unset it, or correct it.")
     return int(text)
+
+
+def _runner_memory(name: str, text: str, *, platform: str = sys.platform) -> int:
+    mib = _count(name, text)
+    if mib and not platform.startswith("linux"):
+        raise BadRequest(f"{name} can be had on Linux only.", hint="Unset it.")
+    return mib
 
 
 def _choice(name: str, text: str, choices: tuple[Choice, ...]) -> Choice:

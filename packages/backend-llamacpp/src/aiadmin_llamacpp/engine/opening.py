@@ -211,12 +211,13 @@ def _cache_types(options: EngineOptions, *, device: str) -> list[str]:
 
 def _make_context(native: Model, settings: ContextSettings, cache_types: list[str]) -> Context:
     """With the first type of cache that this model can have: blocks of 32 values do not fit every head. Raises what the
-    last one raised."""
+    last one raised, and what memory is short for at once: the others take more."""
     for cache_type in cache_types[:-1]:
         try:
             return Context(native, settings._replace(cache_type=cache_type))
-        except ModelLoadFailed:
-            continue
+        except ModelLoadFailed as error:
+            if "allocate" in error.message:
+                raise
     return Context(native, settings._replace(cache_type=cache_types[-1]))
 
 

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 import msgspec
 
 from .host import EXIT_GRACE_S, leave, run
+from .memory_limit import go_first, limit
 from .messages import Launch
 
 SWITCH_INTERVAL_S = 0.001
@@ -25,6 +26,7 @@ def main() -> None:
     """Serve one model until the server leaves."""
     _prepare_process()
     launch = msgspec.json.decode(_read_line(), type=Launch)
+    limit(launch.memory_bytes)
     threading.Thread(target=_leave_with_server, name="leave-with-server", daemon=True).start()
     if find_spec("uvloop"):  # the server brings it, where there is any: waking up costs less
         import uvloop
@@ -40,6 +42,7 @@ def _prepare_process() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and service managers mean the whole process group, and
         signal.signal(number, signal.SIG_IGN)  # only the server knows when the last answer is given: it ends us
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    go_first()
     if sys.platform == "win32":
         import msvcrt  # exists there only
 

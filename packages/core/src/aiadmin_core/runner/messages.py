@@ -30,6 +30,8 @@ class Launch(Struct, frozen=True, kw_only=True):
     options: EngineOptions
     dialects: tuple[str, ...] = ()
     """Entry points of the plugins that have dialects to offer, first asked first. No other plugin is imported."""
+    memory_bytes: int = 0
+    """Most memory of its own that the process may take; 0 sets no limit."""
 
 
 # Runner to server.

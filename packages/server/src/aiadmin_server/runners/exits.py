@@ -18,9 +18,22 @@ WINDOWS_STATUS = {
     0xC0000374: "a corrupt heap",
     0xC0000409: "an abort",
 }
+NO_MEMORY = (
+    "bad_alloc",
+    "MemoryError",
+    "annot allocate memory",
+    "failed to allocate",
+    "insufficient memory",
+    "emory allocation",
+    "ut of memory",
+)
+"""What libraries write whose allocations fail, before they end the process with a signal like any crash's."""
+CRASH_REPORT = "Fatal Python error"
+"""How Python's own report of a native crash begins; the stacks of all threads follow."""
 LAST_WORDS = 6
 """Lines of the log that an error quotes."""
 
+LESS_MEMORY = "choose a smaller model, or a smaller AIADMIN_CONTEXT_LENGTH"
 SEND_AGAIN = "Send the request again: the model is loaded afresh."
 
 
@@ -49,14 +62,23 @@ def is_crash(status: int, *, windows: bool = sys.platform == "win32") -> bool:
     return status < 0 and _signal_name(-status) in CRASH_SIGNALS
 
 
-def after_exit(status: int, *, loading: bool, safe_mode: bool, windows: bool = sys.platform == "win32") -> Next:
+def after_exit(
+    status: int,
+    *,
+    loading: bool,
+    safe_mode: bool,
+    said_no_memory: bool = False,
+    windows: bool = sys.platform == "win32",
+) -> Next:
     """What to do when a runner's process has ended that nobody asked to end."""
     crashed = is_crash(status, windows=windows)
-    out_of_memory = status < 0 and _signal_name(-status) == "SIGKILL"
-    if loading and crashed and not safe_mode:
+    killed = status < 0 and _signal_name(-status) == "SIGKILL"
+    if loading and crashed and not safe_mode and not said_no_memory:
         return Next("start in safe mode")
-    if out_of_memory:
-        hint = "If nobody ended it, memory ran out: choose a smaller model, or a smaller AIADMIN_CONTEXT_LENGTH."
+    if said_no_memory:
+        hint = f"Memory ran out: {LESS_MEMORY}, or a higher AIADMIN_RUNNER_MEMORY where that is set."
+    elif killed:
+        hint = f"If nobody ended it, memory ran out: {LESS_MEMORY}."
     elif not loading:
         hint = SEND_AGAIN
     elif crashed:
@@ -66,11 +88,17 @@ def after_exit(status: int, *, loading: bool, safe_mode: bool, windows: bool = s
     return Next("fail" if loading else "start on demand", hint)
 
 
+def says_no_memory(lines: Sequence[str]) -> bool:
+    """Whether a log ends with an allocation that failed, before Python's report of the crash where there is one."""
+    end = next((index for index, line in enumerate(lines) if line.startswith(CRASH_REPORT)), len(lines))
+    return any(words in line for line in lines[max(0, end - LAST_WORDS) : end] for words in NO_MEMORY)
+
+
 def last_words(lines: Sequence[str], *, n: int = LAST_WORDS) -> list[str]:
     """The lines of a log that tell most about its end: the last ones, or, where Python reported a native crash, those
     before the report and the top of the stack that crashed."""
     told = [line.strip() for line in lines if line.strip()]
-    report = next((index for index, line in enumerate(told) if line.startswith("Fatal Python error")), None)
+    report = next((index for index, line in enumerate(told) if line.startswith(CRASH_REPORT)), None)
     if report is None:
         return told[-n:]
     stack = next((index for index in range(report, len(told)) if told[index].startswith("Current thread")), None)

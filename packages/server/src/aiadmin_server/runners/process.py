@@ -53,9 +53,10 @@ class Patience:
 class DiedLoading(Exception):
     """The process ended before its model was loaded."""
 
-    def __init__(self, status: int, account: str) -> None:
+    def __init__(self, status: int, account: str, *, said_no_memory: bool) -> None:
         super().__init__(account)
         self.status = status
+        self.said_no_memory = said_no_memory
         self.account = account
         """A sentence: who died, how, and its last words."""
 
@@ -73,6 +74,7 @@ class RunnerProcess:
         model: ModelSpec,
         options: EngineOptions,
         load_timeout_s: float,
+        memory_bytes: int = 0,
         dialects: tuple[str, ...] = (),
         log_path: Path | None = None,
         limits: vitals.Limits | None = None,
@@ -89,6 +91,7 @@ class RunnerProcess:
         self._options = options
         self._dialects = dialects
         self._load_timeout_s = load_timeout_s
+        self._memory_bytes = memory_bytes
         self._limits = limits or vitals.Limits()
         self._patience = patience
         self._process: asyncio.subprocess.Process | None = None
@@ -167,6 +170,7 @@ class RunnerProcess:
             model=self._model,
             options=self._options,
             dialects=self._dialects,
+            memory_bytes=self._memory_bytes,
         )
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -235,7 +239,11 @@ class RunnerProcess:
         await self._kill()
         status = self.ended.result()
         ending = f"{exits.how_it_ended(status)} while loading"  # it has seen nobody's text yet, and may be quoted
-        raise DiedLoading(status, self._account(ending, with_last_words=True))
+        raise DiedLoading(
+            status,
+            self._account(ending, with_last_words=True),
+            said_no_memory=exits.says_no_memory(self.log.lines),
+        )
 
     async def _greeted(self, listener: transport.Listener[Reply]) -> tuple[transport.Connection[Reply], Hello]:
         connection = await listener.accept()
@@ -256,7 +264,12 @@ class RunnerProcess:
         if because := self._ended_because or reason:
             return RunnerDied(self._account(f"was ended{because}"), hint=f"{exits.SEND_AGAIN} {LOG_SAYS}")
         status = self.ended.result()
-        next_step = exits.after_exit(status, loading=False, safe_mode=self._options.safe_mode)
+        next_step = exits.after_exit(
+            status,
+            loading=False,
+            safe_mode=self._options.safe_mode,
+            said_no_memory=exits.says_no_memory(self.log.lines),
+        )
         return RunnerDied(self._account(exits.how_it_ended(status)), hint=f"{next_step.hint} {LOG_SAYS}")
 
     def _account(self, ending: str, *, with_last_words: bool = False) -> str:

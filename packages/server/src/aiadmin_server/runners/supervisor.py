@@ -143,7 +143,9 @@ class Supervisor:
         try:
             process = await self._start(plugin, backend.name, model, options)
         except DiedLoading as death:
-            decision = exits.after_exit(death.status, loading=True, safe_mode=options.safe_mode)
+            decision = exits.after_exit(
+                death.status, loading=True, safe_mode=options.safe_mode, said_no_memory=death.said_no_memory
+            )
             if decision.action != "start in safe mode":
                 raise ModelLoadFailed(death.account, hint=decision.hint) from None
             logger.warning("%s", death.account)
@@ -173,7 +175,9 @@ class Supervisor:
         try:
             return await self._start(plugin, backend, model, replace(options, safe_mode=True))
         except DiedLoading as death:
-            hint = exits.after_exit(death.status, loading=True, safe_mode=True).hint
+            hint = exits.after_exit(
+                death.status, loading=True, safe_mode=True, said_no_memory=death.said_no_memory
+            ).hint
             raise ModelLoadFailed(death.account, hint=hint) from None
 
     async def _start(self, plugin: str, backend: str, model: ModelSpec, options: EngineOptions) -> RunnerProcess:
@@ -185,6 +189,7 @@ class Supervisor:
             dialects=self._plugins.with_dialects(),
             load_timeout_s=self._settings.load_timeout_s,
             log_path=log_path(self._settings.state, backend, model.name),
+            memory_bytes=self._settings.runner_memory_mib << 20,
             limits=self._limits,
             patience=self._patience,
         )

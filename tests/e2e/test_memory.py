@@ -1,0 +1,50 @@
+"""What a model takes: told beforehand, held to a limit, and an end of memory that costs nobody else anything."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from aiadmin_core.specs.model import EngineOptions, ModelFile, ModelSpec
+from aiadmin_llamacpp.backend import LlamaBackend
+
+pytestmark = [pytest.mark.real_model, pytest.mark.xdist_group("memory")]
+ASK = [{"role": "user", "content": "Say: this is a test."}]
+
+
+def ask(server: Any) -> Any:
+    with openai.OpenAI(base_url=server.base_url, api_key="x", max_retries=0, timeout=120) as client:
+        return client.chat.completions.create(model="smollm2", messages=ASK, max_tokens=8)
+
+
+@pytest.fixture
+def limited(product: Any, tmp_path: Path) -> Any:
+    """A server whose runners may take so many MiB."""
+    return lambda mib: product.clone(tmp_path / "state").serve(AIADMIN_RUNNER_MEMORY=str(mib))
+
+
+@pytest.mark.parametrize("mib", [40, 150, 230])
+def test_a_load_that_runs_out_of_memory_is_an_error_that_says_so_and_nothing_is_remembered_of_a_crash(
+    limited: Any, mib: int
+) -> None:
+    """In Python's libraries, in what llama.cpp checks, in what it asserts."""
+    with limited(mib) as server:
+        with pytest.raises(openai.APIStatusError) as caught:
+            ask(server)
+        assert caught.value.code == "model_load_failed"
+        assert "emory" in caught.value.message
+        assert "safe mode" not in caught.value.message
+        assert httpx.get(f"{server.url}/health").status_code == 200
+
+
+def test_within_a_limit_a_model_takes_what_its_file_told_within_a_tenth(limited: Any, smollm2_gguf: Path) -> None:
+    with limited(700) as server:
+        assert ask(server).choices[0].message.content
+        taken = server.ps()[0]["size"]
+    file = ModelFile(role="model", path=str(smollm2_gguf), size=smollm2_gguf.stat().st_size)
+    model = ModelSpec(name="smollm2", digest="sha256:0", format="gguf", files=(file,))
+    estimate = LlamaBackend().estimate_memory(model, EngineOptions())
+    assert estimate is not None
+    assert 0.9 < estimate.n_bytes / taken < 1.1
