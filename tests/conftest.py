@@ -157,6 +157,14 @@ def tiny_gguf(smollm2_gguf: Path) -> Path:
     return _made_model("tiny.gguf", "make_tiny_gguf", smollm2_gguf)
 
 
+@pytest.fixture(scope="session")
+def tiny_ranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of one layer and random weights that ranks documents, as a GGUF file."""
+    path = tmp_path_factory.mktemp("ranker") / "tiny-ranker.gguf"
+    _load("_rankers").write_bert(path)
+    return path
+
+
 def _made_model(name: str, maker: str, source: Path) -> Path:
     """What `maker` of _models.py makes of `source`."""
     models = _load("_models")

@@ -405,7 +405,7 @@ async def test_the_token_engines_own_protocols_are_passed_through(tmp_path):
             self.truncate = truncate
             return Vectors(data=b"floats", n_dims=2, n_tokens=tuple(map(len, inputs)))
 
-        async def score(self, query, documents):
+        async def score(self, query, documents, *, truncate=False):
             return Scores(data=b"floats", n_tokens=tuple(map(len, documents)))
 
         async def load_adapter(self, digest, path):

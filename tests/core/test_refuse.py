@@ -142,6 +142,27 @@ def test_vectors_and_scores_need_their_protocol_and_nothing_else(request_, proto
 
 
 @pytest.mark.parametrize(
+    ("mode", "protocols", "refused"),
+    [
+        ("ranking", {"score"}, None),
+        ("ranking", {"embed"}, "send 'mode'"),
+        ("ranking", set(), "ranks no documents."),
+        ("similarity", {"embed"}, None),
+        ("similarity", {"score"}, "makes no embeddings."),
+        ("any", {"embed"}, None),
+        ("any", {"score"}, None),
+        ("any", {"embed", "score"}, None),
+        ("any", set(), "ranks no documents."),
+    ],
+)
+def test_documents_are_compared_by_what_the_model_can(mode, protocols, refused):
+    asked = ScoreRequest(id=1, query="a", documents=("b",), mode=mode)
+    refusal = unsupported(asked, Capabilities(generates=False, protocols=frozenset(protocols)))
+    assert (refusal is None) == (refused is None)
+    assert refusal is None or refused in str(refusal)
+
+
+@pytest.mark.parametrize(
     ("protocols", "what"),
     [
         ({"embed"}, "it makes embeddings of it."),

@@ -21,7 +21,7 @@ from aiadmin_core.specs.events import Event, Finished, Started, TextDelta, Usage
 from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
 from aiadmin_core.specs.request import GenerateRequest
 from aiadmin_core.specs.sampling import SamplingParams
-from aiadmin_core.specs.vectors import Vectors
+from aiadmin_core.specs.vectors import Scores, Vectors
 from aiadmin_server.apis import builtin as builtin_apis
 from aiadmin_server.app import LIMITS, Limits, Server, bind, create_app, uvicorn_config
 from aiadmin_server.settings import Settings
@@ -84,6 +84,15 @@ class FakeEngine:
             return await self.embedding(inputs)
         finally:
             self.closed.set()
+
+    scored: list[tuple[str, Sequence[str], bool]] = field(default_factory=list)
+    """Query, documents, and whether they may be cut, of each call of `score`."""
+
+    async def score(self, query: str, documents: Sequence[str], *, truncate: bool = False) -> Scores:
+        """The longer a document, the better; a token for each character."""
+        self.scored.append((query, documents, truncate))
+        data = struct.pack(f"<{len(documents)}f", *(len(document) / 64 for document in documents))
+        return Scores(data=data, n_tokens=tuple(len(query) + len(document) for document in documents))
 
     tokenized: list[tuple[str | GenerateRequest, dict[str, bool]]] = field(default_factory=list)
     """What was to be tokenized, and how, of each call."""

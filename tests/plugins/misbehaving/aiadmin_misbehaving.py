@@ -128,7 +128,7 @@ class MisbehavingEngine:
             data=struct.pack(f"<{len(rows)}f", *rows), n_dims=2, n_tokens=tuple(len(text) for text in inputs)
         )
 
-    async def score(self, query: str, documents: Sequence[str]) -> Scores:
+    async def score(self, query: str, documents: Sequence[str], *, truncate: bool = False) -> Scores:
         data = struct.pack(f"<{len(documents)}f", *(text.count(query) for text in documents))
         return Scores(data=data, n_tokens=tuple(len(query) + len(text) for text in documents))
 

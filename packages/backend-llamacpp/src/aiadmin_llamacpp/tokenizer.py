@@ -59,6 +59,19 @@ class LlamaTokenizer:
         return frozenset(self.encode_whole("a")[-1:]) & frozenset(self.control_tokens.values())
 
     @cached_property
+    def around_pairs(self) -> tuple[list[int], list[int], list[int]]:
+        """What stands before, between and behind two texts that are read together, as the vocabulary has it: [CLS],
+        [SEP] and [SEP] for BERT; <s>, </s></s> and </s> for RoBERTa and its kin."""
+        whole = self.encode_whole("a")
+        control = frozenset(self.control_tokens.values())
+        opening = whole[:1] if whole[0] in control else []
+        closing = whole[-1:] if whole[-1] in control else []
+        separator = _token(lib.llama_vocab_sep(self._vocab))
+        is_word_piece = lib.llama_vocab_type(self._vocab) == lib.LLAMA_VOCAB_TYPE_WPM  # closes with its separator
+        extra = [separator] if lib.llama_vocab_get_add_sep(self._vocab) and separator and not is_word_piece else []
+        return opening, closing + extra, closing
+
+    @cached_property
     def _lead(self) -> list[int]:
         """What the spacer costs in front of a text; nothing in vocabularies that add no space."""
         first = self._encode("a", False)[:1]

@@ -173,10 +173,10 @@ class AssembledEngine:
         self._start()
         return await cast(SupportsEmbed, self._engine).embed(inputs, truncate=truncate)
 
-    async def score(self, query: str, documents: Sequence[str]) -> Scores:
+    async def score(self, query: str, documents: Sequence[str], *, truncate: bool = False) -> Scores:
         """See `backend.SupportsScore`."""
         self._start()
-        return await cast(SupportsScore, self._engine).score(query, documents)
+        return await cast(SupportsScore, self._engine).score(query, documents, truncate=truncate)
 
     async def load_adapter(self, digest: str, path: Path) -> None:
         """See `backend.SupportsAdapters`."""

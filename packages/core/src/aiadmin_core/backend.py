@@ -188,8 +188,12 @@ class SupportsEmbed(Protocol):
 class SupportsScore(Protocol):
     """`"score"`: how well documents answer a query."""
 
-    async def score(self, query: str, documents: Sequence[str]) -> Scores:
-        """A relevance for each document, higher is better."""
+    async def score(self, query: str, documents: Sequence[str], *, truncate: bool = False) -> Scores:
+        """A relevance from 0 to 1 for each document, higher is better. One that is too long beside the query is cut at
+        its end with `truncate`.
+
+        Raises `errors.InputTooLong` without `truncate`, naming `documents[i]`, or `query` where no document would fit.
+        """
 
 
 class SupportsAdapters(Protocol):

@@ -17,6 +17,7 @@ from .specs.request import (
     ChatInput,
     EmbedRequest,
     GenerateRequest,
+    RankingMode,
     Request,
     ScoreRequest,
     TextInput,
@@ -43,13 +44,23 @@ def unsupported(request: Request, capabilities: Capabilities) -> UnsupportedPara
     match request:
         case EmbedRequest():
             return _protocol("embed", capabilities)
-        case ScoreRequest():
-            return _protocol("score", capabilities)
+        case ScoreRequest(mode=mode):
+            return _ranking(mode, capabilities)
         case TokenizeRequest(input=asked):
             inner = unsupported(asked, capabilities) if isinstance(asked, GenerateRequest) else None
             return _protocol("tokenize", capabilities) or inner
         case GenerateRequest():
             return next(_unsupported(request, capabilities), None)
+
+
+def _ranking(mode: RankingMode, able: Capabilities) -> UnsupportedParameter | None:
+    compares = "embed" in able.protocols
+    if mode == "similarity" or (mode == "any" and compares):
+        return _protocol("embed", able) if "score" not in able.protocols or mode == "similarity" else None
+    refusal = _protocol("score", able)
+    if refusal is not None and compares:
+        refusal.hint = "It makes embeddings: send 'mode': \"similarity\" to compare by them."
+    return refusal
 
 
 def _protocol(wanted: OptionalProtocol, able: Capabilities) -> UnsupportedParameter | None:

@@ -1,4 +1,4 @@
-"""Vectors for texts, on a thread of their own: generating goes on beside it, and neither waits for the other.
+"""Vectors for texts, or ranks, on a thread of their own: generating goes on beside it, and neither waits for the other.
 
 The context is made when the first text comes. Inputs of several requests share a batch; none is ever cut in two, since
 llama.cpp pools what fits one micro-batch (see `native.embedding`).
@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import islice
 from queue import SimpleQueue
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -37,9 +38,11 @@ Tokens = npt.NDArray[np.int32]
 class Job:
     """One call. On the embedder's thread."""
 
-    inputs: Inputs
-    truncate: bool
-    result: "Future[Vectors]" = field(default_factory=Future)
+    read: Callable[[int], list[Tokens]]
+    """Gives its inputs' tokens, at most so many each. What it raises is the call's."""
+    finish: Callable[["Job"], Any]
+    """Gives the result, once every input has its row. What it raises is the call's."""
+    result: "Future[Any]" = field(default_factory=Future)
     given_up: bool = False
     """Set by whoever asked: what is not computed yet is not wanted any more."""
     tokens: list[Tokens] = field(default_factory=list)
@@ -50,6 +53,11 @@ class Job:
     @property
     def missing(self) -> list[Tokens]:
         return self.tokens[len(self.rows) :]
+
+    @property
+    def n_tokens(self) -> tuple[int, ...]:
+        """Of each input."""
+        return tuple(map(len, self.tokens))
 
 
 def share(missing: Sequence[Sequence[int]], *, n_tokens: int, n_sequences: int) -> list[int]:
@@ -88,20 +96,21 @@ class Embedder:
         self._n_batches = self._n_tokens = self._n_embedded = self._n_largest = 0
 
     async def embed(self, inputs: Inputs, *, truncate: bool = False) -> Vectors:
-        """Vectors of length 1. Cancelling it gives up what is not computed yet.
+        """Vectors of length 1. Raises `InputTooLong` and `BadRequest`, naming `inputs[i]`, and what `run` raises."""
+        return cast(Vectors, await self.run(lambda n: _texts(inputs, self._tokenizer, n, truncate), _vectors))
 
-        Raises `InputTooLong` and `BadRequest`, naming `inputs[i]`, what making a context raises, and `EngineStopped`
-        once closed.
-        """
-        job = self.submit(inputs, truncate=truncate)
+    async def run(self, read: Callable[[int], list[Tokens]], finish: Callable[[Job], Any]) -> Any:
+        """What `finish` makes of the rows of what `read` gives, see `Job`. Cancelling it gives up what is not computed
+        yet. Raises what either raises, what making a context raises, and `EngineStopped` once closed."""
+        job = self.submit(read, finish)
         try:
             return await asyncio.wrap_future(job.result)
         finally:
             job.given_up = True
 
-    def submit(self, inputs: Inputs, *, truncate: bool = False) -> Job:
+    def submit(self, read: Callable[[int], list[Tokens]], finish: Callable[[Job], Any]) -> Job:
         """The same, for whoever waits on a thread. Raises `EngineStopped` once closed; the rest is its result's."""
-        job = Job(inputs, truncate)
+        job = Job(read, finish)
         with self._lock:
             if self._closed:
                 raise EngineStopped("The engine is closed.")
@@ -110,6 +119,10 @@ class Embedder:
                 self._thread.start()
             self._waiting.put(job)
         return job
+
+    def warm_up(self) -> None:
+        """Read one text, and wait until that is done. Raises what that raises."""
+        self.submit(lambda n: _texts(["warm up"], self._tokenizer, n, True), lambda job: job).result.result()
 
     def stats(self) -> EngineStats:
         """Counters as they stand."""
@@ -160,7 +173,7 @@ class Embedder:
                 continue
             try:
                 context = self._opened()
-                job.tokens = [self._read(one, index, context.n_most, job) for index, one in enumerate(job.inputs)]
+                job.tokens = job.read(context.n_most)
             except Exception as error:
                 job.result.set_exception(error)
                 continue
@@ -172,21 +185,6 @@ class Embedder:
             self._context = self._make()
         return self._context
 
-    def _read(self, one: str | tuple[int, ...], index: int, n_most: int, job: Job) -> Tokens:
-        """The tokens of an input. Text gets what the vocabulary puts around one; token ids are read as they are."""
-        param = f"inputs[{index}]"
-        tokens = np.asarray(self._tokenizer.encode_whole(one) if isinstance(one, str) else one, np.int64)
-        if len(tokens) == 0:
-            raise BadRequest(f"'{param}' is empty.", param=param)
-        if tokens.min() < 0 or tokens.max() >= self._tokenizer.n_vocab:
-            raise BadRequest(f"'{param}': token ids lie between 0 and {self._tokenizer.n_vocab - 1}.", param=param)
-        if len(tokens) > n_most:
-            if not job.truncate:
-                raise InputTooLong(n_tokens=len(tokens), n_most=n_most, param=param)
-            closing = tokens[-1:] if int(tokens[-1]) in self._tokenizer.closing else tokens[:0]
-            tokens = np.concatenate([tokens[: n_most - len(closing)], closing])
-        return tokens.astype(np.int32)
-
     def _step(self) -> None:
         """One batch. A job's future is done with its last vector."""
         context = self._opened()
@@ -197,7 +195,7 @@ class Embedder:
         taken = share(lengths, n_tokens=n_tokens, n_sequences=context.n_sequences)
         batch = [tokens for job, n in zip(jobs, taken, strict=True) for tokens in job.missing[:n]]
         if batch:
-            rows = iter(_unit(context.embed(batch)))
+            rows = iter(context.embed(batch))
             for job, n in zip(jobs, taken, strict=True):
                 job.rows.extend(next(rows) for _ in range(n))
             self._n_batches += 1
@@ -206,7 +204,10 @@ class Embedder:
             self._n_tokens += sum(map(len, batch))
         for job in [job for job in jobs if not job.missing]:
             self._jobs.remove(job)
-            job.result.set_result(_vectors(job, context.n_embd))
+            try:
+                job.result.set_result(job.finish(job))
+            except Exception as error:  # the call's alone
+                job.result.set_exception(error)
         self._jobs.rotate(-1)  # so that everybody is first in turn
 
     def _fail_all(self, error: Exception) -> None:
@@ -218,15 +219,31 @@ class Embedder:
                 job.result.set_exception(error)
 
 
-def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _texts(inputs: Inputs, tokenizer: LlamaTokenizer, n_most: int, truncate: bool) -> list[Tokens]:
+    """The tokens of texts, with what the vocabulary puts around one; token ids are read as they are."""
+    found: list[Tokens] = []
+    for index, one in enumerate(inputs):
+        param = f"inputs[{index}]"
+        tokens = np.asarray(tokenizer.encode_whole(one) if isinstance(one, str) else one, np.int64)
+        if len(tokens) == 0:
+            raise BadRequest(f"'{param}' is empty.", param=param)
+        if tokens.min() < 0 or tokens.max() >= tokenizer.n_vocab:
+            raise BadRequest(f"'{param}': token ids lie between 0 and {tokenizer.n_vocab - 1}.", param=param)
+        if len(tokens) > n_most:
+            if not truncate:
+                raise InputTooLong(n_tokens=len(tokens), n_most=n_most, param=param)
+            closing = tokens[-1:] if int(tokens[-1]) in tokenizer.closing else tokens[:0]
+            tokens = np.concatenate([tokens[: n_most - len(closing)], closing])
+        found.append(tokens.astype(np.int32))
+    return found
+
+
+def _vectors(job: Job) -> Vectors:
     """Each row scaled to length 1. Raises `AiAdminError` where the model computed no number."""
+    if not job.rows:
+        return Vectors(data=b"", n_dims=0, n_tokens=())
+    rows = np.stack(job.rows)
     lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
     if not np.isfinite(lengths).all() or not lengths.all():
         raise AiAdminError("The model's vector for a text is none: a number in it is infinite, or all are 0.")
-    unit: npt.NDArray[np.float32] = (rows / lengths).astype(np.float32)
-    return unit
-
-
-def _vectors(job: Job, n_dims: int) -> Vectors:
-    data = np.concatenate(job.rows).astype("<f4").tobytes() if job.rows else b""
-    return Vectors(data=data, n_dims=n_dims, n_tokens=tuple(map(len, job.tokens)))
+    return Vectors(data=(rows / lengths).astype("<f4").tobytes(), n_dims=rows.shape[1], n_tokens=job.n_tokens)

@@ -1,33 +1,38 @@
-"""`aiadmin_core.backend.TokenEngine` of a model that only embeds: it reads, and has nothing to say."""
+"""`aiadmin_core.backend.TokenEngine` of a model that only embeds, or ranks: it reads, and has nothing to say."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from aiadmin_core.backend import Tokenizer, TokenRequest
 from aiadmin_core.errors import UnsupportedParameter
 from aiadmin_core.reports import Sink
-from aiadmin_core.specs.capabilities import Capabilities
+from aiadmin_core.specs.capabilities import Capabilities, OptionalProtocol
 from aiadmin_core.specs.model import EngineStats, ModelFacts
-from aiadmin_core.specs.vectors import Vectors
+from aiadmin_core.specs.vectors import Scores, Vectors
 
-from ..native.embedding import EmbeddingContext, EmbeddingSettings
+from ..native.embedding import RANK, EmbeddingContext, EmbeddingSettings
 from ..native.model import Model
 from ..tokenizer import LlamaTokenizer
 from .embedding import Embedder
+from .ranking import read_pairs, scores
 
 
 class EncoderEngine:
-    """One model, one thread that embeds. Owns both until `close`."""
+    """One model, one thread that embeds, or ranks where that is what its maker says. Owns both until `close`."""
 
     def __init__(self, model: Model, settings: EmbeddingSettings, facts: ModelFacts) -> None:
-        """Embeds a text before it returns: raises what that raises."""
+        """Reads a text before it returns: raises what that raises."""
         tokenizer = LlamaTokenizer(model)
-        self.capabilities = Capabilities(generates=False, protocols=frozenset({"embed"}))
+        able: OptionalProtocol = "score" if model.pooling == RANK else "embed"
+        self.capabilities = Capabilities(generates=False, protocols=frozenset({able}))
         self.facts = facts
         self.tokenizer: Tokenizer = tokenizer
+        self._native_tokenizer = tokenizer
+        self._template = model.rerank_template
         self._model = model
         self._embedder = Embedder(lambda: EmbeddingContext(model, settings), tokenizer)
         try:
-            self._embedder.submit(["warm up"]).result.result()
+            self._embedder.warm_up()
         except BaseException:
             self._embedder.close()
             raise
@@ -45,6 +50,11 @@ class EncoderEngine:
     async def embed(self, inputs: Sequence[str | tuple[int, ...]], *, truncate: bool = False) -> Vectors:
         """See `backend.SupportsEmbed`."""
         return await self._embedder.embed(inputs, truncate=truncate)
+
+    async def score(self, query: str, documents: Sequence[str], *, truncate: bool = False) -> Scores:
+        """See `backend.SupportsScore`."""
+        read = read_pairs(query, documents, self._native_tokenizer, self._template, truncate=truncate)
+        return cast(Scores, await self._embedder.run(read, scores))
 
     def stats(self) -> EngineStats:
         """Counters as they stand."""

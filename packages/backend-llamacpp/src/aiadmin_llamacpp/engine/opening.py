@@ -64,8 +64,8 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Encod
         native = Model(paths, n_gpu_layers=placed.n_gpu_layers, use_extra_bufts=not options.safe_mode)
     try:
         device = "gpu" if placed.n_gpu_layers else "cpu"
-        if native.is_encoder:
-            return _open_encoder(native, options, device=device)
+        if native.is_encoder or native.pooling == RANK:
+            return _open_encoder(native, model, options, device=device)
         settings = context_settings(
             options, n_ctx_train=native.n_ctx_train, can_trim=native.can_trim, unasked=placed.n_ctx
         )
@@ -101,17 +101,38 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Encod
         raise
 
 
-def _open_encoder(native: Model, options: EngineOptions, *, device: str) -> EncoderEngine:
-    """A model that only embeds. Its positions end where its training did: beyond, llama.cpp aborts."""
+def _open_encoder(native: Model, model: ModelSpec, options: EngineOptions, *, device: str) -> EncoderEngine:
+    """A model that only embeds, or ranks. Its positions end where its training did: beyond, llama.cpp aborts."""
     if native.pooling == RANK:
-        raise ModelLoadFailed("The model ranks documents.", hint="Models that embed or generate can be served so far.")
+        _refuse_unranked(native, model)
     n_ctx = min(native.n_ctx_train or MOST_ENCODED, options.n_ctx or MOST_ENCODED)
+    if not native.is_encoder:  # one made of a generating model: see `embedding_settings`
+        n_ctx = min(n_ctx, max(MOST_BESIDE, options.n_batch or 0))
     settings = embedding_settings(options, n_ctx=n_ctx, beside=False)
     notes = (SAFE_MODE_NOTE,) if options.safe_mode else ()
     try:
         return EncoderEngine(native, settings, _model_facts(native, n_ctx=n_ctx, device=device, notes=notes))
     except AiAdminError as error:
         raise ModelLoadFailed(f"The first text could not be embedded: {error.message}", hint=error.hint) from error
+
+
+def _refuse_unranked(native: Model, model: ModelSpec) -> None:
+    """llama.cpp would read past the numbers of a model without the part that ranks."""
+    tensors = {tensor.name for path in _parts(model) for tensor in gguf.read_header(Path(path)).tensors}
+    if not tensors & {"cls.weight", "cls.output.weight"}:
+        raise ModelLoadFailed(
+            "The file says that the model ranks documents, and lacks the weights to do it (cls.output).",
+            hint="Convert it again with a current convert_hf_to_gguf.py, or fetch another conversion.",
+        )
+    if native.n_classes != 1 and native.metadata("general.architecture") not in SOFTMAX:
+        raise ModelLoadFailed(
+            f"The model sorts texts into {native.n_classes} classes, it does not rank them.",
+            hint="A model that ranks has one number for each document.",
+        )
+
+
+SOFTMAX = ("qwen3", "qwen3vl")
+"""Architectures whose two classes (yes and no) llama.cpp makes probabilities (`build_pooling` in llama-graph.cpp)."""
 
 
 def embedding_settings(

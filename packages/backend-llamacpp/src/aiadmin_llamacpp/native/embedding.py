@@ -1,4 +1,5 @@
-"""Owner of a context that makes vectors of texts instead of continuing them. Only the embedder's thread calls it."""
+"""Owner of a context that makes vectors of texts, or ranks them, instead of continuing them. Only the embedder's
+thread calls it."""
 
 import ctypes
 from collections.abc import Sequence
@@ -33,7 +34,8 @@ class EmbeddingContext:
     """Weights shared with whoever else uses the model; a small cache and scratch memory of its own."""
 
     def __init__(self, model: Model, settings: EmbeddingSettings) -> None:
-        """Raises `ModelLoadFailed`: memory may be short, or the model ranks documents instead."""
+        """Of a model whose maker says that it ranks, `embed` gives its classes' numbers. Raises `ModelLoadFailed`:
+        memory may be short."""
         params = lib.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = settings.n_most
         params.n_seq_max = settings.n_sequences
@@ -56,7 +58,8 @@ class EmbeddingContext:
         self._batch = Batch(settings.n_most)
         self.n_most = settings.n_most
         self.n_sequences = settings.n_sequences
-        self.n_embd = model.n_embd
+        self.n_embd: int = model.n_classes if model.pooling == RANK else model.n_embd
+        """Numbers that come of a text."""
 
     def embed(self, inputs: Sequence[Tokens]) -> npt.NDArray[np.float32]:
         """float32[len(inputs), n_embd]: a vector of any length for each input. All of them fit `n_most`, none is empty,

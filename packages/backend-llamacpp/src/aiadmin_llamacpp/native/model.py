@@ -67,6 +67,18 @@ class Model:
         value = self._of_architecture("pooling_type") or ""
         return int(value) if value.isdecimal() else None
 
+    @property
+    def n_classes(self) -> int:
+        """Numbers that a model that ranks, or sorts into classes, has for a text."""
+        return int(lib.llama_model_n_cls_out(self.handle))
+
+    @property
+    def rerank_template(self) -> str | None:
+        """How a query and a document are put together, `{query}` and `{document}` standing for them; None where the
+        vocabulary says it."""
+        template = lib.llama_model_chat_template(self.handle, b"rerank")
+        return template.decode("utf-8", "replace") if template else None
+
     def _of_architecture(self, key: str) -> str | None:
         return self.metadata(f"{self.metadata('general.architecture')}.{key}")
 

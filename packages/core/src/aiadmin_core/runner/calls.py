@@ -30,6 +30,7 @@ class Embed(Struct, frozen=True, kw_only=True):
 class Score(Struct, frozen=True, kw_only=True):
     query: str
     documents: tuple[str, ...]
+    truncate: bool = False
 
 
 class LoadAdapter(Struct, frozen=True, kw_only=True):

@@ -155,9 +155,9 @@ class RemoteEngine:
         """One L2-normalised vector for each input."""
         return await self._call("embed", Vectors, inputs=tuple(inputs), truncate=truncate)
 
-    async def score(self, query: str, documents: Sequence[str]) -> Scores:
+    async def score(self, query: str, documents: Sequence[str], *, truncate: bool = False) -> Scores:
         """One relevance for each document."""
-        return await self._call("score", Scores, query=query, documents=tuple(documents))
+        return await self._call("score", Scores, query=query, documents=tuple(documents), truncate=truncate)
 
     async def load_adapter(self, digest: str, path: Path) -> None:
         """Make the adapter in `path` available under `digest`."""

@@ -111,12 +111,20 @@ class EmbedRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Read the beginning of an input that is too long, instead of refusing it."""
 
 
+RankingMode = Literal["ranking", "similarity", "any"]
+"""How documents are compared with a query: by a model made for it, which reads both together; by the cosine of their
+embeddings; by either, whatever the model can."""
+
+
 class ScoreRequest(Struct, frozen=True, kw_only=True):
     """How well does each of some documents answer a query?"""
 
     id: int
     query: str
     documents: tuple[str, ...]
+    mode: RankingMode = "ranking"
+    truncate: bool = False
+    """Read the beginning of a document that is too long, instead of refusing it."""
 
 
 Request = GenerateRequest | TokenizeRequest | EmbedRequest | ScoreRequest

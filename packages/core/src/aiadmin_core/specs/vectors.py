@@ -17,7 +17,7 @@ class Vectors(Struct, frozen=True, kw_only=True):
 
 
 class Scores(Struct, frozen=True, kw_only=True):
-    """One relevance for each document, in their order; higher is better."""
+    """One relevance for each document, in their order; higher is better, from 0 to 1 (a cosine: from -1)."""
 
     data: bytes
     """float32, little-endian: `len(n_tokens)` of them."""

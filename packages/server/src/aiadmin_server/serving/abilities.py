@@ -6,7 +6,8 @@ from aiadmin_core.specs.capabilities import Capabilities
 def abilities(able: Capabilities) -> list[str]:
     """What its engine says that it can."""
     if not able.generates:  # the rest of what it says is without meaning
-        return ["embedding"] if "embed" in able.protocols else []
+        reads = {"embedding": "embed", "rerank": "score"}
+        return [name for name, protocol in reads.items() if protocol in able.protocols]
     found = {
         "completion": bool(able.inputs & {"text", "tokens"}),
         "chat": "chat" in able.inputs,

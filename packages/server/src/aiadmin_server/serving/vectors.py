@@ -2,7 +2,9 @@
 
 import array
 import math
+import operator
 import sys
+from collections.abc import Sequence
 from typing import cast
 
 from aiadmin_core.backend import Engine, SupportsEmbed, SupportsScore
@@ -10,7 +12,9 @@ from aiadmin_core.batches import Batches
 from aiadmin_core.errors import BadRequest, PluginError
 from aiadmin_core.specs.events import Embedded, Finished, Scored, Started, Usage
 from aiadmin_core.specs.request import EmbedRequest, ScoreRequest
-from aiadmin_core.specs.vectors import Vectors
+from aiadmin_core.specs.vectors import Scores, Vectors
+
+from .naming import naming
 
 FLOAT_BYTES = 4
 
@@ -24,20 +28,48 @@ async def reading(engine: Engine, request: EmbedRequest | ScoreRequest) -> Batch
     result: Embedded | Scored
     if isinstance(request, EmbedRequest):
         _check_dimensions(request.dimensions, engine.facts.n_embd)
-        vectors = await cast(SupportsEmbed, engine).embed(request.inputs, truncate=request.truncate)
-        n_tokens, n_wanted, n_numbers = vectors.n_tokens, len(request.inputs), vectors.n_dims
-        result = Embedded(request.id, vectors)
+        vectors = await _embedded(engine, request.inputs, truncate=request.truncate)
+        if request.dimensions is not None:
+            vectors = shortened(vectors, request.dimensions)
+        n, result = sum(vectors.n_tokens), Embedded(request.id, vectors)
     else:
-        scores = await cast(SupportsScore, engine).score(request.query, request.documents)
-        n_tokens, n_wanted, n_numbers = scores.n_tokens, len(request.documents), 1
-        result = Scored(request.id, scores)
-    data = result.vectors.data if isinstance(result, Embedded) else result.scores.data
+        scores = await _scored(engine, request)
+        n, result = sum(scores.n_tokens), Scored(request.id, scores)
+    yield (Started(request.id, n), result, Finished(request.id, "stop", Usage(prompt_tokens=n)))
+
+
+async def _embedded(engine: Engine, inputs: Sequence[str | tuple[int, ...]], *, truncate: bool) -> Vectors:
+    vectors = await cast(SupportsEmbed, engine).embed(inputs, truncate=truncate)
+    _check(vectors.n_tokens, vectors.data, len(inputs), vectors.n_dims)
+    return vectors
+
+
+async def _scored(engine: Engine, request: ScoreRequest) -> Scores:
+    """By the model that ranks, or by similarity, see `RankingMode`."""
+    documents = request.documents
+    if request.mode != "similarity" and "score" in engine.capabilities.protocols:
+        scores = await cast(SupportsScore, engine).score(request.query, documents, truncate=request.truncate)
+        _check(scores.n_tokens, scores.data, len(documents), 1)
+        return scores
+    names = {"inputs[0]": "query"} | {f"inputs[{n + 1}]": f"documents[{n}]" for n in range(len(documents))}
+    with naming(names):
+        vectors = await _embedded(engine, (request.query, *documents), truncate=request.truncate)
+    return similarities(vectors)
+
+
+def _check(n_tokens: Sequence[int], data: bytes, n_wanted: int, n_numbers: int) -> None:
     if len(n_tokens) != n_wanted or len(data) != n_wanted * n_numbers * FLOAT_BYTES:
         raise PluginError("The engine gave back another number of results than it was asked for.")
-    if isinstance(result, Embedded) and isinstance(request, EmbedRequest) and request.dimensions is not None:
-        result = Embedded(request.id, shortened(result.vectors, request.dimensions))
-    n = sum(n_tokens)
-    yield (Started(request.id, n), result, Finished(request.id, "stop", Usage(prompt_tokens=n)))
+
+
+def similarities(vectors: Vectors) -> Scores:
+    """The cosine of each vector with the first one. Pure. The first one's tokens count as the first document's."""
+    (query, *documents), (n_query, *n_tokens) = plain(vectors), vectors.n_tokens
+    cosines = array.array("f", [sum(map(operator.mul, query, document)) for document in documents])
+    if sys.byteorder == "big":
+        cosines.byteswap()
+    counted = (n_query + n_tokens[0], *n_tokens[1:]) if n_tokens else ()
+    return Scores(data=cosines.tobytes(), n_tokens=counted)
 
 
 def numbers(data: bytes) -> "array.array[float]":
