@@ -74,7 +74,8 @@ class ContextLengthExceeded(BadRequest):
 
     def __init__(self, *, n_prompt: int, n_ctx: int, param: str = "messages") -> None:
         super().__init__(
-            f"The prompt has {n_prompt} tokens; this model's context holds {n_ctx}, the answer included.",
+            # Programs that shorten a conversation by themselves look for the first five words of this.
+            f"This model's maximum context length is {n_ctx} tokens, the answer included; the prompt has {n_prompt}.",
             hint="Shorten the prompt, or serve the model with a larger context.",
             param=param,
         )
