@@ -1,7 +1,5 @@
 """One server with the real models, for the programs and libraries that speak to it."""
 
-import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest

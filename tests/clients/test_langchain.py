@@ -97,7 +97,7 @@ def test_a_tool_is_called_by_ollamas_api(by_ollama: Any) -> None:
     tools = {"name": "weather", "description": "The weather.", "parameters": Trip.model_json_schema()}
     calling = by_ollama.bind_tools([tools])
 
-    answer = calling.invoke("What is the weather in Bonn?", format={"const": "none"}, options={"num_predict": 40})
+    answer = calling.invoke("What is the weather in Bonn?", format={"type": "null"}, options={"num_predict": 40})
 
     assert answer.tool_calls[0]["args"]["city"] == "Bonn"
     _answered(calling, answer)

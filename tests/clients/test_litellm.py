@@ -71,7 +71,7 @@ def test_by_ollamas_api_a_function_is_called_too(url: str) -> None:
     """`tool_choice` is left out there: a format that leaves little else to say takes its place."""
     given = {"model": "ollama_chat/smollm2", "api_base": url, "temperature": 0, "max_tokens": 40, "tools": [TOOL]}
     messages = [{"role": "user", "content": "What is the weather in Bonn?"}]
-    schema = {"type": "json_schema", "json_schema": {"name": "none", "schema": {"const": "none"}}}
+    schema = {"type": "json_schema", "json_schema": {"name": "none", "schema": {"type": "null"}}}
     message = litellm.completion(messages=messages, response_format=schema, **given).choices[0].message
 
     call = message.tool_calls[0]

@@ -88,7 +88,7 @@ def test_a_tool_is_called_and_its_result_is_read(by_openai: Any) -> None:
 def test_a_tool_is_called_by_ollamas_api(by_ollama: Any) -> None:
     """`tool_choice` is left out there: a format that leaves little else to say takes its place."""
     question = [llms.ChatMessage(role="user", content="What is the weather in Bonn?")]
-    answer = by_ollama.chat_with_tools([WEATHER], chat_history=question, format={"const": "none"})
+    answer = by_ollama.chat(question, tools=[WEATHER.metadata.to_openai_tool()], format={"type": "null"})
 
     calls = by_ollama.get_tool_calls_from_response(answer)
     assert calls[0].tool_kwargs["city"] == "Bonn"
