@@ -55,6 +55,8 @@ class Explanation(Struct, frozen=True, kw_only=True):
     """The backend an alias or a prefix asks for."""
     defaults: dict[str, Default] = {}
     """What a request leaves open, by name: sampling, `num_ctx`, `keep_alive`, an alias's `system`."""
+    alias_of: str = ""
+    """What the name is an alias of, by itself or by a pattern."""
     fallbacks: tuple[str, ...] = ()
     """The models that are asked instead, in order, where that one cannot answer."""
 
@@ -104,6 +106,7 @@ class Resolver:
             steps=search.steps,
             backend=search.backend,
             defaults=defaults_of(search, found),
+            alias_of=search.followed[0][1].target if search.followed else "",
             fallbacks=tuple(dict.fromkeys(other.found.name for other in searches if other.found and other != search)),
         )
 

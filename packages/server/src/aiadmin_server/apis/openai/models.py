@@ -71,7 +71,8 @@ async def get_model(name: FromPath[str], resolver: ResolverDependency, router: R
     found = models.get(_key(explained.resolved))
     if found is None:  # removed a moment ago
         raise ModelNotFound(wanted)
-    return replace(found, id=short_name(wanted), backend=explained.backend or found.backend)
+    alias_of = short_name(explained.alias_of) or UNSET
+    return replace(found, id=short_name(wanted), backend=explained.backend or found.backend, alias_of=alias_of)
 
 
 async def _models(resolver: Resolver, router: RouterPort) -> list[Model]:
