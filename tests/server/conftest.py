@@ -176,6 +176,7 @@ class FakeRouter:
                 stop=(),
                 fell_back="",
                 answers_as=name,
+                model="echo",
                 begun=self.begun.set,
             )
         finally:

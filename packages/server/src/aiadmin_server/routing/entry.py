@@ -51,9 +51,14 @@ class Lease:
     """Requests to the engine it stands for that nothing has answered yet."""
 
     @property
+    def model(self) -> str:
+        """The model, as clients write its name."""
+        return short_name(self.resolved)
+
+    @property
     def answers_as(self) -> str:
         """The model that an answer says it is from: the name that was asked for, or the fallback's own."""
-        return short_name(self.resolved) if self.fell_back else self.requested
+        return self.model if self.fell_back else self.requested
 
     def begun(self) -> None:
         """The engine has begun to answer one of its requests: it no longer counts as waiting."""

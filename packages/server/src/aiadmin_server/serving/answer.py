@@ -22,7 +22,6 @@ from ..http.connection import while_connected
 from ..http.errors import ShuttingDown, told
 from ..http.record import Record
 from ..routing.entry import Lease
-from ..store.names import short_name
 from .call import Call, Caller
 from .work import Patience, Service, Work
 from .writer import Writer
@@ -180,7 +179,7 @@ class Sending:
 
 def _served(lease: Lease) -> list[Header]:
     """Which model answers, and why it is not the one that the name stands for."""
-    headers = [(b"x-served-model", quote(short_name(lease.resolved), safe="/:@+").encode())]
+    headers = [(b"x-served-model", quote(lease.model, safe="/:@+").encode())]
     if lease.fell_back:
         reason = " ".join(lease.fell_back.split()).encode("ascii", "replace")
         headers.append((b"x-fallback-reason", reason[:REASON_BYTES]))
