@@ -286,3 +286,42 @@ def test_a_name_that_nothing_can_be_pulled_by_is_not_suggested_for_a_pull(invoke
         assert "aiadmin list" in said
         assert "aiadmin pull nothing" not in said
     assert "Did you mean 'smollm2'" in invoke("cp", "smollm", "x").stderr
+
+
+def test_parts_of_a_model_are_shown_whole(invoke, add):
+    add("smollm2", system="Be\nbrief.", license="MIT", parameters={"temperature": 0.5, "stop": ["a", "b"]})
+
+    assert invoke("show", "smollm2", "--system").stdout == "Be\nbrief.\n"
+    assert invoke("show", "smollm2", "--license").stdout == "MIT\n"
+    assert invoke("show", "smollm2", "--template").stdout == ""
+    assert [line.split() for line in invoke("show", "smollm2", "--parameters").stdout.splitlines()][:2] == [
+        ["temperature", "0.5"],
+        ["stop", '"a"'],
+    ]
+    modelfile = invoke("show", "smollm2", "--modelfile").stdout
+    assert modelfile.startswith('FROM smollm2:latest\nSYSTEM """Be\nbrief."""\n')
+
+
+def test_a_shown_modelfile_makes_the_same_model_again(invoke, add, store, tmp_path):
+    first = add("smollm2", system="Be brief.", license="MIT", parameters={"temperature": 0.5})
+    path = tmp_path / "Modelfile"
+    path.write_text(invoke("show", "smollm2", "--modelfile").stdout)
+
+    result = invoke("create", "again", "-f", str(path))
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "Made again:latest" in result.stderr
+    assert store.find("again").digest == first.digest
+
+
+def test_a_modelfile_that_is_missing_or_wrong_is_named(invoke, add, tmp_path):
+    add("smollm2")
+    path = tmp_path / "Modelfile"
+    path.write_text("FROM smollm2\nPARAMETER temprature 1")
+
+    missing = invoke("create", "new", "-f", str(tmp_path / "none"))
+    wrong = invoke("create", "new", "-f", str(path))
+
+    assert (missing.exit_code, wrong.exit_code) == (2, 1)
+    assert "cannot be read" in missing.stderr
+    assert "Line 2: There is no parameter 'temprature'.\nDid you mean 'temperature'?" in wrong.stderr
