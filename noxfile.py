@@ -96,9 +96,12 @@ def clients(session: nox.Session, which: str) -> None:
 
 @nox.session
 def chaos(session: nox.Session) -> None:
-    """Long: kills, vanishing and slow clients, full disks, again and again."""
+    """Long: kills, vanishing and slow clients, full disks, again and again, then ten minutes of all at once."""
     install(session)
     session.run("pytest", "--rounds", "10", "tests/e2e/test_chaos.py", "tests/server/runners", *session.posargs)
+    session.run(
+        "pytest", "-s", "--minutes", "10", "--timeout", "1200", "tests/e2e/test_chaos_session.py", *session.posargs
+    )
 
 
 @nox.session
