@@ -1,4 +1,4 @@
-"""Everything at once, for as long as `--minutes` says: each request ends in an answer or a named error, whatever happens,
+"""Everything at once, for as long as `--minutes` says: whatever happens, a request ends in an answer or a named error,
 and nothing is left behind."""
 
 import asyncio

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiadmin_core.errors import AiAdminError, ModelNotFound, Overloaded
-from aiadmin_core.memory import Memory, machine_memory
+from aiadmin_core.memory import Memory, machine_memory, within
 from aiadmin_core.plugins import Plugins
 from aiadmin_core.specs.model import EngineOptions
 
@@ -66,12 +66,13 @@ class Router:
         find: Callable[[str], Sequence[Target]] | None = None,
         opener: Opener | None = None,
         clock: Clock | None = None,
-        memory: Callable[[], Memory | None] = machine_memory,
+        memory: Callable[[], Memory | None] | None = None,
         limits: Limits | None = None,
         backoff: Backoff = Backoff(),
     ) -> None:
         """`resolve` and `find` are the resolver's; they read the disk, and are called on a worker thread. Without
-        `find`, a name stands for one model. `limits` are the settings' where none are given.
+        `find`, a name stands for one model. `memory` and `limits` are the machine's and the settings' where none are
+        given.
         """
         self._resolve = resolve
         self._find = find or (lambda name: [resolve(name, 0)])
@@ -84,7 +85,7 @@ class Router:
             offers=self._offers,
             opener=opener or Supervisor(settings, plugins),
             clock=self._clock,
-            memory=memory,
+            memory=memory or (lambda: within(machine_memory(), settings.memory_mib << 20)),
             limits=limits or Limits(max_loaded=settings.max_loaded),
             backoff=backoff,
             refresh=self.refresh,
