@@ -1,6 +1,6 @@
 """What an engine gives back while it works.
 
-The order of one choice's events: `Started`, `PromptScored` where it was asked for, any number of deltas, then one
+The order of one choice's events: `PromptScored`, where it was asked for, `Started`, any number of deltas, then one
 `Finished` or `Failed`. A `Failed` with `choice` None ends the whole request. What was asked for vectors or scores has
 one of `Embedded` and `Scored` in place of deltas, and what was asked for tokens a `Tokenized`.
 """
@@ -68,12 +68,13 @@ class PromptToken(Struct, frozen=True, array_like=True):
 
 
 class PromptScored(Struct, frozen=True, tag="prompt_scored", array_like=True):
-    """The prompt's own log-probabilities, where `GenerateRequest.score_prompt` asks for them: one event for each
-    choice, before its first delta."""
+    """The next tokens of the prompt with their log-probabilities, where `GenerateRequest.score_prompt` asks for them:
+    events as the prompt is read, so that none is large, which together have every token of it before `Started`."""
 
     request_id: int
     tokens: tuple[PromptToken, ...]
     choice: int = 0
+    """The request's first: the prompt is that of all its choices."""
 
 
 class TextDelta(Struct, frozen=True, tag="text", array_like=True):

@@ -242,13 +242,15 @@ async def a_prompt_is_scored_before_its_answer(engine: Engine) -> None:
     for reads_only in (True, False):
         asked = request(engine, input=TextInput(text=text), logprobs=1, score_prompt=True, reads_only=reads_only)
         events = await collect(engine, asked)
-        (scored,) = [event for event in events if isinstance(event, PromptScored)]
+        kinds = [type(event) for event in events]
+        assert PromptScored not in kinds[kinds.index(Started) if Started in kinds else 0 :], "scores come first"
+        scored = [token for event in events if isinstance(event, PromptScored) for token in event.tokens]
         (finished,) = [event for event in events if isinstance(event, Finished)]
-        assert len(scored.tokens) == finished.usage.prompt_tokens, "every token of the prompt has its log-probability"
-        assert b"".join(token.bytes for token in scored.tokens).decode().endswith(text)
-        assert scored.tokens[0].logprob is None, "nothing is before the first token"
-        assert all(token.logprob is not None and token.logprob <= 0 for token in scored.tokens[1:])
-        assert all(len(token.top) == 1 for token in scored.tokens[1:])
+        assert len(scored) == finished.usage.prompt_tokens, "every token of the prompt has its log-probability"
+        assert b"".join(token.bytes for token in scored).decode().endswith(text)
+        assert scored[0].logprob is None, "nothing is before the first token"
+        assert all(token.logprob is not None and token.logprob <= 0 for token in scored[1:])
+        assert all(len(token.top) == 1 for token in scored[1:])
         assert (finished.usage.completion_tokens == 0) == reads_only
         assert not reads_only or finished.reason == "length"
 

@@ -19,7 +19,7 @@ from .prompt_scores import PromptScores
 class Generation:
     """`request_id` is the caller's; `pipelines` holds one for each choice; `cancel` frees a choice's place in the
     engine; `cached` says whether the engine knows how much of the prompt it had cached; `max_tokens` and `n_dropped`
-    are told as they are (see `Started`); `scores` gathers the prompt's log-probabilities where they are wanted."""
+    are told as they are (see `Started`); `scores` tells the prompt's log-probabilities where they are wanted."""
 
     def __init__(
         self,
@@ -68,12 +68,11 @@ class Generation:
             case Prefilled():
                 self._prefilled, self._prefilled_at = event, time.monotonic()
                 cached = event.n_cached if self._cached else None
+                if self._scores is not None and (tokens := self._scores.rest()):
+                    self._out.append(PromptScored(self._request_id, tokens))
                 self._out.append(Started(self._request_id, event.n_prompt, cached, *self._adjusted))
-                if self._scores is not None:
-                    tokens = self._scores.complete()
-                    self._out += [PromptScored(self._request_id, tokens, choice) for choice in self._running]
             case PromptRows() if self._scores is not None:
-                self._scores.add(event)
+                self._out.append(PromptScored(self._request_id, self._scores.take(event)))
             case Broken():
                 self.fail(event.error)
             case _:  # a choice that has ended here before it ended in the engine: these were on their way

@@ -181,12 +181,12 @@ async def test_an_engine_that_scores_no_prompts_says_so(serve, fields, param):
 
 
 async def scoring(request):
-    """Every token is a character; an answer, where there is one, is "!"."""
-    yield Started(request.id, 2)
+    """Every token is a byte, told in two pieces; an answer, where there is one, is "!"."""
+    other = Alternative(9, b"z", -3.0)
+    yield PromptScored(request.id, (PromptToken(0, b"<s>"), PromptToken(1, b"\xc3", -1.0, (other,))))
+    yield PromptScored(request.id, (PromptToken(2, b"\xbc", -2.0, (other,)),))
+    yield Started(request.id, 3)
     for choice in range(request.n):
-        other = Alternative(9, b"z", -3.0)
-        rest = [PromptToken(1, b"\xc3", -1.0, (other,)), PromptToken(2, b"\xbc", -2.0, (other,))]
-        yield PromptScored(request.id, (PromptToken(0, b"<s>"), *rest), choice)
         if not request.reads_only:
             yield TextDelta(request.id, "!", choice, (TokenLogprob(3, b"!", -0.5, (other,)),))
         yield Finished(request.id, "length", Usage(prompt_tokens=3, completion_tokens=not request.reads_only), choice)

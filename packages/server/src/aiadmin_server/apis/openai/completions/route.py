@@ -32,7 +32,8 @@ async def create_completion(request: Request[Any, Any, Any], service: ServiceDep
         call,
         TextWriter(
             new_head("cmpl-", data.model),
-            echo=_beginnings(call) if data.echo else [""] * call.n_choices,
+            echo=_beginnings(call) if data.echo else [""] * len(call.requests),
+            n=best_of,
             include_usage=includes_usage(data.stream_options),
             best=best,
             scored=any(isinstance(request, GenerateRequest) and request.score_prompt for request in call.requests),
@@ -43,10 +44,9 @@ async def create_completion(request: Request[Any, Any, Any], service: ServiceDep
 
 
 def _beginnings(call: Call) -> list[str | None]:
-    """What each choice's text begins with: its prompt, as far as that is text."""
+    """What each prompt's texts begin with: the prompt, as far as that is text."""
     return [
         request.input.text if isinstance(request.input, TextInput) else None
         for request in call.requests
         if isinstance(request, GenerateRequest)
-        for _ in range(request.n)
     ]
