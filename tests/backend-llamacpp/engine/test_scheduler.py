@@ -11,6 +11,7 @@ from aiadmin_core.backend import TokenRequest
 from aiadmin_core.cache.parking import Parking
 from aiadmin_core.jobs import Job
 from aiadmin_core.sampling.choice import ChoiceSampler
+from aiadmin_core.sampling.logprobs import Likelihood
 from aiadmin_core.specs.sampling import SamplingParams
 from aiadmin_llamacpp.engine.kv import KvCache
 from aiadmin_llamacpp.engine.parked import WORTH_PARKING, ParkedPrefixes
@@ -456,28 +457,65 @@ def test_everybody_finishes_in_any_traffic(fake_memory, seed):
 
 def test_prompts_to_be_scored_give_all_their_rows_a_few_a_step(world, sequence):
     world = world(n_batch=256, n_cells=512)
-    for _ in range(2):
-        world.scheduler.add(sequence(range(100), score=True))
+    for n in range(2):
+        world.scheduler.add(sequence(range(100 * n, 100 * n + 100), score=True))
 
-    rows = []
-    while not world.finished:
-        step = world.step()
-        for piece in step.pieces:
-            job = piece.sequence.job
-            found = min(len(piece.rows), job.n_to_score - job.n_scored)
-            job.n_scored += found
-            rows.append((job.request.id, found))
-        assert sum(len(piece.rows) for piece in step.pieces) <= MOST_SCORED + 1
+    rows = scored(world)
 
     assert [sum(n for other, n in rows if other == one) for one in (1, 2)] == [99, 99]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_prompts_that_begin_alike_are_scored_once_as_far_as_they_do(world, sequence, at_once):
+    """The four answers of a question: what they have in common gives its rows once, whoever else comes by."""
+    world = world(n_batch=256, n_cells=1024, n_parallel=4)
+    prompts = [(*range(100), 200 + n, 300 + n) for n in range(4)]
+    other = sequence(range(500, 600), score=True)
+    rows = []
+    for prompt in prompts:
+        world.scheduler.add(sequence(prompt, score=True))
+        if not at_once:
+            rows += scored(world)
+    world.scheduler.add(other)
+    rows += scored(world)
+
+    counts = [sum(n for one, n in rows if one == request) for request in range(1, 6)]
+    assert sorted(counts) == [2, 2, 2, 99, 101]
+    assert all(not waiting.job.scores_are_due for waiting in [other])
+
+
+def test_prompts_that_are_scored_for_others_share_nothing(world, sequence):
+    world = world(n_batch=256, n_cells=1024, n_parallel=4)
+    for salt in ("a", "b"):
+        world.scheduler.add(sequence(range(100), score=True, salt=salt))
+
+    assert sorted(n for n in totals(scored(world)).values()) == [99, 99]
+
+
+def totals(rows):
+    return {one: sum(n for other, n in rows if other == one) for one, _ in rows}
+
+
+def scored(world):
+    """(request, rows of its prompt) of every piece, until nothing is left to do."""
+    rows = []
+    while world.scheduler.has_work:
+        step = world.step()
+        for piece in step.pieces:
+            job = piece.sequence.job
+            found = min(len(piece.rows), job.n_to_score - job.n_scored)
+            world.scheduler.scored(piece.sequence, [Likelihood(-1.0, ())] * found)
+            rows.append((job.request.id, found))
+        assert sum(len(piece.rows) for piece in step.pieces) <= MOST_SCORED + world.scheduler.n_running
+    return rows
+
+
 def test_a_prompt_that_gave_way_while_it_was_scored_goes_on_where_it_was(sequence):
     one = sequence(range(100), score=True)
-    one.job.n_scored = 40
+    one.job.scores.extend([Likelihood(-1.0, ())] * 40)
 
     assert one.n_reusable == 40
     assert one.rows_of(64) == (*range(40, 64),)
-    one.job.n_scored = 99
+    one.job.scores.extend([Likelihood(-1.0, ())] * 59)
     assert one.n_reusable == 99
     assert one.rows_of(100) == (99,)

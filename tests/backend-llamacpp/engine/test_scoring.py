@@ -70,13 +70,14 @@ def tiny(tiny_gguf):
 @pytest.mark.parametrize("text", [SHORT, LONG])
 @pytest.mark.parametrize("max_tokens", [0, 3])
 def test_they_are_those_of_a_direct_computation(driver, smollm2_gguf, text, max_tokens):
-    tokens = driver.encode(text)
+    tokens = driver.encode(f"{max_tokens}: {text}")
     driver.run(tokens, max_tokens=1)  # what is cached gives no rows: it must not be used
 
     asked = driver.run(tokens, max_tokens=max_tokens, score_prompt=True, logprobs=4)
 
     assert_same(asked, tokens, direct(smollm2_gguf, tokens), n_top=4)
-    assert (asked.prefilled.n_cached, len(asked.tokens), asked.reasons) == (0, max_tokens, {0: "length"})
+    assert asked.prefilled.n_cached < 4, "what was scored before begins otherwise"
+    assert (len(asked.tokens), asked.reasons) == (max_tokens, {0: "length"})
     assert asked.choices[0].n_tokens == max_tokens
     kinds = [type(event) for event in asked.events]
     assert kinds.index(Prefilled) == kinds.count(PromptRows)
@@ -129,3 +130,23 @@ def test_choices_share_the_scores_and_a_single_token_has_none(tiny):
     assert both.reasons == {0: "length", 1: "length"}
     assert one.all(PromptRows) == []
     assert one.reasons == {0: "length"}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_answers_to_one_question_are_scored_as_if_each_came_alone(tiny, tiny_gguf, at_once):
+    """What they begin with is computed once, and told with each."""
+    question = tiny.encode(f"{at_once}: " + LONG)
+    prompts = [[*question, *tiny.encode(f"{word} is the answer to it")] for word in ("This", "That", "Those 🙂")]
+    n_steps = tiny.engine.stats().n_steps
+
+    asked = []
+    for tokens in prompts:
+        asked.append(tiny.submit(tokens, max_tokens=0, score_prompt=True, logprobs=3))
+        if not at_once:
+            tiny.wait(asked[-1])
+    tiny.wait(*asked)
+
+    for one, tokens in zip(asked, prompts, strict=True):
+        assert_same(one, tokens, direct(tiny_gguf, tokens), n_top=3)
+    assert sorted(one.prefilled.n_cached > len(question) - 2 for one in asked) == [False, True, True]
+    assert tiny.engine.stats().n_steps - n_steps <= len(prompts[0]) // MOST_SCORED + 4

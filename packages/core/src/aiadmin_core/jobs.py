@@ -3,13 +3,14 @@
 Core refuses most of this earlier and more politely; but a token id out of range would end the process.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from .backend import TokenRequest
 from .errors import BadRequest, ContextLengthExceeded, UnsupportedParameter
+from .sampling.logprobs import Likelihood
 from .specs.prompt import MediaSegment, TokenSegment
 
 Tokens = npt.NDArray[np.int32]
@@ -50,12 +51,23 @@ class Job:
     admitted_at: float = 0.0
     prefilled_at: float = 0.0
     n_cached: int = 0
-    n_scored: int = 0
-    """Positions of the prompt whose logits have been reported, where `request.score_prompt` asks."""
+    scores: list[Likelihood] = field(default_factory=list)
+    """Of the prompt's tokens from the second on, as far as they are known, where `request.score_prompt` asks."""
+    n_told: int = 0
+    """Of `scores`, what has been reported."""
 
     @property
     def n_prompt(self) -> int:
         return len(self.tokens)
+
+    @property
+    def n_scored(self) -> int:
+        """Positions of the prompt that need give no logits any more."""
+        return len(self.scores)
+
+    @property
+    def scores_are_due(self) -> bool:
+        return self.n_scored < self.n_to_score
 
     @property
     def n_to_score(self) -> int:

@@ -10,7 +10,6 @@ from typing import Literal
 from .backend import Broken, Ended, Prefilled, PromptRows, Sampled, StepEvent, TokenRequest
 from .errors import AiAdminError
 from .jobs import Job
-from .sampling.logprobs import Likelihood
 
 Sink = Callable[[Sequence[StepEvent]], None]
 
@@ -44,11 +43,12 @@ class Reports:
         """`request` waits for events from now on."""
         self._open[request.id] = request.n
 
-    def scored(self, job: Job, found: Sequence[Likelihood]) -> None:
-        """The next tokens of the prompt of `job` are as likely as that."""
-        job.n_scored += len(found)
-        logprobs, tops = zip(*found, strict=True)
-        self._events.append(PromptRows(job.request.id, logprobs, tops))
+    def scores(self, job: Job) -> None:
+        """Tell what is known of the prompt of `job` and has not been told."""
+        if found := job.scores[job.n_told :]:
+            job.n_told += len(found)
+            logprobs, tops = zip(*found, strict=True)
+            self._events.append(PromptRows(job.request.id, logprobs, tops))
 
     def prefilled(self, job: Job, *, now: float) -> None:
         """The prompt of `job` is in the context, `n_cached` of it before it came; its first tokens come next."""

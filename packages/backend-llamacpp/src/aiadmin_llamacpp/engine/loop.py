@@ -172,7 +172,9 @@ class LlamaStepper:
                 first = last + 1 - len(piece.rows)
                 following = job.tokens[job.n_scored + 1 : job.n_scored + 1 + n]
                 logits = self._context.logits(first + n)[first:]
-                self._reports.scored(job, likelihoods(logits, following, job.request.sampling.logprobs or 0))
+                found = likelihoods(logits, following, job.request.sampling.logprobs or 0)
+                self._scheduler.scored(piece.sequence, found)
+            self._reports.scores(job)
 
     def _sample(self, ready: list[tuple[int, Sequence]], now: float) -> None:
         """Choose the next token of each sequence that has all its tokens in the cache, from its row of the logits."""

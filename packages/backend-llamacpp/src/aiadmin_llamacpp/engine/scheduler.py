@@ -3,10 +3,13 @@
 import math
 from bisect import insort
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Literal, NamedTuple
 
+from aiadmin_core.cache.scores import WORTH_WAITING, ScoredPrompts, common_prefix
 from aiadmin_core.jobs import Job
 from aiadmin_core.sampling.choice import GREEDY_BELOW
+from aiadmin_core.sampling.logprobs import Likelihood
 from aiadmin_core.steps import Piece
 
 from .exactness import Filler, filler, most_rows
@@ -70,7 +73,7 @@ def _readable(prompts: Iterable[Sequence]) -> list[int]:
     left = MOST_SCORED
     found: list[int] = []
     for prompt in prompts:
-        scored = prompt.job.n_scored < prompt.job.n_to_score
+        scored = prompt.job.scores_are_due
         found.append(min(prompt.n_missing, left) if scored else prompt.n_missing)
         left -= found[-1] if scored else 0
     return found
@@ -133,6 +136,7 @@ class Scheduler:
         self._block = block
         self._always_exact = always_exact
         self._parked = parked
+        self._scores = ScoredPrompts()
 
     @property
     def has_work(self) -> bool:
@@ -183,6 +187,9 @@ class Scheduler:
             if self.n_running + n > self._n_parallel:
                 break
             job = sequence.job
+            if self._recall(sequence) is Wait.PREFIX:
+                aside.append(self.waiting.pop(0))
+                continue
             room = min(sequence.n_to_come, ROOM) * n
             slot = self.kv.admit(sequence.tokens, self._state_key(sequence), room=room, most=sequence.n_reusable)
             if slot is Wait.ROOM:
@@ -199,6 +206,36 @@ class Scheduler:
             self.running.append(sequence)
         for sequence in aside:
             self.add(sequence)
+
+    def _recall(self, sequence: Sequence) -> Wait | None:
+        """See what is known of a prompt that is to be scored, or who is about to find it out."""
+        job = sequence.job
+        if not job.scores_are_due or job.n_scored:
+            return None
+        if sequence.behind is None or not sequence.behind.job.scores_are_due or sequence.behind not in self.running:
+            sequence.behind = next(filter(partial(self._spares_much, sequence), self.running), None)
+        if sequence.behind is not None:
+            return Wait.PREFIX
+        job.scores.extend(self._scores.known(self._score_key(sequence), job.tokens)[: job.n_to_score])
+        return None
+
+    def _spares_much(self, sequence: Sequence, other: Sequence) -> bool:
+        """Whether `other`, which runs, is finding out what `sequence` wants to know as well."""
+        return (
+            other.job.scores_are_due
+            and self._score_key(other) == self._score_key(sequence)
+            and common_prefix(other.job.tokens, sequence.job.tokens) > WORTH_WAITING
+        )
+
+    def _score_key(self, sequence: Sequence) -> str:
+        return f"{sequence.job.request.sampling.logprobs or 0}:{self._state_key(sequence)}"
+
+    def scored(self, sequence: Sequence, found: list[Likelihood]) -> None:
+        """The next tokens of a prompt that is being scored are as likely as that."""
+        job = sequence.job
+        job.scores.extend(found)
+        if not job.scores_are_due:
+            self._scores.keep(self._score_key(sequence), job.tokens, job.scores)
 
     def _move_prefixes(self) -> None:
         """Bring back what running sequences begin with, and copy out what is cached."""
@@ -308,4 +345,5 @@ class Scheduler:
         sequences = [*self.waiting, *self.running]
         self.waiting, self.running = [], []
         self.kv.clear()
+        self._scores.clear()
         return sequences

@@ -40,6 +40,8 @@ class Sequence:
     choices: list[Choice] = field(default_factory=list)
     slot: Slot | None = None
     """Its place in the cache, while it runs."""
+    behind: "Sequence | None" = None
+    """One that is being scored and begins alike: this one waits, and computes less afterwards."""
 
     @property
     def n_missing(self) -> int:
@@ -60,7 +62,7 @@ class Sequence:
     @property
     def n_reusable(self) -> int:
         """Most of its tokens that may come from the cache: whatever has to give logits is decoded."""
-        return self.job.n_scored if self.job.n_scored < self.job.n_to_score else self.tokens.n - 1
+        return self.job.n_scored if self.job.scores_are_due else self.tokens.n - 1
 
     @property
     def order(self) -> tuple[int, int]:
