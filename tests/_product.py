@@ -66,6 +66,7 @@ class Product:
         inherited = {key: value for key, value in os.environ.items() if not key.upper().startswith("AIADMIN_")}
         own = {
             "AIADMIN_STATE": str(self.state),
+            "AIADMIN_CONFIG": str(self.state / "config.toml"),
             "AIADMIN_HOST": "127.0.0.1:1",  # not a server that somebody runs on this machine
             "PATH": os.pathsep.join([str(SCRIPTS), inherited.get("PATH", "")]),
         }

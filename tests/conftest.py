@@ -30,6 +30,10 @@ with suppress(ImportError):  # the conformance kit's command, typed in this chec
 
     hypothesis.settings.register_profile("long", max_examples=3000, deadline=None)
 
+os.environ["AIADMIN_CONFIG"] = os.devnull  # not the settings of whoever runs the tests
+for variable in [name for name in os.environ if name.upper().startswith("OLLAMA_")]:
+    del os.environ[variable]
+
 # Shells start what runs in the background with Ctrl-C ignored, and children inherit it: tests send it to some.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

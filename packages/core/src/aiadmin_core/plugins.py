@@ -107,11 +107,12 @@ class Plugins:
     installed: list[Plugin] = field(default_factory=list)
     found: frozenset[str] = frozenset()
     """Names of all plugins that could have been loaded then."""
+    selection: Selection = Selection()
+    """Which of them were to be."""
 
     def installed_since(self) -> list[str]:
         """Names of plugins that were not here when these were loaded: only a process that starts now has them."""
-        selection = Selection.parse(os.environ.get(SELECTION_VARIABLE, ""))
-        return [name for name in selection.order(_entry_points()) if name not in self.found]
+        return [name for name in self.selection.order(_entry_points()) if name not in self.found]
 
     @property
     def hook(self) -> Any:
@@ -219,21 +220,23 @@ class Plugins:
         return sound
 
 
-def load_plugins(*, builtin: Sequence[tuple[str, Any]] = (), only: Sequence[str] | None = None) -> Plugins:
+def load_plugins(
+    *, builtin: Sequence[tuple[str, Any]] = (), only: Sequence[str] | None = None, chosen: str | None = None
+) -> Plugins:
     """Load the installed plugins, after `builtin` ones (name, module).
 
-    `only` names the plugins to load, as a runner does; otherwise `AIADMIN_PLUGINS` chooses. Never raises for a
-    plugin's sake: see `Plugins.require_guards`.
+    `only` names the plugins to load, as a runner does; otherwise `chosen`, written like `AIADMIN_PLUGINS`, chooses, and
+    without it that variable. Never raises for a plugin's sake: see `Plugins.require_guards`.
     """
+    selection = Selection.parse(os.environ.get(SELECTION_VARIABLE, "") if chosen is None else chosen)
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    plugins = Plugins(manager=manager)
+    plugins = Plugins(manager=manager, selection=selection)
     for name, module in builtin:
         plugins.installed.append(_register(manager, Plugin(name=name, target=_target(module), builtin=True), module))
     found = _entry_points()
     plugins.found = frozenset(found)
     if only is None:
-        selection = Selection.parse(os.environ.get(SELECTION_VARIABLE, ""))
         names, asked_for = selection.order(found), selection.only
         plugins.installed += [_missing(name) for name in sorted(set(asked_for) - set(found))]
     else:

@@ -8,6 +8,8 @@ from importlib import import_module
 
 from aiadmin_core.plugins import Plugins, load_plugins
 
+from .configuration import load_configuration
+
 BUILTIN: tuple[tuple[str, str], ...] = (
     ("apis", "aiadmin_server.apis.builtin"),
     ("doctor", "aiadmin_server.doctor"),
@@ -18,5 +20,6 @@ BUILTIN: tuple[tuple[str, str], ...] = (
 
 
 def load_server_plugins() -> Plugins:
-    """Load them all; never raises for a plugin's sake."""
-    return load_plugins(builtin=[(name, import_module(module)) for name, module in BUILTIN])
+    """Load them all; never raises for a plugin's sake, but `BadRequest` for settings that cannot be read."""
+    builtin = [(name, import_module(module)) for name, module in BUILTIN]
+    return load_plugins(builtin=builtin, chosen=load_configuration().text("AIADMIN_PLUGINS"))

@@ -1,16 +1,16 @@
-"""Settings of the server and the command line: `AIADMIN_*` variables, read once at the edge.
+"""Settings of the server and the command line: what there is to set, and how it is read, once, at the edge. Where the
+texts come from is `configuration`'s.
 
 `FIELDS` is the reference: `docs/reference/settings.md` is checked against it. Values are trimmed of spaces and
 quotes, names are matched without regard to case (so `AiAdmin_HOST` works).
 """
 
-import os
 import re
 import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from msgspec import Struct
 
@@ -133,16 +133,26 @@ FIELDS: dict[str, str] = {
     "AIADMIN_NOHISTORY": "`1` keeps no history of what is typed in `aiadmin run`.",
     "AIADMIN_LOG_FORMAT": "`text` (default), or `json`: an object a line, for what collects logs.",
     "AIADMIN_DEBUG": "`1` logs more and shows tracebacks.",
+    "AIADMIN_CONFIG": "The settings file. Default: `aiadmin/config.toml` where the platform keeps settings; `aiadmin "
+    "config path` says where that is.",
 }
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings of this environment.
+    """The settings of this environment, as `configuration` finds them.
 
     Raises `BadRequest` naming the variable that cannot be read.
     """
-    source = os.environ if environ is None else environ
-    values = {key.upper(): value.strip().strip("\"'").strip() for key, value in source.items()}
+    from .configuration import load_configuration
+
+    return read_settings(load_configuration(environ).texts())
+
+
+def read_settings(values: Mapping[str, str]) -> Settings:
+    """The settings that these texts, by the names of `FIELDS`, stand for. Pure but for the home folder.
+
+    Raises `BadRequest` naming the one that cannot be read.
+    """
 
     def get(name: str) -> str:
         return values.get(name, "")
@@ -183,6 +193,37 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         log_format=_choice("AIADMIN_LOG_FORMAT", get("AIADMIN_LOG_FORMAT"), ("text", "json")),
         debug=_switch(get("AIADMIN_DEBUG")),
     )
+
+
+_ATTRIBUTES = {
+    "AIADMIN_KEEP_ALIVE": "keep_alive_s",
+    "AIADMIN_LOAD_TIMEOUT": "load_timeout_s",
+    "AIADMIN_MAX_LOADED_MODELS": "max_loaded",
+    "AIADMIN_CONTEXT_LENGTH": "n_ctx",
+    "AIADMIN_NUM_PARALLEL": "n_parallel",
+    "AIADMIN_PREFIX_MEMORY": "prefix_memory_mib",
+    "AIADMIN_PREFIX_DISK": "prefix_disk_mib",
+    "AIADMIN_RUNNER_MEMORY": "runner_memory_mib",
+    "AIADMIN_IDLE_TIMEOUT": "idle_connection_s",
+}
+"""Attributes of `Settings` that are not called like their variable."""
+
+
+def value_of(settings: Settings, name: str, text: str) -> Any:
+    """What a setting comes to, for people: as it was written, else its default. `text` is "" where nobody wrote any."""
+    if text:
+        return text
+    match name:
+        case "AIADMIN_HOST":
+            return f"{settings.host}:{settings.port}"
+        case "AIADMIN_UNKNOWN_FIELDS":
+            return "ignore" if settings.ignore_unknown_fields else "refuse"
+        case "AIADMIN_NOHISTORY":
+            return not settings.keep_history
+        case "AIADMIN_PLUGINS":
+            return ""
+    value = getattr(settings, _ATTRIBUTES.get(name, name.removeprefix("AIADMIN_").lower()))
+    return f"{value:g}s" if isinstance(value, float) else str(value) if isinstance(value, Path) else value
 
 
 def _duration(name: str, text: str) -> float:

@@ -13,6 +13,7 @@ VERBS: dict[str, str] = {
     "rm": "Remove models.",
     "ps": "List the models that are loaded.",
     "stop": "Unload a model.",
+    "config": "Show and change settings.",
     "doctor": "Check this machine and say what to do.",
     "plugins": "List the installed plugins.",
 }

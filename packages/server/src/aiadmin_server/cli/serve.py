@@ -15,6 +15,8 @@ from ._verb import verb
 if TYPE_CHECKING:
     from aiadmin_core.plugins import Plugins
 
+    from ..configuration import Configuration
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -30,13 +32,27 @@ def command(host: str | None, port: int | None, models: Path | None, log_level: 
     OpenAI clients use http://localhost:11434/v1 as their base URL, with any API key. Models are loaded when they are
     first asked for. Ctrl-C ends the server; twice, at once.
     """
-    from ..settings import load_settings
+    from ..configuration import load_configuration
+    from ..settings import read_settings
+    from ._output import remark
     from ._own_server import announce_to_parent
     from ._plugins import installed_plugins
     from ._serving import serve
 
-    settings = with_options(load_settings(), host=host, port=port, models=models)
+    configuration = load_configuration()
     plugins = installed_plugins()
+    named = configuration.where("AIADMIN_HOST")
+    settings = with_options(
+        read_settings(configuration.texts()), host=host, port=port, models=models, host_named_by=named
+    )
+    for note in () if child else configuration.notes:
+        remark(note)
+    if not host and inherits_openness(configuration, settings, guarded=is_guarded(plugins)):
+        remark(
+            f"{named} names {settings.host}, which would open this server to whoever reaches that address: it listens "
+            "on 127.0.0.1 only. `--host` or AIADMIN_HOST opens it, or a plugin that asks who is calling."
+        )
+        settings = replace(settings, host="127.0.0.1")
 
     def ready(_: str, port: int) -> None:
         serving = replace(settings, port=port)
@@ -49,13 +65,31 @@ def command(host: str | None, port: int | None, models: Path | None, log_level: 
     serve(settings, plugins=plugins, log_level=log_level, on_ready=ready, child=child)
 
 
-def with_options(settings: Settings, *, host: str | None, port: int | None, models: Path | None) -> Settings:
-    """The settings with what was given on the command line in their place. Raises `BadRequest` for an AIADMIN_HOST that
+def inherits_openness(configuration: "Configuration", settings: Settings, *, guarded: bool) -> bool:
+    """Whether the server would be open to others only because another program's settings say so. Pure."""
+    given = configuration.given.get("AIADMIN_HOST")
+    return given is not None and given.is_inherited and not guarded and not is_loopback(settings.host)
+
+
+def is_guarded(plugins: "Plugins") -> bool:
+    """Whether a plugin asks who is calling."""
+    return any("aiadmin_authenticate" in plugin.hooks for plugin in plugins.installed)
+
+
+def with_options(
+    settings: Settings,
+    *,
+    host: str | None,
+    port: int | None,
+    models: Path | None,
+    host_named_by: str = "AIADMIN_HOST",
+) -> Settings:
+    """The settings with what was given on the command line in their place. Raises `BadRequest` for an address that
     only clients can use."""
     if not host and (settings.scheme != "http" or settings.base_path):
         lacks = "speaks no TLS" if settings.scheme != "http" else "serves at its root"
         raise BadRequest(
-            f"AIADMIN_HOST says {settings.url}, and the server itself {lacks}.",
+            f"{host_named_by} says {settings.url}, and the server itself {lacks}.",
             hint="Name the address to listen on, `--host 127.0.0.1 --port 11434`, and let a proxy do the rest.",
         )
     return replace(
@@ -79,8 +113,7 @@ def _announce(settings: Settings, plugins: "Plugins") -> None:
     for plugin in plugins.broken:
         if plugin.error:  # what hooks did wrong is in the log
             remark(f"The plugin {plugin.name} is not in use: {plugin.error}")
-    guarded = any("aiadmin_authenticate" in plugin.hooks for plugin in plugins.installed)
-    if not is_loopback(settings.host) and not guarded:
+    if not is_loopback(settings.host) and not is_guarded(plugins):
         remark("Everyone who reaches this machine can use it: no plugin asks who they are.")
     store = ModelStore(settings.models)
     offered = Resolver(store, Aliases(store.aliases_path), plugins, settings).offered()
