@@ -18,7 +18,7 @@ from aiadmin_core.testing.opening import open_for_test
 
 Opened = tuple[asyncio.Runner, Engine]
 
-NOT_CLAIMED = {"a_prompt_is_scored_before_its_answer", "embeddings_have_length_one"}
+NOT_CLAIMED = {"embeddings_have_length_one"}
 
 SENSE = {
     "an_answer_has_text",

@@ -33,6 +33,7 @@ class MlxEngine:
             sampling=SUPPORTED,
             max_choices=loaded.n_parallel,
             max_logprobs=MAX_LOGPROBS,
+            scores_prompts=True,
             cached_tokens=True,
         )
 

@@ -16,11 +16,14 @@ import time
 from typing import Literal
 
 import mlx.core as mx
+import numpy as np
 
 from aiadmin_core.backend import Sampled
+from aiadmin_core.cache.scores import ScoredPrompts
 from aiadmin_core.engine_thread import Gauges
 from aiadmin_core.jobs import Job, Limits
 from aiadmin_core.reports import Reports
+from aiadmin_core.sampling.logprobs import likelihoods
 from aiadmin_core.steps import PrefillPace
 
 from ..model import OpenedModel
@@ -50,6 +53,7 @@ class MlxStepper:
         self._in_flight: tuple[list[Sequence], Chosen] | None = None
         """The last step's rows and tokens, launched and not read."""
         self._pace = PrefillPace(model.tokens_per_s)
+        self._scores = ScoredPrompts()
 
     @property
     def has_work(self) -> bool:
@@ -86,6 +90,7 @@ class MlxStepper:
         self._prefilling = self._in_flight = None
         self._batch = DecodeBatch(self.model.call)
         self._prompt_cache.clear()
+        self._scores.clear()
 
     def close(self) -> None:
         """Give the memory back while this thread, whose streams the arrays belong to, still lives."""
@@ -278,7 +283,10 @@ class MlxStepper:
             return None
         self._waiting.remove(prefill)
         job = prefill.job
-        prefill.n_cached, caches = self._prompt_cache.find(job.request.cache_salt, prefill.prompt)
+        if job.scores_are_due:
+            job.scores.extend(self._scores.known(_score_key(job), job.tokens)[job.n_scored : job.n_to_score])
+        most = job.n_scored if job.scores_are_due else None  # whatever has to give logits is decoded
+        prefill.n_cached, caches = self._prompt_cache.find(job.request.cache_salt, prefill.prompt, most=most)
         prefill.n_prefilled = prefill.n_cached
         prefill.caches = caches or self.model.make_caches()
         if not prefill.resumes:
@@ -288,13 +296,26 @@ class MlxStepper:
     def _prefill_chunk(self, prefill: Prefill) -> None:
         stall_s = scheduler.STALL_S if self._batch.sequences else scheduler.LONE_STALL_S
         n_tokens = self._pace.chunk(seconds=stall_s, least=scheduler.MIN_CHUNK, most=self.model.n_batch)
-        n_tokens = min(n_tokens, prefill.n_to_prefill)
+        job = prefill.job
+        n_tokens = min(n_tokens, prefill.n_to_prefill, scheduler.MOST_SCORED if job.scores_are_due else n_tokens)
         chunk = prefill.prompt[prefill.n_prefilled : prefill.n_prefilled + n_tokens]
         started = time.perf_counter()
-        self.model.call(mx.array(chunk)[None], cache=prefill.caches)
+        logits = self.model.call(mx.array(chunk)[None], cache=prefill.caches)
+        if job.scores_are_due:
+            self._score(job, logits[0, max(0, job.n_scored - prefill.n_prefilled) :])
         mx.eval([cache.state for cache in prefill.caches])
         self._pace.observe(n_tokens=n_tokens, seconds=time.perf_counter() - started)
         prefill.n_prefilled += n_tokens
+
+    def _score(self, job: Job, rows: mx.array) -> None:
+        """Report how likely the next tokens of a prompt are; `rows` are the logits before each of them."""
+        following = job.tokens[job.n_scored + 1 : job.n_scored + 1 + len(rows)]
+        if len(following):
+            logits = np.array(rows.astype(mx.float32))
+            job.scores.extend(likelihoods(logits, following, job.request.sampling.logprobs or 0))
+        if not job.scores_are_due:
+            self._scores.keep(_score_key(job), job.tokens, job.scores)
+        self._reports.scores(job)
 
     def _join(self, prefill: Prefill) -> None:
         """Put the prompt's choices into the batch, and its prefix where others find it."""
@@ -303,9 +324,20 @@ class MlxStepper:
             kept = prefill.prompt[: prefill.n_prefilled]
             self._prompt_cache.keep(job.request.cache_salt, kept, copy.deepcopy(prefill.caches))
         alive = [sequence for sequence in prefill.sequences if not sequence.over]
+        self._reports.scores(job)  # of a prompt that was known whole
+        if not prefill.resumes:
+            self._reports.prefilled(job, now=time.monotonic())
+        if not job.max_tokens:  # the prompt was to be read, no more
+            prefill.caches = []
+            for sequence in alive:
+                self._conclude(sequence, "length")
+            return
         for sequence in alive:
             sequence.n_cells = prefill.n_prefilled
         self._batch.join(alive, prefill.caches, prefill.prompt[-1])
         prefill.caches = []
-        if not prefill.resumes:
-            self._reports.prefilled(job, now=time.monotonic())
+
+
+def _score_key(job: Job) -> str:
+    """What has to be the same for scores to be shared."""
+    return f"{job.request.sampling.logprobs or 0}:{job.request.cache_salt}"

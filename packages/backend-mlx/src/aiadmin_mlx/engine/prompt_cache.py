@@ -35,18 +35,19 @@ class PromptCache:
     def n_bytes(self) -> int:
         return sum(entry.n_bytes for entry in self._entries)
 
-    def find(self, salt: str, prompt: Sequence[int]) -> tuple[int, list[Any] | None]:
-        """(n, caches holding exactly the first n tokens of `prompt`), n as large as what is kept under `salt` allows
-        and less than the prompt's length; (0, None) where nothing fits.
+    def find(self, salt: str, prompt: Sequence[int], *, most: int | None = None) -> tuple[int, list[Any] | None]:
+        """(n, caches holding exactly the first n tokens of `prompt`), n as large as what is kept under `salt` allows,
+        less than the prompt's length and no more than `most`; (0, None) where nothing fits.
 
         Caches that cannot be cut back (rotating ones that have turned over, recurrent ones) serve only as a whole.
         """
         prompt = tuple(prompt)
+        longest = len(prompt) - 1 if most is None else min(most, len(prompt) - 1)
         best: tuple[int, _Entry] | None = None
         for entry in self._entries:
             if entry.salt != salt:
                 continue
-            n = min(common_prefix(entry.tokens, prompt), len(prompt) - 1)
+            n = min(common_prefix(entry.tokens, prompt), longest)
             if n > (best[0] if best else 0) and (n == len(entry.tokens) or can_trim_prompt_cache(entry.caches)):
                 best = (n, entry)
         if best is None:

@@ -7,6 +7,9 @@ from .sequence import Prefill
 MIN_CHUNK = 8
 """Fewest tokens a prefill chunk has: below, the fixed cost of a step dominates."""
 
+MOST_SCORED = 64
+"""Tokens of a chunk whose own log-probabilities are wanted: each takes a row of logits."""
+
 STALL_S = 0.25
 """How long a prefill chunk may hold up sequences that are being decoded."""
 
