@@ -102,6 +102,7 @@ def test_every_variable_is_read():
         "AIADMIN_NUM_PARALLEL": "9",
         "AIADMIN_KV_CACHE_TYPE": "bf16",
         "AIADMIN_EXACT": "1",
+        "AIADMIN_SPECULATION": "off",
         "AIADMIN_PREFIX_MEMORY": "0",
         "AIADMIN_PREFIX_DISK": "0",
         "AIADMIN_IDLE_TIMEOUT": "90s",
@@ -114,7 +115,6 @@ def test_every_variable_is_read():
         "AIADMIN_LOG_FORMAT": "JSON",
         "AIADMIN_DEBUG": "1",
         "AIADMIN_NOHISTORY": "1",
-        "AIADMIN_MEMORY": "900",
         "AIADMIN_RUNNER_MEMORY": "500",
     }
     plain = load_settings({})

@@ -25,6 +25,7 @@ from aiadmin_llamacpp.engine.scheduler import (
     share_prefill,
 )
 from aiadmin_llamacpp.engine.sequence import Choice, Sequence
+from aiadmin_llamacpp.engine.speculation import Speculator
 from aiadmin_llamacpp.engine.tokens import TokenBuffer
 
 
@@ -69,6 +70,13 @@ class World:
         self.scheduler = Scheduler(self.kv, n_batch=n_batch, n_parallel=n_parallel, parked=parked, **options)
         self.finished: list[tuple[int, int]] = []
         self.n_full = 0
+        self.n_accepted = 0
+
+    def add(self, sequence):
+        """Queue it, with what guesses its tokens, if anything does."""
+        for choice, drafter in zip(sequence.choices, self.scheduler.drafters(sequence.job), strict=True):
+            choice.drafter = drafter
+        self.scheduler.add(sequence)
 
     def step(self, *, pick=lambda sequence: 7):
         """Plan, decode and commit one step; every sequence that wants a token gets `pick(sequence)`."""
@@ -80,14 +88,20 @@ class World:
         for _, sequence in self.scheduler.commit(step):
             assert self.memory.tokens(sequence.slot.id) == sequence.tokens.view().tolist()
             sequence.job.prefilled_at = 1.0
-            choice = sequence.choices[0]
-            choice.sampler.accept(7)
-            if choice.n_sampled >= sequence.job.max_tokens:
-                self.scheduler.finish(sequence)
-                self.finished.append((sequence.job.request.id, choice.index))
-            else:
-                sequence.tokens.append(pick(sequence))
+            while self._advance(sequence, pick(sequence)):
+                self.n_accepted += 1
         return step
+
+    def _advance(self, sequence, token):
+        choice = sequence.choices[0]
+        choice.sampler.accept(token)
+        if choice.drafter is not None:
+            choice.drafter.accept(token)
+        if choice.n_sampled >= sequence.job.max_tokens:
+            self.scheduler.finish(sequence)
+            self.finished.append((sequence.job.request.id, choice.index))
+            return False
+        return self.scheduler.follow(sequence, token)
 
 
 @pytest.fixture
@@ -428,7 +442,9 @@ def test_everybody_finishes_in_any_traffic(fake_memory, seed):
     dice = random.Random(seed)
     parking = dice.choice([None, Parking(run=dice.randint(1, 16), max_bytes=dice.choice([300, 2000, 10**6]))])
     n_sequences = dice.randint(4, 9)
-    world = World(fake_memory(), n_cells=96, n_batch=16, n_parallel=4, n_sequences=n_sequences, parking=parking)
+    speculator = dice.choice([None, Speculator(everyone=True, share=whatever(dice))])
+    sizes = {"n_cells": 96, "n_batch": 16, "n_parallel": 4, "n_sequences": n_sequences}
+    world = World(fake_memory(), parking=parking, speculator=speculator, block=dice.choice([1, 1, 4]), **sizes)
     sequence, expected = Counting(), set()
     for _ in range(300):
         if sequence.n < 12 and dice.random() < 0.3:
@@ -438,7 +454,7 @@ def test_everybody_finishes_in_any_traffic(fake_memory, seed):
                 prompt, n=n, max_tokens=min(dice.randint(1, 40), 96 - len(prompt)), priority=dice.randint(0, 1)
             )
             expected |= {(new.job.request.id, index) for index in range(n)}
-            world.scheduler.add(new)
+            world.add(new)
         if dice.random() < 0.03 and sequence.n:
             victim = dice.randint(1, sequence.n)
             expected -= {(victim, choice.index) for choice in world.scheduler.cancel(victim)}
@@ -453,6 +469,93 @@ def test_everybody_finishes_in_any_traffic(fake_memory, seed):
     assert world.n_full == 0
     world.kv.evict_all()
     assert world.kv.n_used == 0
+
+
+def whatever(dice):
+    """Shares out rows without a thought for what they cost."""
+
+    def share(chances, *, most, **_):
+        shares = []
+        for own in chances:
+            shares.append(min(len([*own]), dice.randint(0, 5), max(0, most - sum(shares))))
+        return shares
+
+    return share
+
+
+def most(chances, *, most, **_):
+    return [min(len([*own]), most) for own in chances]
+
+
+def test_guessed_tokens_are_verified_in_one_step(world, sequence):
+    """What repeats the prompt comes several tokens a step; what does not leaves nothing behind."""
+    world = world(speculator=Speculator(everyone=True, share=most))
+    answer = [1, 2, 3, 4, 5, 6, 7, 8, 20, 21, 9]
+    world.add(sequence([1, 2, 3, 4, 5, 6, 7, 8, 9, 10], max_tokens=11))
+
+    steps = []
+    while not world.finished:
+        steps.append(world.step(pick=lambda sequence: answer[sequence.choices[0].n_sampled]))
+
+    assert [[piece.kind for piece in step.pieces] for step in steps] == [
+        ["prefill"],
+        ["decode"],
+        ["decode"],
+        ["draft"],
+        ["decode"],
+        ["decode"],
+    ]
+    assert steps[3].pieces[0].n == 1 + 7
+    assert world.n_accepted == 5
+    assert world.kv.n_used == world.memory.n_cells() == 20
+
+
+def test_no_more_is_guessed_than_may_still_come(world, sequence):
+    world = world(speculator=Speculator(everyone=True, share=most))
+    world.add(sequence([*range(30), 1, 2], max_tokens=8))
+
+    steps = []
+    while not world.finished:
+        steps.append(world.step(pick=lambda sequence: 3 + sequence.choices[0].n_sampled))
+
+    assert [(piece.kind, piece.n) for step in steps for piece in step.pieces] == [("prefill", 32), ("draft", 7)]
+
+
+def test_a_step_that_was_not_decoded_takes_its_guesses_back(world, sequence):
+    world = world(speculator=Speculator(everyone=True, share=most))
+    one = sequence([*range(30), 1, 2], max_tokens=50)
+    world.add(one)
+    world.step(pick=lambda _: 3)
+    before = one.tokens.view().tolist()
+
+    step = world.scheduler.next_step(now=1.0)
+    assert one.n_drafted
+    world.scheduler.abandon(step)
+
+    assert one.tokens.view().tolist() == before
+    assert (one.n_missing, one.n_drafted) == (1, 0)
+
+
+def test_nothing_is_guessed_beside_prompts_or_for_the_sake_of_cached_prefixes(world, sequence):
+    world = world(n_cells=64, speculator=Speculator(everyone=True, share=most))
+    world.scheduler.add(sequence(range(100, 120), max_tokens=1))
+    world.step()
+    world.add(sequence([*range(30), 1, 2], max_tokens=8))
+    world.step(pick=lambda _: 3)
+    world.add(sequence(range(50, 58), max_tokens=2))
+
+    assert [piece.kind for piece in world.step(pick=lambda _: 4).pieces] == ["decode", "prefill"]
+    n_cached = world.kv.n_used - world.kv.n_pinned
+    world.step(pick=lambda _: 5)
+    assert world.kv.n_used - world.kv.n_pinned >= n_cached
+
+
+def test_only_who_has_filled_steps_guesses_where_rows_depend_on_their_number(world, sequence):
+    world = world(block=4, speculator=Speculator(everyone=False, share=most))
+    drawn, seeded = sequence([1, 2], max_tokens=20), sequence([1, 2], max_tokens=20, seed=1)
+
+    assert world.scheduler.drafters(drawn.job) == [None]
+    assert world.scheduler.drafters(seeded.job) != [None]
 
 
 def test_prompts_to_be_scored_give_all_their_rows_a_few_a_step(world, sequence):

@@ -49,9 +49,7 @@ async def test_a_call_without_requests_loads_the_model_and_no_more():
             asked.append(how)
             yield SimpleNamespace(
                 engine=SimpleNamespace(capabilities=Capabilities()),
-                defaults={},
-                system=None,
-                stop=(),
+                spec=SimpleNamespace(parameters={}),
                 resolved="m:latest",
                 backend="echo",
             )

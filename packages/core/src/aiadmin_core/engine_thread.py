@@ -163,6 +163,8 @@ class EngineThread(Generic[S]):
             kv_used=gauges.kv_used,
             kv_total=gauges.kv_total,
             n_cancelled=counters.n_cancelled,
+            n_drafted=counters.n_drafted,
+            n_accepted=counters.n_accepted,
         )
 
     def close(self) -> None:

@@ -25,6 +25,8 @@ class Counters:
     n_cached_tokens: int = 0
     n_completion_tokens: int = 0
     n_cancelled: int = 0
+    n_drafted: int = 0
+    n_accepted: int = 0
 
 
 class Reports:
@@ -95,6 +97,15 @@ class Reports:
         counters.n_sequences_decoded += n_sampled
         counters.n_completion_tokens += n_sampled
         counters.max_batch = max(counters.max_batch, n_sampled)
+
+    def drafted(self, n: int) -> None:
+        """A step verifies `n` guessed tokens."""
+        self.counters.n_drafted += n
+
+    def accepted(self) -> None:
+        """One of them was the token that came next: its choice got a token more in this step."""
+        self.counters.n_accepted += 1
+        self.counters.n_completion_tokens += 1
 
     def flush(self) -> None:
         """Hand over what has happened since the last time, with one call."""

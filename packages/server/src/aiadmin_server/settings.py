@@ -50,12 +50,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     kv_cache_type: str | None = None
     exact: bool = False
     """Refuse models whose answers cannot be reproduced to the last bit."""
+    speculation: bool | None = None
+    """Guess tokens, and verify several in a step; None where that leaves every answer as it is."""
     prefix_memory_mib: int | None = None
     """What a model may keep of prompts it has read, beside its context; None leaves it to the backend."""
     prefix_disk_mib: int = 4096
     """The same in files, for all models together."""
-    memory_mib: int = 0
-    """Memory that all loaded models may take together; 0 is the machine's."""
     runner_memory_mib: int = 0
     """Most memory of its own that the process of one model may take; 0 sets no limit."""
     idle_connection_s: float = 600.0
@@ -107,13 +107,14 @@ FIELDS: dict[str, str] = {
     "`q8_0` on processors (half the memory of `f16`, and answers that can be reproduced), `f16` on GPUs.",
     "AIADMIN_EXACT": "`1` serves only models whose answers can be reproduced to the last bit, and always does so. "
     "Default: where it costs nothing, else for requests with a `seed`.",
+    "AIADMIN_SPECULATION": "Whether tokens are guessed by what was said before, and several verified in a step, where "
+    "measured time says that it pays (llama.cpp): `auto` (default) where it changes no bit of an answer, `on` also "
+    "where it may, `off` never.",
     "AIADMIN_PREFIX_MEMORY": "MiB of memory in which a model keeps what it computed for the beginnings of prompts, so "
     "that they need not be read again. Default a sixteenth of the machine's, 512 at most (llama.cpp); 0 "
     "keeps none outside the context.",
     "AIADMIN_PREFIX_DISK": "MiB of files under `AIADMIN_STATE` in which the same outlives a restart, for all models "
     "together. Default 4096; 0 writes none.",
-    "AIADMIN_MEMORY": "MiB of memory that loaded models may take together: idle ones make room, the others "
-    "are refused with the numbers. Default: what the machine has.",
     "AIADMIN_RUNNER_MEMORY": "MiB of memory that the process of one model may take, weights that are mapped from a "
     "file not counted; what needs more fails, and nothing else does. Linux only. Default: no limit.",
     "AIADMIN_IDLE_TIMEOUT": "How long a client's connection may rest between two requests: more than its pool keeps "
@@ -175,11 +176,11 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         n_parallel=_count("AIADMIN_NUM_PARALLEL", get("AIADMIN_NUM_PARALLEL")) or None,
         kv_cache_type=get("AIADMIN_KV_CACHE_TYPE").lower() or None,
         exact=_switch(get("AIADMIN_EXACT")),
+        speculation=_SPECULATION[_choice("AIADMIN_SPECULATION", get("AIADMIN_SPECULATION"), ("auto", "on", "off"))],
         prefix_memory_mib=_count("AIADMIN_PREFIX_MEMORY", get("AIADMIN_PREFIX_MEMORY"))
         if get("AIADMIN_PREFIX_MEMORY")
         else None,
         prefix_disk_mib=_count("AIADMIN_PREFIX_DISK", get("AIADMIN_PREFIX_DISK") or "4096"),
-        memory_mib=_count("AIADMIN_MEMORY", get("AIADMIN_MEMORY")),
         runner_memory_mib=_runner_memory("AIADMIN_RUNNER_MEMORY", get("AIADMIN_RUNNER_MEMORY")),
         idle_connection_s=_duration("AIADMIN_IDLE_TIMEOUT", get("AIADMIN_IDLE_TIMEOUT") or "10m"),
         in_process=_switch(get("AIADMIN_IN_PROCESS")),
@@ -246,6 +247,9 @@ def _runner_memory(name: str, text: str, *, platform: str = sys.platform) -> int
     if mib and not platform.startswith("linux"):
         raise BadRequest(f"{name} can be had on Linux only.", hint="Unset it.")
     return mib
+
+
+_SPECULATION = {"auto": None, "on": True, "off": False}
 
 
 def _choice(name: str, text: str, choices: tuple[Choice, ...]) -> Choice:

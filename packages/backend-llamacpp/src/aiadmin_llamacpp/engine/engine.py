@@ -20,6 +20,7 @@ from .kv import KvCache
 from .loop import LlamaStepper
 from .parked import ParkedPrefixes
 from .scheduler import Scheduler
+from .speculation import Speculator
 from .threads import ThreadGovernor
 
 MAX_LOGPROBS = 20
@@ -40,10 +41,11 @@ class LlamaEngine:
         block: int = 1,
         always_exact: bool = False,
         parking: Parking | None = None,
+        speculator: Speculator | None = None,
     ) -> None:
         """`block`: reproducible answers need steps of a multiple of so many rows, see `exactness`; they are filled for
-        requests with a seed, or all (`always_exact`). `parking` keeps prefixes that leave the context. `embedding`: the
-        context that makes vectors of texts, if ever one is asked for."""
+        requests with a seed, or all (`always_exact`). `parking` keeps prefixes that leave the context, `speculator`
+        guesses tokens. `embedding`: the context that makes vectors of texts, if ever one is asked for."""
         self.capabilities = Capabilities(
             inputs=frozenset({"text", "tokens"}),
             sampling=SUPPORTED,
@@ -66,6 +68,7 @@ class LlamaEngine:
             block=block,
             always_exact=always_exact,
             parked=ParkedPrefixes(kv, context, parking) if parking else None,
+            speculator=speculator,
         )
         governor = ThreadGovernor(context.n_threads)
         self._thread = EngineThread(

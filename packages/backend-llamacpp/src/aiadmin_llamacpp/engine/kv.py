@@ -261,6 +261,11 @@ class KvCache:
         self._holders[cells] = 1
         self._pins[cells] = 1
 
+    def retract(self, slot: Slot, n: int) -> None:
+        """The last `n` tokens of a running slot were guesses, and wrong."""
+        self._unpin(slot.cells[slot.n - n : slot.n])
+        self._cut(slot, slot.n - n)
+
     def take_in(self, slot: Slot, first: int, last: int) -> None:
         """`last` cells were put on top, and those from `first` on are the next ones of `slot`; the others are held.
         `make_room` has been asked for them."""
@@ -323,7 +328,8 @@ class KvCache:
             self.clear()
 
     def _cut(self, slot: Slot, n: int) -> None:
-        """Let go of a cached slot's cells from its `n`-th on. What lay on top is free again, the rest becomes holes."""
+        """Let go of a slot's cells from its `n`-th on, which it does not pin. What lay on top is free again, the rest
+        becomes holes."""
         cells = slot.cells[n : slot.n]
         if len(cells) == 0:
             return

@@ -18,7 +18,7 @@ from ..native.batch import Batch
 from ..native.context import Context, Interrupted, OutOfCells
 from .scheduler import Scheduler, Step
 from .sequence import Choice, EndReason, Sequence
-from .threads import ThreadGovernor, size_of
+from .threads import ThreadGovernor
 from .tokens import TokenBuffer
 
 CLOSE_S = 1.0
@@ -70,11 +70,13 @@ class LlamaStepper:
 
     def add(self, job: Job) -> None:
         request = job.request
+        drafters = self._scheduler.drafters(job)
         choices = [
             Choice(
                 index=index,
                 sampler=ChoiceSampler(request.sampling, choice=index, prompt=job.tokens, breakers=request.breakers),
                 matcher=request.matchers[index] if index < len(request.matchers) else None,
+                drafter=drafters[index],
             )
             for index in range(request.n)
         ]
@@ -110,30 +112,32 @@ class LlamaStepper:
         if not step.pieces:
             return
         rows = self._fill(step)
-        size = size_of(self._batch.n_tokens, sum(piece.sequence.slot.n for piece in step.pieces if piece.sequence.slot))
-        self._context.set_threads(self._governor.choose(size, now=time.monotonic()))
         started = time.perf_counter()
         self._sound = False
         try:
             self._decode(step)
         except Interrupted:
             self._sound = True
+            self._scheduler.abandon(step)
             return
         except OutOfCells:
             self._sound = True
+            self._scheduler.abandon(step)
             if not self._scheduler.relieve():
                 raise
             return
-        seconds = time.perf_counter() - started
-        self._governor.observe(size, seconds)
-        if self._batch.n_tokens > len(step.pieces) + step.filler.n:
-            self._pace.observe(n_tokens=self._batch.n_tokens, seconds=seconds)
+        self._measure(step, time.perf_counter() - started)
         now = time.monotonic()
         self._score(step, rows)
         ready = self._scheduler.commit(step)
         self._sound = True
         self._reports.stepped(n_sampled=sum(sequence.job.max_tokens > 0 for _, sequence in ready))
-        self._sample([(rows[index], sequence) for index, sequence in ready], now)
+        n_accepted = self._reports.counters.n_accepted
+        self._reports.drafted(sum(sequence.n_drafted for _, sequence in ready))
+        self._sample([(rows[index] - sequence.n_drafted, sequence) for index, sequence in ready], now)
+        if not step.reads_prompts:
+            n_accepted = self._reports.counters.n_accepted - n_accepted
+            self._scheduler.took(step, n_accepted=n_accepted, seconds=time.perf_counter() - started)
 
     def _decode(self, step: Step) -> None:
         """Raises `Interrupted` where everybody it works for has left meanwhile."""
@@ -177,48 +181,64 @@ class LlamaStepper:
             self._reports.scores(job)
 
     def _sample(self, ready: list[tuple[int, Sequence]], now: float) -> None:
-        """Choose the next token of each sequence that has all its tokens in the cache, from its row of the logits."""
-        sequences: list[Sequence] = []
-        picks: list[Pick] = []
-        for row, sequence in ready:
+        """Choose the next token of each sequence that has all its tokens in the cache, from its row of the logits.
+        Where it is the one that was drafted, the next row has the logits for the one after it, and so on."""
+        turns = [(row, sequence) for row, sequence in ready if self._begins(sequence, now)]
+        while picks := self._picks(turns):
+            logits = self._context.logits(max(pick.row for _, pick in picks) + 1)
+            chosen = self._sampler.choose(logits, [pick for _, pick in picks])
+            turns = [
+                (pick.row + 1, sequence)
+                for (sequence, pick), one in zip(picks, chosen, strict=True)
+                if sequence.slot is not None and self._advance(sequence, one)
+            ]
+
+    def _begins(self, sequence: Sequence, now: float) -> bool:
+        """All its tokens are in the cache. Whether one is to be chosen for it."""
+        job = sequence.job
+        if not job.prefilled_at:
+            self._reports.prefilled(job, now=now)
+        if not job.max_tokens:
+            self._conclude(sequence, "length")
+        return job.max_tokens > 0
+
+    def _picks(self, turns: list[tuple[int, Sequence]]) -> list[tuple[Sequence, Pick]]:
+        picks: list[tuple[Sequence, Pick]] = []
+        for row, sequence in turns:
             if sequence.slot is None:
                 continue  # its request has failed with the choice before
-            job, choice = sequence.job, sequence.choices[0]
-            if not job.prefilled_at:
-                self._reports.prefilled(job, now=now)
-            if not job.max_tokens:
-                self._conclude(sequence, "length")
-                continue
+            choice = sequence.choices[0]
             try:
                 mask = checked_mask(choice.matcher.mask()) if choice.matcher is not None else None
             except Exception as error:  # a constraint's trouble is its request's alone
-                self._break(job, error)
+                self._break(sequence.job, error)
                 continue
-            sequences.append(sequence)
-            picks.append(Pick(row, choice.sampler, mask))
-        if picks:
-            logits = self._context.logits(max(pick.row for pick in picks) + 1)
-            for sequence, chosen in zip(sequences, self._sampler.choose(logits, picks), strict=True):
-                if sequence.slot is not None:
-                    self._advance(sequence, chosen)
+            picks.append((sequence, Pick(row, choice.sampler, mask)))
+        return picks
 
-    def _advance(self, sequence: Sequence, chosen: Chosen) -> None:
-        """Report the token that was chosen, and go on after it."""
+    def _advance(self, sequence: Sequence, chosen: Chosen) -> bool:
+        """Report the token that was chosen, and go on after it. Whether it had been drafted, so that the next row is
+        the sequence's as well."""
         job, choice = sequence.job, sequence.choices[0]
         if chosen.token in job.request.end_tokens:
             self._conclude(sequence, "stop", token=chosen.token)
-            return
+            return False
         try:
             if choice.matcher is not None:
                 choice.matcher.commit(chosen.token)
         except Exception as error:
             self._break(job, error)
-            return
+            return False
         self._reports.sampled(Sampled(job.request.id, choice.index, *chosen))
+        if choice.drafter is not None:
+            choice.drafter.accept(chosen.token)
         if choice.n_sampled >= job.max_tokens:
             self._conclude(sequence, "length")
-        else:
-            sequence.tokens.append(chosen.token)
+            return False
+        guessed = self._scheduler.follow(sequence, chosen.token)
+        if guessed:
+            self._reports.accepted()
+        return guessed
 
     def _break(self, job: Job, error: Exception) -> None:
         """End a request with `error`; the others go on."""
@@ -231,3 +251,12 @@ class LlamaStepper:
         self._reports.ended(sequence.job, choice.index, reason, n_tokens=choice.n_sampled, token=token)
         if sequence.slot is not None:
             self._scheduler.finish(sequence)
+
+    def _measure(self, step: Step, seconds: float) -> None:
+        n_tokens = self._batch.n_tokens
+        if not step.reads_prompts:
+            n_threads = self._governor.observe(n_tokens=n_tokens, seconds=seconds, now=time.monotonic())
+            if n_threads != self._context.n_threads:
+                self._context.set_threads(n_threads)
+        else:
+            self._pace.observe(n_tokens=n_tokens, seconds=seconds)

@@ -28,6 +28,7 @@ from .encoder import EncoderEngine
 from .engine import LlamaEngine
 from .parked import run_length
 from .placing import place
+from .speculation import Speculator
 from .threads import default_threads, usable_cores
 
 LEAST_N_CTX = 256
@@ -92,6 +93,7 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Encod
                 block=block or 1,
                 always_exact=options.exact,
                 parking=_parking(context, model, options, device=device),
+                speculator=_speculator(context, options, block),
             )
         except BaseException:
             context.close()
@@ -256,6 +258,14 @@ def _block(context: Context, options: EngineOptions, *, device: str) -> exactnes
             hint="Leave 'exact' out, or choose another quantisation, or the cache type q8_0 or bf16.",
         )
     return block
+
+
+def _speculator(context: Context, options: EngineOptions, block: exactness.Block) -> Speculator | None:
+    """Unasked, only where more rows in a step leave the bits of each as they are: then it changes no answer. States
+    that cannot be trimmed cannot take a wrong guess back."""
+    if options.speculation is False or not context.can_trim or not (block or options.speculation):
+        return None
+    return Speculator(everyone=block == 1 or options.speculation is True)
 
 
 class _Probe:

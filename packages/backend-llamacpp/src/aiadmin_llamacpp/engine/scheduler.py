@@ -10,12 +10,14 @@ from aiadmin_core.cache.scores import WORTH_WAITING, ScoredPrompts, common_prefi
 from aiadmin_core.jobs import Job
 from aiadmin_core.sampling.choice import GREEDY_BELOW
 from aiadmin_core.sampling.logprobs import Likelihood
+from aiadmin_core.speculation.drafter import Drafter
 from aiadmin_core.steps import Piece
 
 from .exactness import Filler, filler, most_rows
 from .kv import KvCache, Wait
 from .parked import ParkedPrefixes
 from .sequence import Choice, Sequence
+from .speculation import Speculator
 
 ROOM = 64
 """Cells of answer that a choice must find free to be admitted. More come as it grows."""
@@ -52,6 +54,10 @@ class Step(NamedTuple):
     full: list[Sequence]
     filler: Filler = Filler()
     """Rows to decode beside them, for reproducible sequences."""
+
+    @property
+    def reads_prompts(self) -> bool:
+        return any(piece.kind == "prefill" for piece in self.pieces)
 
 
 def plan_step(sequences: Iterable[Sequence], *, n_batch: int, n_prefill: int) -> list[Piece[Sequence]]:
@@ -124,6 +130,7 @@ class Scheduler:
         block: int = 1,
         always_exact: bool = False,
         parked: ParkedPrefixes | None = None,
+        speculator: Speculator | None = None,
     ) -> None:
         """`block`: fill the steps that a reproducible sequence takes part in up to a multiple of so many rows, see
         `exactness`; every sequence is one with `always_exact`, else those with a seed, and greedy ones as long as their
@@ -137,6 +144,7 @@ class Scheduler:
         self._always_exact = always_exact
         self._parked = parked
         self._scores = ScoredPrompts()
+        self._speculator = speculator
 
     @property
     def has_work(self) -> bool:
@@ -150,6 +158,12 @@ class Scheduler:
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence: by priority, then arrival."""
         insort(self.waiting, sequence, key=lambda waiting: waiting.order)
+
+    def drafters(self, job: Job) -> list[Drafter | None]:
+        """Who guesses the tokens of each choice of `job`."""
+        if self._speculator is None:
+            return [None] * job.request.n
+        return self._speculator.drafters(job, filled=self._care(job) == "exact")
 
     def next_step(self, *, now: float, prefill_tokens_per_s: float = 0.0) -> Step:
         """Admit who fits, and choose the tokens of the next step. The cells they need are free."""
@@ -165,17 +179,51 @@ class Scheduler:
                 self.kv.n_obtainable - n_decoding - (self._n_batch - n_batch),
             )
             pieces = plan_step(running, n_batch=n_batch, n_prefill=n_prefill)
+            pieces = self._with_drafts(pieces, n_batch=n_batch, filled=filled)
             n_tokens = sum(piece.n for piece in pieces)
             n_outputs = sum(len(piece.rows) for piece in pieces)
             rows = filler(n_tokens, n_outputs, self._block) if filled else Filler()
             if pieces and self.kv.make_room(n_tokens + rows.n):
                 return Step(pieces, full, rows)
+            self._without_drafts(pieces)
             if len(self.running) > 1:
                 self._give_way(max(self.running, key=lambda sequence: sequence.order))
             else:
                 full.append(self.running[0])
                 self.finish(self.running[0])
         return Step([], full)
+
+    def _with_drafts(self, pieces: list[Piece[Sequence]], *, n_batch: int, filled: bool) -> list[Piece[Sequence]]:
+        """Guessed tokens behind those of sequences that are decoded, as far as they fit into what is free. Not beside
+        prompts: these have the step's time. The longest guess comes last: what is wrong at the top leaves no hole."""
+        if self._speculator is None or any(piece.kind == "prefill" for piece in pieces):
+            return pieces
+        block = self._block if filled else 1
+        drafts = self._speculator.drafts(
+            [piece.sequence for piece in pieces],
+            most=min(n_batch - len(pieces), self.kv.n_cells - self.kv.n_used - len(pieces) - 2 * block),
+            n_rows=lambda n: n + len(pieces) + filler(n + len(pieces), n + len(pieces), block).n,
+        )
+        lengthened = [
+            piece if not draft else Piece(piece.sequence, 1 + len(draft), "draft", tuple(range(1 + len(draft))))
+            for piece, draft in zip(pieces, drafts, strict=True)
+        ]
+        for piece, draft in zip(pieces, drafts, strict=True):
+            piece.sequence.draft(draft)
+        return sorted(lengthened, key=lambda piece: piece.n)
+
+    def _without_drafts(self, pieces: Iterable[Piece[Sequence]]) -> None:
+        for piece in reversed([*pieces]):
+            self.settle(piece.sequence)
+
+    def settle(self, sequence: Sequence) -> None:
+        """What is left of its guesses was wrong, or not decoded: take it out."""
+        n, slot = sequence.n_drafted, sequence.slot
+        if n:
+            if slot is not None and slot.n == sequence.tokens.n:
+                self.kv.retract(slot, n)
+            sequence.tokens.drop(n)
+            sequence.n_drafted = 0
 
     def _admit(self, now: float, tokens_per_s: float) -> None:
         """Give a place to who waits, in order. Want of room stops the queue: if others overtook, a long prompt would
@@ -275,6 +323,33 @@ class Scheduler:
         care = self._care(sequence.job)
         return care == "exact" or (care == "alone" and not sequence.job.prefilled_at)
 
+    def took(self, step: Step, *, n_accepted: int, seconds: float) -> None:
+        """`step`, in which nothing of a prompt was read, took so long, choosing its tokens included."""
+        if self._speculator is not None:
+            n_tokens, n_rows = len(step.pieces), sum(piece.n for piece in step.pieces) + step.filler.n
+            block = self._block if any(self._is_filled(piece.sequence) for piece in step.pieces) else 1
+            self._speculator.observe(
+                n_tokens=n_tokens,
+                n_plain=n_tokens + filler(n_tokens, n_tokens, block).n,
+                n_rows=n_rows,
+                n_accepted=n_accepted,
+                seconds=seconds,
+            )
+
+    def abandon(self, step: Step) -> None:
+        """The step was not decoded."""
+        self._without_drafts(step.pieces)
+
+    def follow(self, sequence: Sequence, token: int) -> bool:
+        """`token` comes next in `sequence`. Whether it had been guessed: then it is in the cache already, and so are
+        the guesses behind it."""
+        if sequence.guessed == token:
+            sequence.n_drafted -= 1
+            return True
+        self.settle(sequence)
+        sequence.tokens.append(token)
+        return False
+
     def _give_way(self, sequence: Sequence) -> None:
         assert sequence.slot is not None
         self.running.remove(sequence)
@@ -320,6 +395,7 @@ class Scheduler:
     def finish(self, sequence: Sequence) -> None:
         """Give up a running sequence's place; what it holds stays cached."""
         assert sequence.slot is not None
+        self.settle(sequence)
         self.running.remove(sequence)
         self.kv.release(sequence.slot)
         sequence.slot = None

@@ -1,11 +1,13 @@
 """The state of one request's sequences. Made by the loop, moved along by the scheduler; engine thread only."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from aiadmin_core.backend import Matcher
 from aiadmin_core.jobs import Job
 from aiadmin_core.sampling.choice import ChoiceSampler
+from aiadmin_core.speculation.drafter import Drafter
 
 from .kv import Slot
 from .tokens import TokenBuffer
@@ -20,6 +22,8 @@ class Choice:
     index: int
     sampler: ChoiceSampler
     matcher: Matcher | None = None
+    drafter: Drafter | None = None
+    """Guesses what comes next, where that is wanted."""
 
     @property
     def n_sampled(self) -> int:
@@ -42,6 +46,8 @@ class Sequence:
     """Its place in the cache, while it runs."""
     behind: "Sequence | None" = None
     """One that is being scored and begins alike: this one waits, and computes less afterwards."""
+    n_drafted: int = 0
+    """Tokens at its end that are guesses: put there for a step, and gone or chosen when it is over."""
 
     @property
     def n_missing(self) -> int:
@@ -51,6 +57,17 @@ class Sequence:
     def n_to_come(self) -> int:
         """Most tokens each of its choices may still generate."""
         return self.job.max_tokens - max((choice.n_sampled for choice in self.choices), default=0)
+
+    @property
+    def guessed(self) -> int | None:
+        """The first of the guesses that are left."""
+        return int(self.tokens.view(self.tokens.n - self.n_drafted)[0]) if self.n_drafted else None
+
+    def draft(self, tokens: Iterable[int]) -> None:
+        """Put guesses behind its last token."""
+        for token in tokens:
+            self.tokens.append(token)
+            self.n_drafted += 1
 
     def rows_of(self, n: int) -> tuple[int, ...]:
         """Which of its next `n` positions have to give logits: those of the prompt that are to be scored and have not

@@ -25,6 +25,10 @@ class TokenBuffer:
         self._array[self.n] = token
         self.n += 1
 
+    def drop(self, n: int) -> None:
+        """Forget the last `n`."""
+        self.n -= n
+
     def view(self, start: int = 0, end: int | None = None) -> Tokens:
         """Tokens [start, end), at most those that are there; valid until the next `append`."""
         return self._array[start : self.n if end is None else min(end, self.n)]

@@ -70,6 +70,9 @@ class EngineOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How keys and values are stored, in the backend's own words (llama.cpp: `f16`, `bf16`, `q8_0`)."""
     exact: bool = False
     """The same request gives the same answer, to the last bit and beside any others; refused where it cannot be had."""
+    speculation: bool | None = None
+    """Guess tokens by what was said before, and verify several in a step. None does where no answer changes by it, to
+    the last bit of its logits; True also where it might."""
     prefix_bytes: int | None = None
     """Memory for what was computed for the beginnings of prompts and is not in use. 0 keeps none."""
     prefix_folder: str | None = None
@@ -117,5 +120,9 @@ class EngineStats(Struct, frozen=True, kw_only=True, omit_defaults=True):
     kv_total: int = 0
     n_cancelled: int = 0
     """Requests given up before their end; an answer ended by its own stop string is none."""
+    n_drafted: int = 0
+    """Guessed tokens that steps verified beside those they had to decode."""
+    n_accepted: int = 0
+    """Those of them that were right: each saved its sequence a step."""
     memory_bytes: int = 0
     """Resident memory of the engine's process, 0 where unknown."""

@@ -9,7 +9,7 @@ import msgspec
 from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.sampling import SamplingParams, parameters
 
-from ..routing.defaults import wanted
+from ._sampling import wanted
 
 FENCE = '"""'
 SETTINGS = ("system", *(name for name in SamplingParams.__struct_fields__ if name != "logprobs"))

@@ -83,9 +83,7 @@ class Exchanges:
             requests, ignored = settle(
                 call,
                 lease.engine.capabilities,
-                defaults=lease.defaults,
-                system=lease.system,
-                stop=lease.stop,
+                defaults=lease.spec.parameters,
                 ignore_unknown=self.ignore_unknown_fields,
                 names=names,
             )
