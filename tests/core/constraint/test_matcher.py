@@ -34,6 +34,10 @@ def commit(made, text):
         made.commit(byte)
 
 
+SPACE = {ord(" "), ord("\n")}
+"""May stand around a block of reasoning."""
+
+
 def test_a_mask_holds_the_tokens_that_may_come_next():
     made = matcher(Choice(("ab", "ac", "x")))
     assert allowed(made) == {ord("a"), ord("x")}
@@ -127,7 +131,7 @@ def test_reasoning_that_the_prompt_opened_is_free_and_cannot_be_the_end():
     assert {0, ord("x"), ord("<")} <= allowed(made)
     assert END not in allowed(made)
     commit(made, "some { thought </think>")
-    assert allowed(made) == {ord("{")}
+    assert allowed(made) == {ord("{"), *SPACE}
 
 
 def test_a_model_may_open_its_reasoning_itself():
@@ -135,12 +139,12 @@ def test_a_model_may_open_its_reasoning_itself():
     made = matcher(JsonObject(), dialect=THINK, tokenizer=tokenizer)
     start, end = tokenizer.control_tokens["<think>"], tokenizer.control_tokens["</think>"]
 
-    assert allowed(made) == {ord("{"), start}
+    assert allowed(made) == {ord("{"), start, end, *SPACE}
     made.commit(start)
     assert {ord("x"), end} <= allowed(made)
     made.commit(ord("x"))
     made.commit(end)
-    assert allowed(made) == {ord("{")}
+    assert allowed(made) == {ord("{"), *SPACE}
 
 
 def test_a_model_that_answers_at_once_is_kept_to_the_grammar():
@@ -192,12 +196,12 @@ def test_a_draft_that_crosses_the_end_of_the_reasoning_is_taken_back_to_where_it
     assert made.try_commit(draft) == 5
     assert allowed(made) == {END}
     made.rollback(2)
-    assert allowed(made) == {ord("{")}
+    assert allowed(made) == {ord("{"), *SPACE}
     made.rollback(1)
     assert {ord("x"), end} <= allowed(made)
     assert made.try_commit([ord("y"), END]) == 1
     made.rollback(3)
-    assert allowed(made) == {ord("{"), start}
+    assert allowed(made) == {ord("{"), start, end, *SPACE}
 
 
 @pytest.mark.filterwarnings("ignore:llama_token_get_attr is deprecated:DeprecationWarning")  # llguidance calls it
@@ -265,7 +269,7 @@ def test_half_a_marker_is_still_reasoning():
     made = matcher(JsonObject(), dialect=THINK, tail="<think>")
     commit(made, "</thin </thi</think>")
 
-    assert allowed(made) == {ord("{")}
+    assert allowed(made) == {ord("{"), *SPACE}
 
 
 def test_a_token_that_opens_the_reasoning_may_hold_its_first_words():

@@ -79,7 +79,9 @@ def test_what_is_no_call_is_text(inside):
 
 
 @given(
-    st.lists(st.sampled_from([*Pythonic.markers, "[", "]", "f(", ")", "x=", "1", ",", "<|"]), max_size=14).map("".join)
+    st.lists(st.sampled_from([*Pythonic().markers, "[", "]", "f(", ")", "x=", "1", ",", "<|"]), max_size=14).map(
+        "".join
+    )
 )
 def test_anything_is_read_alike_however_it_is_cut(text):
     assert read(text) == read(text, 1) == read(text, 3)

@@ -75,9 +75,24 @@ def test_arguments_nested_too_deep_are_a_bad_request(depth):
         render(CHATML, [*USER, Message(role="assistant", tool_calls=(call,))])
 
 
-def test_a_template_that_changes_its_input_is_stopped():
+def test_a_template_may_collect_in_lists_of_its_own_and_changes_no_other_conversation():
+    template = ChatTemplate(
+        "{% set ids = [] %}{% set _ = ids.append(7) %}{% set _ = messages.pop() %}{{ ids }}{{ messages }}"
+    )
+    messages = [Message(role="user", content=(TextPart("hi"),))]
+
+    assert [template.render(messages), template.render(messages)] == ["[7][]", "[7][]"]
+
+
+def test_a_template_that_adds_to_what_it_goes_through_is_stopped():
     with pytest.raises(BadRequest, match="SecurityError"):
-        render("{{ messages.append(1) }}")
+        render("{% set ids = [1] %}{% for one in ids %}{% set _ = ids.append(one) %}{% endfor %}")
+
+
+@pytest.mark.parametrize("source", ["{{ messages.clear() }}", "{{ messages.__class__.mro() }}", "{{ tools.sort() }}"])
+def test_what_a_template_has_no_business_with_is_refused(source):
+    with pytest.raises(BadRequest):
+        render(source)
 
 
 def test_a_template_that_does_not_compile_is_named():
@@ -163,8 +178,7 @@ def test_every_real_template_renders_a_conversation_or_says_why_not(shared_data)
         if "System role not supported" not in template.source:
             assert "Be brief." in template.render(conversation(system=True)), path.stem
 
-    assert set(refused) == {"fireworks-ai-llama-3-firefunction-v2"}
-    assert "'functions' is undefined" in refused["fireworks-ai-llama-3-firefunction-v2"]
+    assert not refused
 
 
 def test_real_templates_that_know_tools_show_calls_and_results(shared_data):

@@ -39,7 +39,8 @@ def _with_calls(shape: AnswerShape, calls: CallGrammar, header: str, control_tok
     rules = [f"TEXT: {TEXT}", f"section: {calls.body}", *calls.rules]
     opening = marked(calls.opening, control_tokens)
     if shape.required or shape.format is not None:
-        start = f"{opening} section"
+        rules.append(r"SPACE: /[ \n]{1,4}/")
+        start = f"SPACE? {opening} section" if opening else "section"
         if shape.parallel and calls.separator is not None:
             separator = literal(calls.separator) if calls.separator else ""
             start += f" ({separator} {opening} section)*"

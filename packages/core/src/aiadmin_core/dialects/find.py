@@ -8,15 +8,21 @@ from ..specs.content import Tool
 from ..specs.request import ChatInput, ToolChoice
 from ..text.template import Template
 from .dialect import CallGrammar, Dialect, Parser, Piece, PlainText
+from .functionary import Functionary
 from .harmony import Harmony
+from .kimi import Kimi
+from .leading import LeadingSpace
+from .muse import Muse
 from .reasoning import REASONING
-from .tools.derive import derive, takes_system
+from .tools.derive import derive, derive_pythonic, takes_system
 from .tools.gemma import Gemma
 from .tools.generic import GenericDialect
+from .tools.nested import NestedTags
+from .tools.pythonic import OPEN as PYTHONIC_OPEN
 from .tools.pythonic import Pythonic
 from .tools.template import FormDialect
 
-OURS: tuple[Dialect, ...] = (Harmony(), Gemma(), Pythonic(), *REASONING)
+OURS: tuple[Dialect, ...] = (Harmony(), Muse(), Kimi(), Functionary(), Gemma(), NestedTags(), Pythonic(), *REASONING)
 """Those of plugins come first."""
 
 
@@ -42,11 +48,10 @@ class Speech:
     def parser(self, prompt_tail: str, tools: Sequence[Tool]) -> Parser:
         """A parser of everything this model writes. Reasoning is read first, and calls in it are thoughts."""
         outer, inner = self.reasoning, self.calls if tools else None
-        if outer is None:
-            return PlainText() if inner is None else inner.parser(prompt_tail, tools)
-        if inner is None or inner is outer:
+        if outer is not None and (inner is None or inner is outer):
             return outer.parser(prompt_tail, tools)
-        return Stacked(outer.parser(prompt_tail, ()), inner.parser(prompt_tail, tools))
+        calls = PlainText() if inner is None else LeadingSpace(inner.parser(prompt_tail, tools))
+        return calls if outer is None else Stacked(outer.parser(prompt_tail, ()), calls)
 
     def before_answer(self, prompt_tail: str, control_tokens: Mapping[str, int]) -> str | None:
         """See `Dialect.before_answer`."""
@@ -113,11 +118,16 @@ def find_speech(template: Template, dialects: Sequence[Dialect], control_texts: 
 def _of_template(template: Template, control_texts: Sequence[str]) -> Dialect:
     try:
         form = derive(template)
+        pythonic = derive_pythonic(template) if form is None else None
+        if form is None and pythonic is None and PYTHONIC_OPEN in control_texts:
+            pythonic = Pythonic()  # trained on them, whatever the template leaves out
     except Exception:  # templates are strangers' programs: one that surprises `derive` is one without a form
         traceback.print_exc()
-        form = None
+        form = pythonic = None
     if form is not None:
         return FormDialect("template", form, control_texts)
+    if pythonic is not None:
+        return pythonic
     return GenericDialect(system=takes_system(template))
 
 

@@ -8,19 +8,17 @@ recipient in front of the channel, as the chat template has it
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from ..constraint.lark import TEXT, marker
 from ..specs.content import Tool
 from ..specs.request import ToolChoice
-from .dialect import CallGrammar, CallPiece, Dialect, Piece, Thought
-from .markers import overlap
+from .channels import Channel, ChannelParser, Headers
+from .dialect import CallGrammar, Dialect
 from .tools.form import arguments_rule, literal_name
 
 START, CHANNEL, MESSAGE, CONSTRAIN = "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>"
 END, RETURN, CALL = "<|end|>", "<|return|>", "<|call|>"
-_ENDS = (END, RETURN, CALL, START)
-_HEADER_STARTS = (CHANNEL, START, " to=", "to=")
-_LONGEST_HEADER = 300
 
 
 class Harmony(Dialect):
@@ -34,8 +32,16 @@ class Harmony(Dialect):
     def recognises(self, template: str) -> bool:
         return CHANNEL in template and MESSAGE in template and START in template and "analysis" in template
 
-    def parser(self, prompt_tail: str, tools: Sequence[Tool]) -> "HarmonyParser":
-        return HarmonyParser(calls=bool(tools))
+    def parser(self, prompt_tail: str, tools: Sequence[Tool]) -> ChannelParser:
+        return ChannelParser(
+            Headers(
+                begins=(CHANNEL, START, " to=", "to="),
+                over=MESSAGE,
+                ends=(END, RETURN, CALL, START),
+                channel=partial(_channel, calls=bool(tools)),
+                ignored=(START, f"{START}assistant"),
+            )
+        )
 
     def before_answer(self, prompt_tail: str, control_tokens: Mapping[str, int]) -> str | None:
         mark = {text: marker(text, control_tokens) for text in self.markers}
@@ -71,86 +77,10 @@ def _rule(end: str, control_tokens: Mapping[str, int]) -> str:
     return "" if end in control_tokens else f"up_to_end[lazy]: TEXT {marker(end, control_tokens)}"
 
 
-class HarmonyParser:
-    """See `dialect.Parser`. Text before any header is the answer's; so are messages of unknown channels."""
-
-    def __init__(self, *, calls: bool) -> None:
-        self._calls = calls
-        self._held = ""
-        self._kind = "begin"  # or "header", "thought", "text", "call"
-
-    @property
-    def reasoning(self) -> bool:
-        return self._kind == "thought"
-
-    @property
-    def n_held(self) -> int:
-        return len(self._held)
-
-    def feed(self, text: str) -> list[Piece]:
-        self._held += text
-        pieces: list[Piece] = []
-        while self._take(pieces):
-            pass
-        return pieces
-
-    def end(self, token: str) -> list[Piece]:
-        pieces: list[Piece] = []
-        text, self._held = self._held, ""
-        if self._kind in ("header", "begin") and text not in (START, f"{START}assistant"):
-            self._give("text", text, pieces)
-        elif self._kind not in ("header", "begin"):
-            self._give(self._kind, text, pieces)
-        return pieces
-
-    def _take(self, pieces: list[Piece]) -> bool:
-        if self._kind == "begin":
-            return self._begin()
-        if self._kind == "header":
-            return self._header(pieces)
-        return self._body(pieces)
-
-    def _begin(self) -> bool:
-        begun = self._held
-        if any(begun.startswith(start) for start in _HEADER_STARTS):
-            self._kind = "header"
-            return True
-        if any(start.startswith(begun) for start in _HEADER_STARTS):
-            return False
-        self._kind = "text"
-        return True
-
-    def _header(self, pieces: list[Piece]) -> bool:
-        header, found, body = self._held.partition(MESSAGE)
-        if not found:
-            if len(header) > _LONGEST_HEADER:
-                self._kind = "text"
-                return True
-            return False
-        self._held = body
-        recipient = re.search(r"to=functions\.([\w./-]+)", header)
-        channel = re.search(re.escape(CHANNEL) + r"\s*(\w+)", header)
-        if recipient and self._calls:
-            self._kind = "call"
-            pieces.append(CallPiece(name=recipient[1]))
-        else:
-            self._kind = "thought" if channel and channel[1] == "analysis" else "text"
-        return True
-
-    def _body(self, pieces: list[Piece]) -> bool:
-        places = [(at, end) for end in _ENDS if (at := self._held.find(end)) >= 0]
-        if not places:
-            safe = len(self._held) - max(overlap(self._held, end) for end in _ENDS)
-            self._give(self._kind, self._held[:safe], pieces)
-            self._held = self._held[safe:]
-            return False
-        at, end = min(places)
-        self._give(self._kind, self._held[:at], pieces)
-        self._held = self._held[at if end == START else at + len(end) :]
-        self._kind = "header" if end == START else "begin"
-        return bool(self._held)
-
-    def _give(self, kind: str, text: str, pieces: list[Piece]) -> None:
-        if text:
-            made: Piece = Thought(text) if kind == "thought" else CallPiece(arguments=text) if kind == "call" else text
-            pieces.append(made)
+def _channel(header: str, *, calls: bool) -> Channel:
+    """Messages of unknown channels are the answer's."""
+    recipient = re.search(r"to=functions\.([\w./-]+)", header)
+    channel = re.search(re.escape(CHANNEL) + r"\s*(\w+)", header)
+    if recipient and calls:
+        return Channel("call", recipient[1])
+    return Channel("thought" if channel and channel[1] == "analysis" else "text")

@@ -5,17 +5,18 @@ decided in `control_tokens`.
 """
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from jinja2 import Template, TemplateError
+from jinja2 import Template, TemplateError, meta
 
 from ..errors import BadRequest
 from ..specs.content import Message, TextPart, Tool, ToolCall
 from .conversation import Mark, TemplateShape, marked, to_dicts, tools_to_dicts, unmarked
-from .sandbox import TemplateRefused, environment
+from .sandbox import TemplateRefused, environment, to_json
 
 CHATML = (
     "{% for message in messages %}"
@@ -39,6 +40,7 @@ class ChatTemplate:
         self._tokens = {"bos_token": bos, "eos_token": eos}
         try:
             self._template: Template = environment().from_string(source)
+            self._wanted = meta.find_undeclared_variables(environment().parse(source))
         except TemplateError as error:
             raise BadRequest(
                 f"The model's chat template cannot be compiled: {error}.",
@@ -88,6 +90,11 @@ class ChatTemplate:
         variables.update(self._tokens)
         variables["messages"] = to_dicts(messages, self.shape, mark)
         variables["tools"] = tools_to_dicts(tools, self.shape, mark)
+        if "functions" in self._wanted and "tools" not in self._wanted:  # Firefunction's, which are JSON text
+            functions = [tool["function"] for tool in variables["tools"] or ()]
+            variables.setdefault("functions", to_json(functions, indent=4))
+        if "datetime" in self._wanted:
+            variables.setdefault("datetime", time.strftime("%Y-%m-%d %H:%M:%S"))
         return variables
 
     def _find_shape(self) -> TemplateShape:

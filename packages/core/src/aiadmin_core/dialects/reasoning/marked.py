@@ -39,16 +39,18 @@ class MarkedReasoning(Dialect):
         return MarkedParser(self.start, self.end, state)
 
     def before_answer(self, prompt_tail: str, control_tokens: Mapping[str, int]) -> str | None:
-        """An answer has to come: nothing in here may be the end."""
+        """An answer has to come: nothing in here may be the end. White space around the block is nobody's."""
         if self.end in control_tokens:
-            rules = f"thought: TEXT <[{control_tokens[self.end]}]>\nTEXT: {TEXT}"
+            rules = f"thought: TEXT <[{control_tokens[self.end]}]>"
         else:
-            rules = f"thought[lazy]: TEXT {literal(self.end)}\nTEXT: {TEXT}"
+            rules = f"thought[lazy]: TEXT {literal(self.end)}"
+        rules += f"\nTEXT: {TEXT}\nSPACE: /[ \\n]{{1,4}}/"
         if self.opened(prompt_tail):
-            return f"start: thought @answer\n{rules}"
+            return f"start: thought SPACE? @answer\n{rules}"
         if not self.may_open(prompt_tail):
             return None
-        return f"start: ({marked(self.start, control_tokens)} thought)? @answer\n{rules}"
+        start, end = (marked(text, control_tokens) for text in (self.start, self.end))
+        return f"start: (SPACE? ({start} thought | {end}) SPACE?)? @answer\n{rules}"
 
 
 class MarkedParser:
@@ -93,7 +95,10 @@ class MarkedParser:
         if begun.startswith(self._start):
             self._state, self._trim = "reasoning", True
             return begun[len(self._start) :]
-        if self._start.startswith(begun):  # nothing but white space, or the beginning of the marker
+        if begun.startswith(self._end):  # some models say so that they do not think
+            self._state, self._trim = "answer", True
+            return begun[len(self._end) :]
+        if self._start.startswith(begun) or self._end.startswith(begun):  # white space, or the beginning of a marker
             self._held = text
             return ""
         self._state = "answer"

@@ -15,12 +15,13 @@ from ...errors import BadRequest
 from ...specs.content import Message, TextPart, Tool, ToolCall, ToolResultPart
 from ...text.template import Template
 from .form import ID, KEY, NUMBER, CallForm, Tags
+from .pythonic import Pythonic, read_calls
 
 _NAMES = ("needle_one", "needle_two")
 _IDS = ("needleidA", "needleidB")
 _CONTENT = "N33dle"
 _VALUES: dict[str, Any] = {
-    "string": "some text",
+    "string": "söme text",
     "boolean": True,
     "number": 73,
     "array": ["xyz"],
@@ -38,20 +39,20 @@ _TOOLS = [
     for name in _NAMES
 ]
 _USER = Message(role="user", content=(TextPart("?"),))
+_SAID = Message(role="assistant", content=(TextPart(_CONTENT),))
 
 
 def derive(template: Template) -> CallForm | None:
     """The form of the calls that `template` writes; None where it writes none, or none that can be read."""
     first = ToolCall(id=_IDS[0], name=_NAMES[0], arguments=json.dumps(_ARGUMENTS))
     second = ToolCall(id=_IDS[1], name=_NAMES[1], arguments=json.dumps(_SECOND))
-    said = Message(role="assistant", content=(TextPart(_CONTENT),))
     results = [
         Message(role="tool", content=(ToolResultPart(tool_call_id=one, content=(TextPart("done"),)),)) for one in _IDS
     ]
     # Some templates leave out an assistant's message that is the last one.
     found_forms: list[CallForm] = []
     for after_text, n_results in (((), 0), ((_USER,), 2)):
-        before_said, found, after_said = (_rendered(template, said, *after_text) or "").rpartition(_CONTENT)
+        before_said, found, after_said = (_rendered(template, _SAID, *after_text) or "").rpartition(_CONTENT)
         if not found:
             before_said, after_said = _prompt(template), ""
         for calls in ((first, second), (first,)):
@@ -62,7 +63,23 @@ def derive(template: Template) -> CallForm | None:
             if form is not None:
                 found_forms.append(form)
                 break
-    return min(found_forms, key=lambda form: (len(form.begin + form.end), -len(form.texts)), default=None)
+    found_form = min(found_forms, key=lambda form: (len(form.begin + form.end), -len(form.texts)), default=None)
+    return found_form and _with_lone_call(found_form, template, results[:1])
+
+
+def _with_lone_call(form: CallForm, template: Template, results: Sequence[Message]) -> CallForm:
+    """`form` with what is different where there is one call only, and without arguments."""
+    if not form.tail:
+        return form
+    form = replace(form, cdata=form.tags is not None and "<![CDATA[" in template.source)
+    call = Message(role="assistant", tool_calls=(ToolCall(id=_IDS[0], name=_NAMES[0], arguments="{}"),))
+    rendered = _rendered(template, call, *results) or ""
+    _, _, behind = rendered[rendered.rfind(_NAMES[0], 0, rendered.rfind(form.tail.strip())) :].partition(_NAMES[0])
+    between, found, rest = behind.removeprefix(form.mid).partition(form.tail)
+    empty = form.tags and found and behind.startswith(form.mid) and not between.strip()
+    return replace(
+        form, empty=between if empty else "", open_end=bool(form.end.strip() and found and form.end not in rest)
+    )
 
 
 def takes_system(template: Template) -> bool:
@@ -88,19 +105,49 @@ def _rendered(template: Template, *messages: Message) -> str | None:
         return None
 
 
-def _form(
-    rendered: str, before_said: str, after_said: str, calls: Sequence[tuple[str, dict[str, Any]]]
-) -> CallForm | None:
-    """Cut `rendered` at what is known: what stands between is the form."""
+def derive_pythonic(template: Template) -> Pythonic | None:
+    """The same of calls as Python writes them."""
+    arguments = {key: value for key, value in _ARGUMENTS.items() if key != "key_object"}
+    calls = [(_NAMES[0], arguments), (_NAMES[1], _SECOND)]
+    for n in (2, 1):
+        asked = tuple(
+            ToolCall(id=one, name=name, arguments=json.dumps(given))
+            for one, (name, given) in zip(_IDS, calls[:n], strict=False)
+        )
+        rendered = _rendered(template, Message(role="assistant", tool_calls=asked), _USER) or ""
+        before, after = (_rendered(template, _SAID, _USER) or "").split(_CONTENT)[-2:] if rendered else ("", "")
+        text = _calls_in(rendered, before, after) if rendered else ""
+        found = re.search(r"(\S*?)(\[?)(needle_one\([\s\S]*\))(\]?)\s*(\S*)", text)
+        if found is None:
+            continue
+        read = [(piece.name, json.loads(piece.arguments)) for piece in read_calls(found[3])]
+        read = read or [(piece.name, json.loads(piece.arguments)) for piece in read_calls(f"[{found[3]}]")]
+        if read != calls[:n] or not (found[1] or found[2]):
+            continue
+        between = re.search(r"\)([^()]*)needle_two\(", found[3])
+        separator = between[1] if between else ", "
+        return Pythonic(found[1], found[2], separator, found[4], found[5])
+    return None
+
+
+def _calls_in(rendered: str, before_said: str, after_said: str) -> str:
+    """The part of `rendered` with the calls, cut where it differs from what is said in their place."""
     start = _n_common(rendered, before_said)
     closes_text = rendered[start : start + _n_common(rendered[start:], after_said)]
     if closes_text not in before_said:  # what is said has an end of its own, which is not that of a turn
         start, after_said = start + len(closes_text), after_said[len(closes_text) :]
     end = len(rendered) - _n_common_at_end(rendered[start:], after_said)
-    text = _EMPTY_THOUGHT.sub("", _before_turn_end(rendered[start:end], after_said))
+    return _EMPTY_THOUGHT.sub("", _before_turn_end(rendered[start:end], after_said))
+
+
+def _form(
+    rendered: str, before_said: str, after_said: str, calls: Sequence[tuple[str, dict[str, Any]]]
+) -> CallForm | None:
+    """Cut `rendered` at what is known: what stands between is the form."""
+    text = _calls_in(rendered, before_said, after_said)
     texts: list[str] = []  # around names and arguments: before the first name, after it, after the arguments, ...
     tags: Tags | None = None
-    indented = False
+    indented = escaped = python = False
     position = 0
     for name, arguments in calls:
         at = text.find(name, position)
@@ -115,13 +162,16 @@ def _form(
                 return None
             span, found = tagged
             tags = tags or found
-        elif text[span[0] : span[1]] not in (json.dumps(arguments), json.dumps(arguments, ensure_ascii=False)):
-            indented = True
+            python = python or str(arguments.get("key_array")) in text[span[0] : span[1]]
+        else:
+            written = text[span[0] : span[1]]
+            escaped = escaped or written.isascii()
+            indented = indented or written not in (json.dumps(arguments), json.dumps(arguments, ensure_ascii=False))
         texts.append(text[inside : span[0]])
         position = span[1]
     texts.append(text[position:])
     form = _assembled([_slotted(one) for one in texts], tags)
-    return replace(form, indented=indented) if form is not None else None
+    return replace(form, indented=indented, ascii=escaped, python=python) if form is not None else None
 
 
 def _assembled(texts: list[str], tags: Tags | None) -> CallForm | None:
@@ -227,10 +277,11 @@ def _before_turn_end(text: str, after_said: str) -> str:
     end = ""
     for unit in _UNIT.findall(after_said.strip()):
         end += unit
-        at = text.find(end)
+        at = text.find(end, 1)  # calls may begin with what ends a turn: they are one of their own
         if not 0 < at <= inside:
             break
-    return (text.partition(end)[0] if len(end) > 1 else text).partition("<|eom_id|>")[0]
+    over = text.find(end, 1) if len(end) > 1 else -1
+    return (text[:over] if over > 0 else text).partition("<|eom_id|>")[0]
 
 
 _EMPTY_THOUGHT = re.compile(r"^\s*<[^<>]*think[^<>]*>\s*(?:<[^<>]*think[^<>]*>\s*)?", re.IGNORECASE)

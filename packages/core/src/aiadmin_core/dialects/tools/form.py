@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...constraint.lark import TEXT, json_value, literal
+from ...constraint.notation import ASCII, PYTHON, Notation, NotationWriter
 from ...constraint.unenforceable import Unenforceable
 from ...specs.content import Tool
 from ..dialect import CallGrammar
@@ -48,6 +49,16 @@ class CallForm:
     tags: Tags | None = None
     indented: bool = False
     """Whether its JSON has white space of its own, not the usual one."""
+    ascii: bool = False
+    """Whether its JSON has other characters than those of ASCII as escapes."""
+    python: bool = False
+    """Whether its tagged values are written as Python does where they are no texts."""
+    cdata: bool = False
+    """Whether tagged texts may stand in `<![CDATA[` and `]]>`."""
+    open_end: bool = False
+    """Whether a section of one call goes without `end`."""
+    empty: str = ""
+    """What stands for the arguments where there are none, and `tags`."""
 
     @property
     def opening(self) -> str:
@@ -82,6 +93,10 @@ class CallForm:
         first = write.text(start) if not in_begin else write.text(self.head)
         more = f"({write.text(self.separator)} {write.text(self.head)} one)*" if parallel else ""
         end = write.text(self.end.rstrip())
+        if self.open_end and not more:
+            end = f"({end})?"
+        elif self.open_end:
+            more, end = f"({more[:-1]}+ {end} | ({end})?)", ""
         return CallGrammar(opening=opening, body=f"{lead} {first} one {more} {end}", rules=tuple(write.rules))
 
 
@@ -89,6 +104,19 @@ _MARKER = re.compile(r"<[^<>\s\"]*[>=]|\[[A-Za-z_/|]+\]|<\S+?>|[^\s{\[\"]+")
 
 
 _MARKED_WORD = re.compile(r"<[^<>\s\"]*>\w*")
+
+
+def arguments_rules(tool: Tool, name: str) -> list[str]:
+    """The rule `name` of `tool`'s arguments as JSON, in ASCII or not, and what it needs. Raises `Unenforceable` as
+    `CallForm.grammar` does."""
+    if tool.text_grammar is not None:
+        return [f"{name}: {text_argument(tool)}"]
+    schema, writer = _parameters(tool), NotationWriter(ASCII, name)
+    try:
+        other = f" | {writer.value(schema)}"
+    except Unenforceable:
+        return [f"{name}: {value_rule(schema, tool)}"]
+    return [f"{name}: {value_rule(schema, tool)}{other}", *writer.rules]
 
 
 class _Rules:
@@ -100,6 +128,7 @@ class _Rules:
         special = sorted((text for text in control_tokens if text), key=len, reverse=True)
         slots = [*_SLOTS, KEY]
         self._pieces = re.compile("(" + "|".join(map(re.escape, [*special, *slots])) + ")")
+        self._notations: set[str] = set()
 
     def text(self, text: str, key: str = "") -> str:
         """`text` as a rule expression: its control tokens as such, its slots filled."""
@@ -115,32 +144,45 @@ class _Rules:
 
     def call(self, form: CallForm, tool: Tool, index: int) -> str:
         name = f"call{index}"
-        arguments = self._tagged(form.tags, tool, name) if form.tags else self._json(tool, name, form.indented)
+        arguments = self._tagged(form, form.tags, tool, name) if form.tags else self._json(form, tool, name)
         self.rules.append(f"{name}: {literal(tool.name)} {self.text(form.mid)} {arguments} {self.text(form.tail)}")
         return name
 
-    def _json(self, tool: Tool, name: str, indented: bool) -> str:
+    def _json(self, form: CallForm, tool: Tool, name: str) -> str:
         if tool.text_grammar is not None:
             self.rules.append(f"{name}_arguments: {text_argument(tool)}")
             return f"{name}_arguments"
         schema = _parameters(tool)
-        if indented:
+        if form.indented:
             schema = {**schema, "x-guidance": {"whitespace_flexible": True, "whitespace_pattern": r"[ \n]{0,40}"}}
-        self.rules.append(f"{name}_arguments: {value_rule(schema, tool)}")
+        other = self._in_notation(ASCII, schema, name) if form.ascii and not form.indented else ""
+        self.rules.append(f"{name}_arguments: {value_rule(schema, tool)}{other}")
         return f"{name}_arguments"
 
-    def _tagged(self, tags: Tags, tool: Tool, name: str) -> str:
+    def _in_notation(self, notation: Notation, schema: Mapping[str, Any], rule: str) -> str:
+        """Another way to write a value of `schema`; none where that cannot be enforced."""
+        writer = NotationWriter(notation, rule)
+        try:
+            expression = writer.value(schema)
+        except Unenforceable:
+            return ""
+        self.rules += writer.rules if notation.name in self._notations else [*notation.rules, *writer.rules]
+        self._notations.add(notation.name)
+        return f" | {expression}"
+
+    def _tagged(self, form: CallForm, tags: Tags, tool: Tool, name: str) -> str:
         schema = _parameters(tool)
         properties = schema.get("properties")
         required = schema.get("required")
         parts: list[str] = []
         for index, (key, part) in enumerate((properties if isinstance(properties, dict) else {}).items()):
             rule = f"{name}_{index}"
-            self.rules.append(f"{rule}: {self._argument(tags, key, part, schema, tool, rule)}")
+            self.rules.append(f"{rule}: {self._argument(form, tags, key, part, schema, tool, rule)}")
             parts.append(rule if key in (required if isinstance(required, list) else ()) else f"{rule}?")
-        return " ".join(parts)
+        empty = f" | {literal(form.empty)}" if form.empty and all(part.endswith("?") for part in parts) else ""
+        return f"({' '.join(parts)}{empty})" if parts or empty else ""
 
-    def _argument(self, tags: Tags, key: str, part: Any, schema: Any, tool: Tool, rule: str) -> str:
+    def _argument(self, form: CallForm, tags: Tags, key: str, part: Any, schema: Any, tool: Tool, rule: str) -> str:
         part = part if isinstance(part, dict) else {}
         kinds = part.get("type")
         values = part.get("enum", [part["const"]] if "const" in part else None)
@@ -157,7 +199,9 @@ class _Rules:
         mid = self._mid(tags, "number" if kind == "integer" else kind, key)
         if kind == "boolean":
             return f'{before}{mid} ("true" | "false" | "True" | "False") {after}'
-        return f"{before}{mid} {value_rule({**definitions, **part}, tool)} {after}"
+        schema = {**definitions, **part}
+        other = self._in_notation(PYTHON, schema, rule) if form.python else ""
+        return f"{before}{mid} ({value_rule(schema, tool)}{other}) {after}"
 
     def _mid(self, tags: Tags, kind: str, key: str) -> str:
         return " " + self.text(tags.mids.get(kind, tags.mids["string"]), key)

@@ -24,6 +24,7 @@ _LONGEST_HEAD = 400
 _LONGEST_TAIL = 80
 """Characters, beyond those of the form, in which a call has to be closed."""
 _MEMBERS = r'(?:\s*,\s*"\w+"\s*:\s*(?:"[^"]*"|[\w.]+))*'
+_CDATA = re.compile(r"<!\[CDATA\[([\s\S]*)\]\]>")
 _NAME_KEYS = ("name", "tool_name", "function", "tool")
 _ARGUMENT_KEYS = ("arguments", "parameters", "args", "input")
 
@@ -225,6 +226,8 @@ class FormParser:
         assert tags is not None
         schema = self._schema.get(key)
         named = schema.get("type") if isinstance(schema, dict) else None
+        if self._form.cdata and (wrapped := _CDATA.fullmatch(written)):
+            return as_json(wrapped[1])
         if (tags.typed and kind == "string") or (not tags.typed and named == "string"):
             return as_json(written)
         for read in (json.loads, ast.literal_eval):  # templates write some values as Python does
