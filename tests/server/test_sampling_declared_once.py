@@ -53,10 +53,11 @@ assert own_sampling({"whimsy": 2, "top_p": 0.5}, able) == {"whimsy": 2.0}
 assert own_sampling({"whimsy": 9}, able) == {}
 """,
     "the chat on the terminal sets it": """
-from aiadmin_server.cli._conversation import HELP, Conversation
+from aiadmin_server.cli._commands import HELP, change
+from aiadmin_server.cli._conversation import Conversation
 chat = Conversation("m")
-assert chat.obey("/set whimsy 1.5") == "whimsy = 1.5" and chat.options == {"whimsy": 1.5}
-assert "cannot be" in chat.obey("/set whimsy very") and "whimsy" in HELP
+assert change(chat, "whimsy", "1.5") == "whimsy = 1.5" and chat.options == {"whimsy": 1.5}
+assert "cannot be" in change(chat, "whimsy", "very") and "whimsy" in HELP
 """,
     "another server is sent it": """
 from aiadmin_core.specs.request import GenerateRequest, TextInput

@@ -39,6 +39,23 @@ def test_thinking_is_kept_apart_from_the_answer():
     assert answer.text == "Yes."
 
 
+def test_an_answer_that_never_ends_is_ended(capsys):
+    """Thoughts count; a request with a limit of its own has none here."""
+    read: list[int] = []
+
+    def endless():
+        for n in range(10**9):
+            read.append(n)
+            yield chunk("x" * 10)
+
+    answer = PrintedAnswer()
+    show(endless(), answer, write=lambda _: None, think=lambda _: None, spinner=nullcontext(), limit=95)
+
+    assert (len(answer.text), len(read)) == (100, 10)
+    assert answer.finish_reason == "length"
+    assert "ended after 95 characters" in capsys.readouterr().err
+
+
 def test_usage_arrives_in_a_chunk_without_choices():
     answer = PrintedAnswer()
 

@@ -135,3 +135,26 @@ def test_a_server_of_ones_own_that_cannot_start_shows_why(echo, monkeypatch):
 
     with pytest.raises(Exception, match="AIADMIN_MAX_QUEUE"), OwnServer():
         pass
+
+
+def test_an_image_that_the_model_cannot_see_is_refused_by_name(running, aiadmin_process, tmp_path):
+    (tmp_path / "cat.png").write_bytes(b"\x89PNG")
+    done = aiadmin_process("run", "echo", "What", "is", "this?", str(tmp_path / "cat.png"))
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "image" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--think", "--think=high", "--no-think"])
+def test_think_takes_no_word_of_the_prompt(running, aiadmin_process, option):
+    """The echo engine does not think: the server says what it makes of that, and the prompt is whole."""
+    done = aiadmin_process("run", "echo", option, "hi", "there")
+
+    assert done.stdout == "[0 before] hi there \n" or "think" in done.stderr
+
+
+def test_a_format_may_be_a_file_and_one_that_is_none_is_a_sentence(running, aiadmin_process, tmp_path):
+    done = aiadmin_process("run", "echo", "hi", "--format", str(tmp_path / "none.json"))
+
+    assert done.returncode == 1
+    assert "--format takes `json`, a JSON schema, or a file that holds one" in done.stderr

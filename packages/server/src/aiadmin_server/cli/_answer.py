@@ -15,6 +15,8 @@ from ._output import remark
 from ._wrapping import Wrapper
 
 CHAT_PATH = "/v1/chat/completions"
+MAX_CHARS = 400_000
+"""Of an answer without a limit of its own: a long book."""
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """All but tab and newline: a model must not move the cursor or rename the window."""
 
@@ -45,16 +47,27 @@ class PrintedAnswer:
         return text
 
 
-def stream_answer(client: Client, request: dict[str, Any], *, waiting_for: str) -> PrintedAnswer:
-    """Ask, and write the answer to stdout as it arrives, with a newline after it.
+def stream_answer(
+    client: Client, request: dict[str, Any], *, waiting_for: str, wraps: bool = True, shows_thoughts: bool = True
+) -> PrintedAnswer:
+    """Ask, and write the answer to stdout as it arrives, with a newline after it. One to which the request has set no
+    limit ends after `MAX_CHARS`: some engines would never.
 
     Ctrl-C closes the stream and raises `Interrupted` with what there is.
     """
+    limit = None if "max_tokens" in request else MAX_CHARS
     answer = PrintedAnswer(asked_at=time.perf_counter())
     body = {**request, "stream": True, "stream_options": {"include_usage": True}}
     try:
         with closing(client.stream(CHAT_PATH, body)) as chunks:
-            show(chunks, answer, write=_writer(), think=_thinker(), spinner=_spinner(f"waiting for {waiting_for}"))
+            show(
+                chunks,
+                answer,
+                write=_writer(wraps=wraps),
+                think=_thinker(wraps=wraps, shows=shows_thoughts),
+                spinner=_spinner(f"waiting for {waiting_for}"),
+                limit=limit,
+            )
     except KeyboardInterrupt:
         raise Interrupted(answer) from None
     finally:
@@ -79,9 +92,12 @@ def show(
     write: Callable[[str], None],
     think: Callable[[str], None],
     spinner: AbstractContextManager[object],
+    limit: int | None = None,
 ) -> None:
-    """Write each chunk's text, give `think` what the model thinks before; the spinner turns until the first of them."""
+    """Write each chunk's text, give `think` what the model thinks before; the spinner turns until the first of them.
+    What goes on beyond `limit` characters is left unread."""
     thinking = False
+    n_chars = 0
     with ExitStack() as waiting:
         waiting.enter_context(spinner)
         for chunk in chunks:
@@ -96,6 +112,11 @@ def show(
                     think("\n\n")
                 write(text)
             thinking = bool(thought)
+            n_chars += len(thought) + len(text)
+            if limit is not None and n_chars > limit:
+                answer.finish_reason = "length"
+                remark(f"\nThe answer was ended after {limit:,} characters. `--max-tokens` sets another limit.")
+                return
 
 
 def thought_in(chunk: dict[str, Any]) -> str:
@@ -122,7 +143,7 @@ def visible(text: str) -> str:
     return CONTROL.sub("", text)
 
 
-def _writer() -> Callable[[str], None]:
+def _writer(*, wraps: bool) -> Callable[[str], None]:
     """Writes the answer: as it is, or as a terminal may show it."""
 
     def write(text: str) -> None:
@@ -131,16 +152,22 @@ def _writer() -> Callable[[str], None]:
 
     if not sys.stdout.isatty():
         return write
+    if not wraps:
+        return lambda text: write(visible(text))
     wrapper = Wrapper(write)
     return lambda text: wrapper.write(visible(text))
 
 
-def _thinker() -> Callable[[str], None]:
+def _thinker(*, wraps: bool, shows: bool) -> Callable[[str], None]:
     """Writes what the model thinks: beside the answer, and only where somebody watches."""
-    if not _watched():
+    if not shows or not _watched():
         return lambda _: None
-    wrapper = Wrapper(lambda text: click.echo(click.style(text, dim=True), nl=False, err=True))
-    return lambda text: wrapper.write(visible(text))
+
+    def write(text: str) -> None:
+        click.echo(click.style(text, dim=True), nl=False, err=True)
+
+    wrapper = Wrapper(write)
+    return lambda text: wrapper.write(visible(text)) if wraps else write(visible(text))
 
 
 def _watched() -> bool:

@@ -1,4 +1,7 @@
-"""A chat's state and its commands, without a terminal: what was said, what is set, what `/set temperature 0` does."""
+"""A chat's state, without a terminal: what was said, what is set, the request that asks the next thing.
+
+`_commands` changes it by lines like `/set temperature 0`; `_sessions` keeps it.
+"""
 
 import math
 from dataclasses import dataclass, field
@@ -11,18 +14,11 @@ from aiadmin_core.specs.sampling import SamplingParams, parameters
 
 from ._sampling import wanted
 
+Content = str | list[dict[str, Any]]
+"""Of a message: a text, or a text and images."""
 FENCE = '"""'
 SETTINGS = ("system", *(name for name in SamplingParams.__struct_fields__ if name != "logprobs"))
-"""What `/set` knows: log-probabilities are not shown."""
-HELP = f'''\
-/set NAME VALUE   set one of these, or, without VALUE, unset it:
-{" " * 18}{", ".join(SETTINGS)}
-/set              show what is set
-/clear            forget the conversation
-/help             show this
-/bye              leave (also Ctrl-D)
-""" ... """       a message of several lines; Alt-Enter starts a new line anywhere
-Ctrl-C            stop the answer'''
+"""What can be set by name: log-probabilities are not shown."""
 
 
 class Leave(Exception):
@@ -36,55 +32,24 @@ class Conversation:
     model: str
     system: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
-    """Fields of the request: temperature, seed, ..."""
-    messages: list[dict[str, str]] = field(default_factory=list)
+    """Fields of the request: temperature, seed, response_format, think, ..."""
+    messages: list[dict[str, Any]] = field(default_factory=list)
     """What was said, without the system message."""
+    verbose: bool = False
+    """Whether each answer is followed by what it took."""
+    word_wrap: bool = True
+    keeps_history: bool = True
+    """Whether what is typed is kept for later chats."""
 
-    def request(self, prompt: str) -> dict[str, Any]:
+    def request(self, prompt: Content) -> dict[str, Any]:
         """The body that asks `prompt` next."""
         system = [{"role": "system", "content": self.system}] if self.system else []
         asked = {"role": "user", "content": prompt}
         return {"model": self.model, "messages": [*system, *self.messages, asked], **self.options}
 
-    def add(self, prompt: str, answer: str) -> None:
+    def add(self, prompt: Content, answer: str) -> None:
         """Remember a turn."""
         self.messages += [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-
-    def obey(self, line: str) -> str:
-        """Carry out a line that starts with "/" and say what was done. Raises `Leave`."""
-        command, _, rest = line.partition(" ")
-        match command:
-            case "/bye" | "/exit" | "/quit":
-                raise Leave
-            case "/help" | "/?":
-                return HELP
-            case "/clear":
-                self.messages.clear()
-                return "Forgot the conversation."
-            case "/set":
-                return self._set(*rest.strip().partition(" ")[::2])
-        return f"There is no command {command}; /help lists them."
-
-    def _set(self, name: str, text: str) -> str:
-        text = unfenced(text.strip())
-        if not name:
-            shown = {"system": self.system, **self.options}
-            return (
-                "\n".join(f"{key} = {value}" for key, value in shown.items() if value is not None) or "Nothing is set."
-            )
-        if name not in SETTINGS:
-            return f"Cannot set {name}; there are {', '.join(SETTINGS)}."
-        try:
-            value = read_setting(name, text) if text else None
-        except BadRequest as error:
-            return error.message
-        if name == "system":
-            self.system = value
-        elif value is None:
-            self.options.pop(name, None)
-        else:
-            self.options[name] = value
-        return f"{name} is unset." if value is None else f"{name} = {value}"
 
 
 def read_setting(name: str, text: str) -> Any:
