@@ -81,20 +81,27 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("openai", ["1.109.1", "2.0.0", "latest"])
-def clients(session: nox.Session, openai: str) -> None:
-    """Long: OpenAI's libraries, the old ones that programs pin and the newest, against the real model."""
+@nox.parametrize("which", ["openai==1.109.1", "openai==2.0.0", "newest"])
+def clients(session: nox.Session, which: str) -> None:
+    """Long: client libraries against the real model: OpenAI's old ones that programs pin, the newest of everybody."""
     install(session)
-    session.install("-U", "openai" if openai == "latest" else f"openai=={openai}")
-    tests = ["test_openai_python.py", "test_openai_javascript.py", "test_curl.py", "test_backends_alike.py"]
-    session.run("pytest", *(f"tests/e2e/{name}" for name in tests), *session.posargs)
+    tests = [f"tests/e2e/test_{name}.py" for name in ("openai_python", "openai_javascript", "curl", "backends_alike")]
+    if which == "newest":
+        session.install("-U", *group("test"), *group("clients"))
+        tests += ["tests/e2e/test_ollama_python.py", "tests/clients", "--no-skips"]
+    else:
+        session.install(which)
+    session.run("pytest", *tests, *session.posargs)
 
 
 @nox.session
 def chaos(session: nox.Session) -> None:
-    """Long: kills, vanishing and slow clients, full disks, again and again."""
+    """Long: kills, vanishing and slow clients, full disks, again and again, then ten minutes of all at once."""
     install(session)
     session.run("pytest", "--rounds", "10", "tests/e2e/test_chaos.py", "tests/server/runners", *session.posargs)
+    session.run(
+        "pytest", "-s", "--minutes", "10", "--timeout", "1200", "tests/e2e/test_chaos_session.py", *session.posargs
+    )
 
 
 @nox.session

@@ -10,7 +10,6 @@ is the median of the rounds' own: what else the machine does hits both alike.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -27,7 +26,7 @@ from aiadmin_core.specs.model import EngineOptions, ModelFile, ModelSpec
 from aiadmin_core.specs.prompt import TokenSegment
 from aiadmin_core.specs.sampling import SamplingParams
 from aiadmin_llamacpp.backend import LlamaBackend
-from aiadmin_llamacpp.engine.threads import default_threads, prepare_environment, usable_cores
+from aiadmin_llamacpp.engine.threads import default_threads, usable_cores
 
 PROMPT = "Write a long story about a lighthouse keeper and the storm that changed the coast."
 GREEDY = SamplingParams(temperature=0, ignore_eos=True)
@@ -186,7 +185,6 @@ def main() -> None:
     if options.only_open:
         LlamaBackend().open_engine(spec(options.model), EngineOptions(n_ctx=256)).close()
         return
-    prepare_environment(os.environ)
     safe_mode = options.safe_mode or crashes(options.model)
     rows = measure(
         options.model,

@@ -1,10 +1,11 @@
-"""Everything `nox -s bench` measures: the raw decode loop, our engine, our server, other servers given by
+"""Everything `nox -s bench` measures: the raw decode loop, our engine, our server beside other servers given by
 `--url`, and what a token costs beside computing it.
 
 The model is `smollm2`, pulled into a state folder of its own when it is not there.
 """
 
 import argparse
+import asyncio
 import json
 import os
 import re
@@ -24,9 +25,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", action="append", default=[], help="another server's base URL with /v1; may repeat")
     parser.add_argument("--model", default="smollm2", help="the model's name on every server")
-    parser.add_argument("--clients", default="1,4,8")
+    parser.add_argument("--clients", default="1,4,8,16,32")
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--after", type=int, default=1, help="different requests before the first round")
     parser.add_argument("--results", type=Path, default=BENCH / "results", help="folder for the JSON")
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
@@ -48,9 +50,10 @@ def main() -> None:
         try:
             assert server.stdout
             url = next(found[0] for line in server.stdout if (found := re.search(r"http://[\w.]+:\d+", line)))
-            clients = [int(number) for number in options.clients.split(",")]
             urls = [f"{url}/v1", *options.url]
-            results = serve.run(urls, options.model, clients, options.tokens, options.rounds)
+            for one in urls:
+                asyncio.run(serve.warm_up(one, options.model, options.after))
+            results = [row for plan in _plans(options) for row in serve.run(urls, options.model, *plan)]
         finally:
             server.terminate()
             server.wait(20)
@@ -59,6 +62,18 @@ def main() -> None:
             subprocess.run([sys.executable, str(BENCH / "overhead.py"), *overhead], env=environment, check=True)
     print(serve.table(results))
     (options.results / "serve.json").write_text(json.dumps([asdict(row) for row in results], indent=2))
+
+
+def _plans(options: argparse.Namespace) -> list[tuple[str, list[int], int, int]]:
+    """Each load with its numbers of clients, tokens and rounds."""
+    clients = [int(number) for number in options.clients.split(",")]
+    return [
+        ("different", clients, options.tokens, options.rounds),
+        ("common", clients, options.tokens, options.rounds),
+        ("wave", [8], 32, options.rounds),
+        ("second_wave", [8], 32, options.rounds),
+        ("conversation", [1], 32, options.rounds),
+    ]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aiadmin_core.errors import AiAdminError
+from aiadmin_core.errors import AiAdminError, ContextLengthExceeded
 
 
 @pytest.mark.parametrize(
@@ -15,3 +15,10 @@ from aiadmin_core.errors import AiAdminError
 )
 def test_message_and_hint_are_two_sentences(message: str, hint: str, sentence: str) -> None:
     assert str(AiAdminError(message, hint=hint)) == sentence
+
+
+def test_too_long_a_prompt_is_told_in_words_that_clients_look_for() -> None:
+    """litellm and coding agents shorten a conversation by themselves where they read them."""
+    text = str(ContextLengthExceeded(n_prompt=9031, n_ctx=8192))
+    assert "maximum context length is 8192 tokens" in text
+    assert "9031" in text

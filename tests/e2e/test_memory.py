@@ -1,5 +1,7 @@
 """What a model takes: told beforehand, held to a limit, and an end of memory that costs nobody else anything."""
 
+import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +50,35 @@ def test_within_a_limit_a_model_takes_what_its_file_told_within_a_tenth(limited:
     estimate = LlamaBackend().estimate_memory(model, EngineOptions())
     assert estimate is not None
     assert 0.9 < estimate.n_bytes / taken < 1.1
+
+
+def test_three_models_share_memory_for_two_and_nobody_is_refused(
+    product: Any, tiny_gguf: Path, tiny_mlx: Path, tmp_path: Path
+) -> None:
+    """Whoever is idle makes room, the pinned one last; each load and unload is explained."""
+    mine = product.clone(tmp_path / "state")
+    mine.run("pull", str(tiny_gguf), "--as", "tiny")
+    mine.run("pull", str(tiny_mlx), "--as", "small")
+    rng = random.Random(7)
+    with (
+        mine.serve("--log-level", "info", AIADMIN_MEMORY="700") as server,  # of some 330, 170 and 400
+        openai.OpenAI(base_url=server.base_url, api_key="x", max_retries=0, timeout=120) as client,
+        ThreadPoolExecutor(4) as pool,
+    ):
+
+        def one(number: int) -> str:
+            model = rng.choices(["smollm2", "tiny", "small"], weights=[3, 4, 1])[0]
+            keep_alive = {"smollm2": -1, "tiny": "5m", "small": 0}[model]
+            answer = client.chat.completions.create(
+                model=model, messages=ASK, max_tokens=2, extra_body={"keep_alive": keep_alive}
+            )
+            taken = sum(loaded["size"] for loaded in server.ps() if loaded["state"] != "stopping")
+            assert taken < 900 << 20, f"after request {number}"
+            return str(answer.choices[0].finish_reason)
+
+        assert set(pool.map(one, range(60))) <= {"length", "stop"}
+        loaded = [line for line in server.output if "Loaded " in line]
+        gone = [line for line in server.output if "Unloaded " in line]
+    assert len(loaded) >= 4
+    assert all(" asked for as " in line for line in loaded)
+    assert any("to make room for" in line or "keep_alive" in line for line in gone)

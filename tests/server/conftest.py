@@ -171,6 +171,12 @@ class FakeRouter:
                 resolved="echo:latest",
                 backend="echo",
                 load_s=0.0,
+                defaults={},
+                system=None,
+                stop=(),
+                fell_back="",
+                answers_as=name,
+                model="echo",
                 begun=self.begun.set,
             )
         finally:
@@ -182,6 +188,9 @@ class FakeRouter:
 
     def departed(self) -> list[Any]:
         return self.gone
+
+    def fallbacks(self) -> list[Any]:
+        return []
 
     async def refresh(self) -> None:
         pass

@@ -115,6 +115,7 @@ def test_every_variable_is_read():
         "AIADMIN_LOG_FORMAT": "JSON",
         "AIADMIN_DEBUG": "1",
         "AIADMIN_NOHISTORY": "1",
+        "AIADMIN_MEMORY": "900",
         "AIADMIN_RUNNER_MEMORY": "500",
     }
     plain = load_settings({})

@@ -1,25 +1,28 @@
 """How many threads, on simulated machines."""
 
-from aiadmin_llamacpp.engine.threads import ThreadGovernor, default_threads, prepare_environment
+import threading
+
+from aiadmin_llamacpp.engine.threads import ThreadGovernor, apart, default_threads, size_of
 
 
 class Machine:
-    """Decodes with a governor; `speed` gives the seconds of a step by thread count."""
+    """Decodes with a governor; `seconds` gives those of a step of one row by thread count."""
 
     def __init__(self, n_threads, seconds):
         self.governor = ThreadGovernor(n_threads)
         self.seconds = seconds
         self.now = 0.0
 
-    def decode(self, n_steps, *, n_tokens=1):
+    def decode(self, n_steps, *, n_rows=1, n_cells=100):
         """Gives how many steps each thread count had."""
         used = {}
         for _ in range(n_steps):
-            n_threads = self.governor.n_threads
+            size = size_of(n_rows, n_cells)
+            n_threads = self.governor.choose(size, now=self.now)
             used[n_threads] = used.get(n_threads, 0) + 1
             took = self.seconds[n_threads]
             self.now += took
-            self.governor.observe(n_tokens=n_tokens, seconds=took, now=self.now)
+            self.governor.observe(size, took)
         return used
 
 
@@ -44,11 +47,11 @@ def test_batches_that_change_with_every_step_hide_nothing():
     machine = Machine(2, IDLE)
     for n in range(200):
         machine.seconds = {count: seconds * (1 + n % 7) for count, seconds in IDLE.items()}
-        machine.decode(1, n_tokens=1 + n % 7)
+        machine.decode(1, n_rows=1 + n % 7)
     assert machine.governor.n_threads == 2
     for n in range(30):
         machine.seconds = {count: seconds * (1 + n % 7) for count, seconds in CROWDED.items()}
-        machine.decode(1, n_tokens=1 + n % 7)
+        machine.decode(1, n_rows=1 + n % 7)
 
     assert machine.governor.n_threads == 1
 
@@ -91,22 +94,46 @@ def test_the_threads_come_back_when_the_machine_is_idle_again():
 
 
 def test_steps_that_grow_slower_with_the_context_do_not_cost_the_threads():
-    """Half of them is tried, found to be slower still, and given up."""
     machine = Machine(4, {1: 0.040, 2: 0.020, 4: 0.010})
-    machine.decode(50)
+    machine.decode(60)
     machine.seconds = {count: seconds * 2 for count, seconds in machine.seconds.items()}
 
-    used = machine.decode(1000)
-
-    assert used[4] > 950
+    assert machine.decode(1000, n_cells=3000) == {4: 1000}
 
 
 def test_another_batch_size_is_not_taken_for_a_slower_machine():
     machine = Machine(2, IDLE)
-    machine.decode(100, n_tokens=1)
+    machine.decode(100, n_rows=1)
     machine.seconds = {1: 0.08, 2: 0.05}
 
-    assert machine.decode(100, n_tokens=8) == {2: 100}
+    assert machine.decode(100, n_rows=8) == {2: 100}
+
+
+def test_each_size_has_the_count_that_suits_it():
+    """One row is no faster on two threads, as long as somebody disturbs them now and then; eight are."""
+    machine = Machine(2, {1: 0.0075, 2: 0.0069})
+    machine.decode(60)
+    for n in range(400):
+        machine.seconds = {1: 0.0075, 2: 0.0069 * (1.3 if n % 2 else 1)}
+        machine.decode(1)
+    alone = machine.governor.n_threads
+    machine.seconds = {1: 0.052, 2: 0.029}
+
+    together = machine.decode(200, n_rows=8)
+
+    assert alone == 1
+    assert together[2] > 190
+
+
+def test_a_share_of_the_cores_is_kept_to():
+    machine = Machine(4, {1: 0.040, 2: 0.020, 4: 0.010})
+    machine.decode(60)
+    machine.governor.limit(2)
+
+    assert set(machine.decode(300)) <= {1, 2}
+
+    machine.governor.limit(4)
+    assert machine.decode(300)[4] > 290
 
 
 def test_a_single_thread_has_nothing_to_try():
@@ -117,15 +144,11 @@ def test_a_single_thread_has_nothing_to_try():
     assert machine.decode(50) == {1: 50}
 
 
-def test_the_users_own_waiting_policy_is_left_alone():
-    assert prepared({}) == {"GOMP_SPINCOUNT": "1000"}
-    assert prepared({"GOMP_SPINCOUNT": "7"}) == {"GOMP_SPINCOUNT": "7"}
-    assert prepared({"OMP_WAIT_POLICY": "passive"}) == {"OMP_WAIT_POLICY": "passive"}
+def test_what_is_computed_apart_leaves_no_thread_behind():
+    thread = apart(threading.current_thread)
 
-
-def prepared(environ):
-    prepare_environment(environ)
-    return environ
+    assert thread is not threading.current_thread()
+    assert not thread.is_alive()
 
 
 def test_all_of_a_few_cores_and_half_of_many():

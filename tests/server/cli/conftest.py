@@ -38,17 +38,17 @@ def store(state: Path) -> ModelStore:
 
 
 @pytest.fixture
-def add(store: ModelStore, tmp_path: Path) -> Callable[[str], StoredModel]:
+def add(store: ModelStore, tmp_path: Path) -> Callable[..., StoredModel]:
     """Puts a small model into the store."""
 
-    def add(name: str) -> StoredModel:
+    def add(name: str, **more: Any) -> StoredModel:
         path = tmp_path / "weights.gguf"
         path.write_bytes(b"GGUF" + name.encode())
         fetched = FetchedModel(
             files=(FetchedFile(path=path),),
             format="gguf",
             origin="file:weights.gguf",
-            license="MIT\nLicense\nof\nmany lines",
+            **{"license": "MIT\nLicense\nof\nmany lines", **more},
         )
         return store.add(name, fetched)
 

@@ -8,7 +8,7 @@ from aiadmin_core.backend import ModelInfo
 from aiadmin_core.plugins import load_plugins
 from aiadmin_core.sources import FetchedFile, FetchedModel
 from aiadmin_core.specs.sampling import SamplingParams
-from aiadmin_server.cli._sampling import NOT_DEFAULTS
+from aiadmin_server.routing.defaults import NOT_DEFAULTS
 from aiadmin_server.routing.resolver import Resolver
 from aiadmin_server.settings import Settings
 from aiadmin_server.store.aliases import Aliases
@@ -111,7 +111,7 @@ def test_show_says_where_each_default_comes_from(invoke, store, tmp_path):
     info = ModelInfo(format="gguf", parameters={"temperature": 0.6, "min_p": 0.1})
     store.add("m", FetchedModel(files=(file,), format="gguf", parameters=parameters, system="Old."), info=info)
     invoke("set", "m", "--top-p", "0.8", "--top-k", "9", "--system", "New.")
-    invoke("alias", "set", "a", "m", "--top-k", "3", "--keep-alive", "1m", "--context", "64")
+    invoke("alias", "set", "a", "m", "--top-k", "3", "--keep-alive", "1m", "--num-ctx", "64")
 
     shown = invoke("show", "a").stdout
 

@@ -25,13 +25,13 @@ def test_list_in_a_pipe_is_one_plain_line_a_model(invoke, add):
 
 def test_list_as_json_has_models_and_aliases(invoke, add):
     add("smollm2")
-    invoke("alias", "set", "gpt-4o", "smollm2", "--context", "512")
+    invoke("alias", "set", "gpt-4o", "smollm2", "--num-ctx", "512")
 
     model, alias = json.loads(invoke("list", "--json").stdout)
 
     assert model["name"] == "smollm2:latest"
     assert model["origin"] == "file:weights.gguf"
-    assert alias == {"name": "gpt-4o", "alias": {"target": "smollm2", "n_ctx": 512}}
+    assert alias == {"name": "gpt-4o", "alias": {"target": "smollm2", "parameters": {"num_ctx": 512}}}
 
 
 def test_an_empty_store_says_what_to_do_and_prints_no_data(invoke):
@@ -108,7 +108,8 @@ def test_showing_a_model_of_the_catalogue_says_how_to_get_it(invoke):
     assert "aiadmin pull smollm2" in result.stderr
 
 
-def test_aliases_are_set_listed_and_removed(invoke):
+def test_aliases_are_set_listed_and_removed(invoke, add):
+    add("smollm2")
     assert invoke("alias", "set", "gpt-4o", "smollm2", "--keep-alive", "30m", "--backend", "mlx").exit_code == 0
     assert invoke("alias").stdout == invoke("alias", "list").stdout
     assert invoke("alias", "list").stdout.splitlines()[1].split(maxsplit=2) == [
@@ -122,7 +123,7 @@ def test_aliases_are_set_listed_and_removed(invoke):
 
 def test_an_alias_with_a_bad_duration_or_to_itself_is_refused(invoke):
     assert "no duration" in invoke("alias", "set", "a", "b", "--keep-alive", "soon").stderr
-    assert "lead back to itself" in invoke("alias", "set", "a", "a").stderr
+    assert "leads back to itself" in invoke("alias", "set", "a", "a").stderr
 
 
 def test_a_store_that_cannot_be_written_is_a_sentence(invoke, store, tmp_path):
@@ -175,13 +176,14 @@ def test_a_model_that_a_backend_offers_has_no_files_to_copy_or_remove(echo, aiad
         assert "aiadmin pull" not in done.stderr
 
 
-def test_an_alias_of_what_is_not_there_is_set_with_a_warning(invoke, add):
+def test_an_alias_of_what_is_not_there_is_refused_unless_told_otherwise(invoke, add):
     add("smollm2")
 
     result = invoke("alias", "set", "a", "smolm2")
 
-    assert (result.exit_code, result.stdout) == (0, "")
-    assert "There is no model 'smolm2' yet. Did you mean 'smollm2'?" in result.stderr
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "There is no model 'smolm2' that the alias could stand for.\nDid you mean 'smollm2'?" in result.stderr
+    assert invoke("alias", "set", "a", "smolm2", "--missing-ok").exit_code == 0
     assert invoke("alias", "set", "b", "smollm2").stderr == "b now stands for smollm2.\n"
 
 
@@ -284,3 +286,42 @@ def test_a_name_that_nothing_can_be_pulled_by_is_not_suggested_for_a_pull(invoke
         assert "aiadmin list" in said
         assert "aiadmin pull nothing" not in said
     assert "Did you mean 'smollm2'" in invoke("cp", "smollm", "x").stderr
+
+
+def test_parts_of_a_model_are_shown_whole(invoke, add):
+    add("smollm2", system="Be\nbrief.", license="MIT", parameters={"temperature": 0.5, "stop": ["a", "b"]})
+
+    assert invoke("show", "smollm2", "--system").stdout == "Be\nbrief.\n"
+    assert invoke("show", "smollm2", "--license").stdout == "MIT\n"
+    assert invoke("show", "smollm2", "--template").stdout == ""
+    assert [line.split() for line in invoke("show", "smollm2", "--parameters").stdout.splitlines()][:2] == [
+        ["temperature", "0.5"],
+        ["stop", '"a"'],
+    ]
+    modelfile = invoke("show", "smollm2", "--modelfile").stdout
+    assert modelfile.startswith('FROM smollm2:latest\nSYSTEM """Be\nbrief."""\n')
+
+
+def test_a_shown_modelfile_makes_the_same_model_again(invoke, add, store, tmp_path):
+    first = add("smollm2", system="Be brief.", license="MIT", parameters={"temperature": 0.5})
+    path = tmp_path / "Modelfile"
+    path.write_text(invoke("show", "smollm2", "--modelfile").stdout)
+
+    result = invoke("create", "again", "-f", str(path))
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "Made again:latest" in result.stderr
+    assert store.find("again").digest == first.digest
+
+
+def test_a_modelfile_that_is_missing_or_wrong_is_named(invoke, add, tmp_path):
+    add("smollm2")
+    path = tmp_path / "Modelfile"
+    path.write_text("FROM smollm2\nPARAMETER temprature 1")
+
+    missing = invoke("create", "new", "-f", str(tmp_path / "none"))
+    wrong = invoke("create", "new", "-f", str(path))
+
+    assert (missing.exit_code, wrong.exit_code) == (2, 1)
+    assert "cannot be read" in missing.stderr
+    assert "Line 2: There is no parameter 'temprature'.\nDid you mean 'temperature'?" in wrong.stderr

@@ -1,12 +1,14 @@
 """A router over fakes: an opener that opens when it is told to, and a clock that stands still."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from aiadmin_core.backend import MemoryEstimate
 from aiadmin_core.errors import AiAdminError, ModelNotFound
@@ -17,7 +19,7 @@ from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import EngineOptions, EngineStats, ModelFacts, ModelSpec
 from aiadmin_core.testing.echo import EchoBackend
 from aiadmin_server.routing.router import Router
-from aiadmin_server.routing.target import Target
+from aiadmin_server.routing.target import NothingLeft, Target
 from aiadmin_server.settings import Settings
 
 PLENTY = Memory(total=10**12, available=10**12)
@@ -134,6 +136,8 @@ class World:
     opener: FakeOpener
     clock: FakeClock
     targets: dict[str, Target]
+    fallbacks: dict[str, Sequence[str]]
+    """What else a name stands for."""
     memory: Memory = PLENTY
 
     def add(self, name: str, **changes: Any) -> None:
@@ -158,22 +162,33 @@ def make_world(tmp_path: Path):
         remote.in_process = True
         module = SimpleNamespace(aiadmin_backends=hookimpl(lambda: [slow, fast, remote]), __name__="fake")
         targets: dict[str, Target] = {}
+        fallbacks: dict[str, Sequence[str]] = {}
 
-        def resolve(name: str) -> Target:
-            if name not in targets:
-                raise ModelNotFound(name)
-            return targets[name]
+        def resolve(name: str, passed: int = 0) -> Target:
+            """What `fallbacks` say after the name itself."""
+            names = [name, *fallbacks.get(name, ())]
+            if passed >= len(names):
+                raise NothingLeft
+            found = targets.get(names[passed])
+            if found is None:
+                raise ModelNotFound(names[passed])
+            return replace(found, requested=name)
+
+        def find(name: str) -> list[Target]:
+            names = [name, *fallbacks.get(name, ())]
+            return [targets[one] for one in names if one in targets] or [resolve(name)]
 
         opener, clock = FakeOpener(), FakeClock()
         router = Router(
             resolve=resolve,
+            find=find,
             plugins=load_plugins(builtin=[("fakes", module)], only=[]),
             settings=Settings(state=tmp_path, **settings),
             opener=opener,
             clock=clock,
             memory=lambda: world.memory,
         )
-        world = World(router, opener, clock, targets)
+        world = World(router, opener, clock, targets, fallbacks)
         for name in "abc":
             world.add(name)
         return world

@@ -80,18 +80,21 @@ def test_a_local_name_goes_before_an_alias(resolver: Resolver, add: Callable[...
 
 def test_an_alias_follows_its_target_and_brings_its_settings(resolver: Resolver, add: Callable[..., None]):
     add("smollm2", temperature=0.5, stop=["x"], num_ctx=1024)
-    alias = Alias(target="smollm2", backend="llamacpp", keep_alive="10m", n_ctx=512, parameters={"temperature": 0})
+    alias = Alias(target="smollm2", backend="llamacpp", keep_alive="10m", parameters={"num_ctx": 512, "temperature": 0})
     resolver.aliases.set("gpt-4", alias)
     target = resolver.resolve("GPT-4")
     assert (target.resolved, target.backend, target.keep_alive_s) == ("smollm2:latest", "llamacpp", 600)
     assert target.options == EngineOptions(n_ctx=512, n_parallel=2)
-    assert target.spec.parameters == {"temperature": 0, "stop": ["x"], "num_ctx": 1024}
+    assert target.defaults == {"temperature": 0, "stop": ["x"], "num_ctx": 512}
+    assert target.spec.parameters == {"temperature": 0.5, "stop": ["x"], "num_ctx": 1024}, (
+        "it is opened as the model is"
+    )
 
 
 def test_in_a_chain_of_aliases_the_first_ones_settings_count(resolver: Resolver, add: Callable[..., None]):
     add("m")
-    resolver.aliases.set("inner", Alias(target="m", keep_alive=-1, n_ctx=100, n_parallel=8))
-    resolver.aliases.set("outer", Alias(target="inner", n_ctx=200))
+    resolver.aliases.set("inner", Alias(target="m", keep_alive=-1, parameters={"num_ctx": 100, "num_parallel": 8}))
+    resolver.aliases.set("outer", Alias(target="inner", parameters={"num_ctx": 200}))
     target = resolver.resolve("outer")
     assert target.options == EngineOptions(n_ctx=200, n_parallel=8)
     assert target.keep_alive_s == FOREVER
@@ -191,10 +194,10 @@ def test_the_way_can_be_explained(resolver: Resolver, add: Callable[..., None]):
 
 def test_options_of_a_model_count_before_the_settings_and_nonsense_is_left_out():
     settings = Settings(n_ctx=2048, prefix_disk_mib=0)
-    assert engine_options([], {"num_ctx": 4096, "num_gpu": 0, "num_thread": 2, "num_batch": 64}, settings) == (
+    assert engine_options({"num_ctx": 4096, "num_gpu": 0, "num_thread": 2, "num_batch": 64}, settings) == (
         EngineOptions(n_ctx=4096, n_gpu_layers=0, n_threads=2, n_batch=64)
     )
-    assert engine_options([], {"num_ctx": "many", "num_gpu": -1, "num_thread": 0, "num_batch": True}, settings) == (
+    assert engine_options({"num_ctx": "many", "num_gpu": -1, "num_thread": 0, "num_batch": True}, settings) == (
         EngineOptions(n_ctx=2048)
     )
 

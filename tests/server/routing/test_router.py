@@ -516,7 +516,7 @@ async def test_weights_that_exceed_the_machine_are_refused_with_the_numbers(make
     world.memory = Memory(total=2 * 10**9, available=2 * 10**9)
     world.add("large", parameters={"weights": 5 * 10**9, "certain": True})
     world.add("guess", parameters={"weights": 5 * 10**9})
-    with pytest.raises(ModelLoadFailed, match=r"weights alone take 5.0 GB, and this machine has 2.0 GB") as caught:
+    with pytest.raises(ModelLoadFailed, match=r"weights alone take 5.0 GB, and models have 2.0 GB") as caught:
         await use(world, "large")
     assert "up to about 1.6 GB fit here" in caught.value.hint
     await use(world, "guess")

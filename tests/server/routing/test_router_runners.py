@@ -16,13 +16,15 @@ from aiadmin_core.specs.events import Failed, TextDelta
 from aiadmin_core.specs.model import ModelSpec
 from aiadmin_core.specs.request import GenerateRequest, TextInput
 from aiadmin_server.routing.router import Router
-from aiadmin_server.routing.target import Target
+from aiadmin_server.routing.target import NothingLeft, Target
 from aiadmin_server.settings import Settings
 
 PLUGIN = Path(__file__).parents[2] / "plugins" / "misbehaving"
 
 
-def target(name):
+def target(name, passed=0):
+    if passed:
+        raise NothingLeft
     spec = ModelSpec(name=name, digest="sha256:0", format="other", files=())
     return Target(requested=name, resolved=name, spec=spec)
 
@@ -120,14 +122,14 @@ from aiadmin_core.plugins import load_plugins
 from aiadmin_core.specs.model import ModelSpec
 from aiadmin_core.specs.request import GenerateRequest, TextInput
 from aiadmin_server.routing.router import Router
-from aiadmin_server.routing.target import Target
+from aiadmin_server.routing.target import NothingLeft, Target
 from aiadmin_server.settings import Settings
 
 spec = ModelSpec(name="m:latest", digest="sha256:0", format="other", files=())
 
 async def main():
     router = Router(
-        resolve=lambda name: Target(requested=name, resolved=name, spec=spec),
+        resolve=lambda name, passed: Target(requested=name, resolved=name, spec=spec),
         plugins=load_plugins(only=["misbehaving"]),
         settings=Settings(state=Path(sys.argv[1])),
     )

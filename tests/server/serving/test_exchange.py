@@ -49,7 +49,9 @@ async def test_a_call_without_requests_loads_the_model_and_no_more():
             asked.append(how)
             yield SimpleNamespace(
                 engine=SimpleNamespace(capabilities=Capabilities()),
-                spec=SimpleNamespace(parameters={}),
+                defaults={},
+                system=None,
+                stop=(),
                 resolved="m:latest",
                 backend="echo",
             )

@@ -73,7 +73,7 @@ def test_its_models_are_listed_and_served(store: ModelStore, foreign: Path):
     assert [file.role for file in spec.files] == ["model", "projector"]
     assert spec.system == "Be brief."
     assert spec.parameters == {"stop": ["</s>"], "num_ctx": 4096, **FALLBACK}, "it says nothing of sampling"
-    assert spec.template is None, "the other program's template language is not ours"
+    assert spec.template == "{{ .Prompt }}"
 
 
 def test_reading_writes_nothing(store: ModelStore, root: Path, foreign: Path):

@@ -14,7 +14,7 @@ from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from . import bert, gguf, memory
 from .build import DISTRIBUTION, build_id, library_folder
-from .engine.threads import prepare_environment
+from .engine.threads import apart
 
 if TYPE_CHECKING:
     from .engine.encoder import EncoderEngine
@@ -93,7 +93,6 @@ class LlamaBackend:
 
     def open_engine(self, model: ModelSpec, options: EngineOptions) -> "LlamaEngine | EncoderEngine":
         """Load `model` and decode once. Raises `ModelLoadFailed`."""
-        prepare_environment(os.environ)
         # Where gdb is installed, ggml lets it print pages of stack behind the assertion that says what was wrong.
         os.environ.setdefault("GGML_NO_BACKTRACE", "1")
         try:
@@ -102,7 +101,7 @@ class LlamaBackend:
             raise ModelLoadFailed(
                 f"llama.cpp cannot be loaded: {error}.", hint="`aiadmin doctor` says more about the installation."
             ) from error
-        return open_engine(model, options)
+        return apart(lambda: open_engine(model, options))
 
 
 def _offloads() -> bool:

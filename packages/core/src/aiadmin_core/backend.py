@@ -137,6 +137,32 @@ class EstimatesMemory(Protocol):
         before each load: import no native library, read no weights."""
 
 
+Report = Callable[[int, int], None]
+"""Told how far something is: done, and in all. May raise, to end it."""
+
+
+@runtime_checkable
+class Converts(Protocol):
+    """Optional for a `Backend`: makes a file that it opens of a folder of safetensors."""
+
+    def convert(self, folder: Path, destination: Path, report: Report) -> None:
+        """Write `destination`. Blocking; what is native in it runs in a process of its own.
+
+        Raises `errors.BadRequest` for a family or a tokenizer it does not know, by name."""
+
+
+@runtime_checkable
+class Quantizes(Protocol):
+    """Optional for a `Backend`: makes a model's weights smaller."""
+
+    def quantize(self, source: Path, destination: Path, kind: str, report: Report) -> None:
+        """Write the model in `source` to `destination` with weights of `kind` (`Q4_K_M`, in any case). Blocking; what
+        is native in it runs in a process of its own.
+
+        Raises `errors.BadRequest` for a kind there is none of, with those there are, and for weights that are not whole
+        any more."""
+
+
 class Engine(Protocol):
     """Messages in, events out. Used from one asyncio event loop."""
 

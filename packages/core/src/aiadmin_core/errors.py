@@ -24,6 +24,8 @@ Each says what happened (`message`) and what to do next (`hint`). The API that w
 envelope; the command line prints both as sentences.
 """
 
+from typing import Self
+
 
 class AiAdminError(Exception):
     """What happened, then what to do next."""
@@ -46,6 +48,13 @@ class AiAdminError(Exception):
             return self.message
         end = "" if self.message.endswith((".", "!", "?", ":")) else "."  # it may quote a log
         return f"{self.message}{end} {self.hint}"
+
+    def with_hint(self, hint: str) -> Self:
+        """The same error with another hint: an error may be raised for several requests, and is not changed."""
+        other = type(self).__new__(type(self), *self.args)
+        other.__dict__.update(self.__dict__)
+        other.hint = hint
+        return other
 
 
 class BadRequest(AiAdminError):
@@ -74,7 +83,8 @@ class ContextLengthExceeded(BadRequest):
 
     def __init__(self, *, n_prompt: int, n_ctx: int, param: str = "messages") -> None:
         super().__init__(
-            f"The prompt has {n_prompt} tokens; this model's context holds {n_ctx}, the answer included.",
+            # Programs that shorten a conversation by themselves look for the first five words of this.
+            f"This model's maximum context length is {n_ctx} tokens, the answer included; the prompt has {n_prompt}.",
             hint="Shorten the prompt, or serve the model with a larger context.",
             param=param,
         )

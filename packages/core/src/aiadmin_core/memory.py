@@ -29,6 +29,15 @@ def machine_memory() -> Memory | None:
     return Memory(total=min(machine.total, container.total), available=min(machine.available, container.available))
 
 
+def within(memory: Memory | None, budget_bytes: int) -> Memory | None:
+    """What is left of `memory` by somebody's own bound; 0 sets none. Pure."""
+    if not budget_bytes:
+        return memory
+    if memory is None:
+        return Memory(total=budget_bytes, available=budget_bytes)
+    return Memory(total=min(memory.total, budget_bytes), available=min(memory.available, budget_bytes))
+
+
 def container_memory(group: Path = GROUP) -> Memory | None:
     """Of this control group (version 2); None without one, and without a limit.
 

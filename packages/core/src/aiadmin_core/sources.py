@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from .specs.content import Message
 from .specs.model import FileRole, ModelFormat
 
 
@@ -61,9 +62,14 @@ class FetchedModel(Struct, frozen=True, kw_only=True):
     suggested_name: str = ""
     """For references that are no model name (a path)."""
     template: str | None = None
+    """A chat template that replaces the one in the files, in Jinja or in Go's language."""
     system: str | None = None
+    messages: tuple[Message, ...] = ()
+    """Turns that stand before those of every conversation."""
     license: str | None = None
     parameters: Mapping[str, Any] = {}
+    about: Mapping[str, str] = {}
+    """What programs of Ollama's layout note of a model besides: `requires`, `renderer`, `parser`."""
     origin: str = ""
     """Recorded by the store; a later pull of the name from another origin has to be told to replace it. The reference,
     where a source leaves it empty."""

@@ -121,7 +121,7 @@ def create_app(
         cors_config=CORSConfig(
             allow_origins=list(settings.origins),
             allow_origin_regex=DEFAULT_ORIGINS,
-            expose_headers=["x-request-id", "x-ignored-params"],
+            expose_headers=["x-request-id", "x-ignored-params", "x-served-model", "x-fallback-reason"],
         ),
         dependencies={name: _given(value) for name, value in shared.items()},
         exception_handlers={Exception: answer_with_error},

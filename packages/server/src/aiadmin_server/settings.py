@@ -56,6 +56,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """What a model may keep of prompts it has read, beside its context; None leaves it to the backend."""
     prefix_disk_mib: int = 4096
     """The same in files, for all models together."""
+    memory_mib: int = 0
+    """Memory that all loaded models may take together; 0 is the machine's."""
     runner_memory_mib: int = 0
     """Most memory of its own that the process of one model may take; 0 sets no limit."""
     idle_connection_s: float = 600.0
@@ -115,6 +117,8 @@ FIELDS: dict[str, str] = {
     "keeps none outside the context.",
     "AIADMIN_PREFIX_DISK": "MiB of files under `AIADMIN_STATE` in which the same outlives a restart, for all models "
     "together. Default 4096; 0 writes none.",
+    "AIADMIN_MEMORY": "MiB of memory that loaded models may take together: idle ones make room, the others "
+    "are refused with the numbers. Default: what the machine has.",
     "AIADMIN_RUNNER_MEMORY": "MiB of memory that the process of one model may take, weights that are mapped from a "
     "file not counted; what needs more fails, and nothing else does. Linux only. Default: no limit.",
     "AIADMIN_IDLE_TIMEOUT": "How long a client's connection may rest between two requests: more than its pool keeps "
@@ -181,6 +185,7 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         if get("AIADMIN_PREFIX_MEMORY")
         else None,
         prefix_disk_mib=_count("AIADMIN_PREFIX_DISK", get("AIADMIN_PREFIX_DISK") or "4096"),
+        memory_mib=_count("AIADMIN_MEMORY", get("AIADMIN_MEMORY")),
         runner_memory_mib=_runner_memory("AIADMIN_RUNNER_MEMORY", get("AIADMIN_RUNNER_MEMORY")),
         idle_connection_s=_duration("AIADMIN_IDLE_TIMEOUT", get("AIADMIN_IDLE_TIMEOUT") or "10m"),
         in_process=_switch(get("AIADMIN_IN_PROCESS")),

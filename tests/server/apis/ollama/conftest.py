@@ -35,7 +35,7 @@ def store(tmp_path) -> ModelStore:
         parameters={"temperature": 0.2, "stop": ["<end>", "</s>"]},
     )
     store.add("smollm2", fetched, info=HEADER)
-    Aliases(store.aliases_path).set("small", Alias(target="smollm2", n_ctx=512))
+    Aliases(store.aliases_path).set("small", Alias(target="smollm2", parameters={"num_ctx": 512}))
     return store
 
 

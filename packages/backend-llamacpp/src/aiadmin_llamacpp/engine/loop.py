@@ -18,7 +18,7 @@ from ..native.batch import Batch
 from ..native.context import Context, Interrupted, OutOfCells
 from .scheduler import Scheduler, Step
 from .sequence import Choice, EndReason, Sequence
-from .threads import ThreadGovernor
+from .threads import ThreadGovernor, size_of
 from .tokens import TokenBuffer
 
 CLOSE_S = 1.0
@@ -112,6 +112,8 @@ class LlamaStepper:
         if not step.pieces:
             return
         rows = self._fill(step)
+        size = size_of(self._batch.n_tokens, sum(piece.sequence.slot.n for piece in step.pieces if piece.sequence.slot))
+        self._context.set_threads(self._governor.choose(size, now=time.monotonic()))
         started = time.perf_counter()
         self._sound = False
         try:
@@ -126,7 +128,10 @@ class LlamaStepper:
             if not self._scheduler.relieve():
                 raise
             return
-        self._measure(step, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self._governor.observe(size, seconds)
+        if step.reads_prompts:
+            self._pace.observe(n_tokens=self._batch.n_tokens, seconds=seconds)
         now = time.monotonic()
         self._score(step, rows)
         ready = self._scheduler.commit(step)
@@ -251,12 +256,3 @@ class LlamaStepper:
         self._reports.ended(sequence.job, choice.index, reason, n_tokens=choice.n_sampled, token=token)
         if sequence.slot is not None:
             self._scheduler.finish(sequence)
-
-    def _measure(self, step: Step, seconds: float) -> None:
-        n_tokens = self._batch.n_tokens
-        if not step.reads_prompts:
-            n_threads = self._governor.observe(n_tokens=n_tokens, seconds=seconds, now=time.monotonic())
-            if n_threads != self._context.n_threads:
-                self._context.set_threads(n_threads)
-        else:
-            self._pace.observe(n_tokens=n_tokens, seconds=seconds)

@@ -1,41 +1,50 @@
-"""How many threads llama.cpp computes with, and how they wait.
+"""How many threads llama.cpp computes with.
 
 OpenMP's threads spin while they wait for each other. That is fast on an idle machine and collapses when anything else
-computes: two threads on two cores beside another spinning process fall from 90 tokens/s to as little as 0.4, and one
-thread keeps 50. No fixed count is right, so the engine measures its own steps and tries the neighbouring count when
-there is reason to; what turns out faster stays.
+computes: beside one busy process, a step of 7 ms on two cores takes 15 with two threads, now and then 700, and 8 with
+one. What a thread more brings depends on the step, too: one token is as fast on one thread as on two, eight take half
+as long again. So the engine learns how long steps take by their size and the count of threads, and how much slower
+they are at present than they can be, and takes what should be fastest.
 """
 
 import os
-from collections.abc import MutableMapping
-from statistics import median
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
 
-SPIN_COUNT = "1000"
-"""Rounds a thread spins before it sleeps. Costs a few percent alone, and avoids the worst beside another process."""
+Result = TypeVar("Result")
 
-N_SAMPLE = 6
-"""Steps that make a measurement."""
+HALVED = 1.7
+"""How many times as long a step is expected to take with half the threads, until it has been tried."""
 
-SLOWER = 1.4
-"""A step this much slower than the best of its size is a reason to try fewer threads."""
+WORTH_CHANGING = 1.05
+"""How much faster another count has to promise to be: threads that start and end cost some of a step."""
 
-HOPELESS = 3.0
-"""A trial with a step this much slower than what it is compared with ends at once."""
+NEWS = 0.3
+"""Share of the last step in what is known of the present."""
+
+FORGET = 1.001
+"""How much the best time of a size grows with each step of it: machines change."""
 
 FIRST_TRIAL = 48
 """After so many steps fewer threads are tried without a reason: the machine may have been busy all along."""
 
+N_TRIAL = 3
+"""Steps of that trial."""
+
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 8.0
-"""Between two trials; doubles each time a trial brings nothing."""
+"""Until more threads are tried again where fewer are faster; doubles each time they still are not."""
 
-FORGET = 1.001
-"""How much the best time of a step size grows with each step of it: contexts fill, and machines change."""
+N_BACK = 8
+"""Steps with more threads again, after which others are taken to be gone."""
 
 
-def prepare_environment(environ: MutableMapping[str, str]) -> None:
-    """Choose how OpenMP waits, unless the user did. Before the library loads: it reads this once."""
-    if "OMP_WAIT_POLICY" not in environ:
-        environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+def apart(work: Callable[[], Result]) -> Result:
+    """What `work` gives, on a thread that has ended when this returns. For whatever computes outside the engine's own
+    thread: OpenMP keeps a team for every thread that has computed, and while all of these together are more threads
+    than processors, none of them spins any more (libgomp's `gomp_managed_threads`): a step of 28 ms takes 38."""
+    with ThreadPoolExecutor(1, thread_name_prefix="llama-apart") as executor:
+        return executor.submit(work).result()
 
 
 def usable_cores() -> int:
@@ -51,83 +60,106 @@ def default_threads(n_cores: int) -> int:
     return n_cores if n_cores <= 4 else n_cores // 2
 
 
+class StepSize(NamedTuple):
+    """Steps of one size take about as long as each other."""
+
+    n_rows: int
+    """Up to 16 as they are, then by the next power of two."""
+    depth: int
+    """Bits of the number of cells that each row looks at, on average; 8 for all below 256."""
+
+
+def size_of(n_rows: int, n_cells: int) -> StepSize:
+    """The size of a step of `n_rows` tokens, which look at `n_cells` together."""
+    rows = n_rows if n_rows <= 16 else 1 << (n_rows - 1).bit_length()
+    return StepSize(rows, max(8, (n_cells // max(1, n_rows)).bit_length()))
+
+
 class StepTimes:
-    """The best time of a step by its size, and so what any step's time means, whatever its size."""
+    """What is known of one count of threads."""
 
     def __init__(self) -> None:
-        self._best: dict[int, float] = {}
+        self.best: dict[StepSize, float] = {}
+        """Seconds of a step, where nobody disturbs."""
+        self.slowdown = 1.0
+        """How many times as long steps take at present; 1 where nothing is known of the present."""
 
-    def slowdown(self, n_tokens: int, seconds: float, *, learn: bool) -> float | None:
-        """How many times as long as the best step of that size it took; None for the first of its size. Below 1 for
-        a new best one, which counts from now on, if it is to `learn`."""
-        best = self._best.get(n_tokens)
-        if best is None or learn:
-            self._best[n_tokens] = seconds if best is None else min(seconds, best * FORGET)
-        return None if best is None else seconds / best
-
-    def clear(self) -> None:
-        self._best.clear()
+    def observe(self, size: StepSize, seconds: float) -> None:
+        best = self.best.get(size)
+        self.best[size] = seconds if best is None else min(seconds, best * FORGET)
+        if best is not None:
+            self.slowdown += NEWS * (seconds / best - self.slowdown)
 
 
 class ThreadGovernor:
-    """Decides the thread count from the duration of decode steps. Pure: time comes in with the measurements.
+    """Decides the thread count of each step from the duration of those before. Pure: time comes in with them.
 
-    Steps of any size count, each against the best of its own. While steps take as long as they used to, it does
-    nothing. When they get slower it tries half the threads; when it runs on fewer than it may, it tries twice as many
-    now and then. A trial is `N_SAMPLE` steps; its count stays if it was faster.
+    A step is expected to take its best time, times what steps with as many threads take longer at present. Fewer
+    threads than there may be are a guess about neighbours: every now and then, more are tried.
     """
 
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
-        """To use in the next step."""
+        """Of the last step."""
         self._most = n_threads
-        self._times = StepTimes()
-        self._recent: list[float] = []
+        self._times: dict[int, StepTimes] = {}
         self._n_steps = 0
-        self._before: tuple[int, float] | None = None  # count and slowdown to compare a trial with
-        self._quiet_until = 0.0
         self._pause_s = FIRST_PAUSE_S
+        self._next_trial_at = 0.0
+        self._n_back = 0
 
-    def observe(self, *, n_tokens: int, seconds: float, now: float) -> int:
-        """A step that only decoded took `seconds`. Gives the count for the next step."""
+    def limit(self, n_threads: int) -> None:
+        """Use no more than `n_threads` from the next step on."""
+        self._most = max(1, n_threads)
+
+    def choose(self, size: StepSize, *, now: float) -> int:
+        """The thread count for a step of that size."""
+        counts = list(_halves(self._most))
+        if len(counts) > 1 and FIRST_TRIAL <= self._n_steps < FIRST_TRIAL + N_TRIAL:
+            self.n_threads = counts[1]
+            return self.n_threads
+        expected = {count: self._expected(count, size) for count in counts}
+        best = min(counts, key=expected.__getitem__)
+        if self.n_threads in expected and expected[self.n_threads] < expected[best] * WORTH_CHANGING:
+            best = self.n_threads
+        if best < self._most:
+            best = self._perhaps_more(best, now)
+        self.n_threads = best
+        return best
+
+    def observe(self, size: StepSize, seconds: float) -> None:
+        """The step that `choose` was asked about took `seconds`."""
         self._n_steps += 1
-        slowdown = self._times.slowdown(n_tokens, seconds, learn=self._before is None)
-        if slowdown is not None:
-            self._recent.append(slowdown)
-            if self._before is not None:
-                self._judge(now)
-            elif len(self._recent) >= N_SAMPLE:
-                self._consider(now)
-        return self.n_threads
-
-    def _consider(self, now: float) -> None:
-        current = median(self._recent)
-        self._recent.clear()
-        first = FIRST_TRIAL <= self._n_steps < FIRST_TRIAL + N_SAMPLE
-        if now < self._quiet_until and not first:
-            return
-        if self.n_threads > 1 and (first or current > SLOWER):
-            self._try(max(1, self.n_threads // 2), current)
-        elif self.n_threads < self._most:
-            self._try(min(self._most, self.n_threads * 2), current)
-
-    def _try(self, n_threads: int, current: float) -> None:
-        self._before = (self.n_threads, current)
-        self.n_threads = n_threads
-
-    def _judge(self, now: float) -> None:
-        assert self._before is not None
-        count, reference = self._before
-        # The first step after a change also starts or stops threads.
-        hopeless = len(self._recent) > 1 and self._recent[-1] > HOPELESS * reference
-        if len(self._recent) <= N_SAMPLE and not hopeless:
-            return
-        if not hopeless and median(self._recent[1:]) < reference:
+        self._of(self.n_threads).observe(size, seconds)
+        self._n_back = self._n_back + 1 if self.n_threads == self._most else 0
+        if self._n_back == N_BACK:
             self._pause_s = FIRST_PAUSE_S
-            self._times.clear()  # what is best depends on the count, and on the neighbours
-        else:
-            self.n_threads = count
-            self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2)
-        self._before = None
-        self._recent.clear()
-        self._quiet_until = now + self._pause_s
+
+    def _expected(self, count: int, size: StepSize) -> float:
+        """Seconds; those of the size's best with all threads are 1 as long as it is not known."""
+        times = self._of(count)
+        best = times.best.get(size)
+        if best is None:
+            most = self._of(self._most).best.get(size, 1.0)
+            best = most * HALVED ** ((self._most // count).bit_length() - 1)
+        return best * times.slowdown
+
+    def _perhaps_more(self, count: int, now: float) -> int:
+        """Twice as many now and then, as if nobody were there; else `count`."""
+        if now < self._next_trial_at:
+            return count
+        more = min(self._most, count * 2)
+        self._of(more).slowdown = 1.0
+        self._next_trial_at = now + self._pause_s
+        self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2)
+        return more
+
+    def _of(self, count: int) -> StepTimes:
+        return self._times.setdefault(count, StepTimes())
+
+
+def _halves(n: int) -> Iterator[int]:
+    """n, n // 2, ... 1."""
+    while n:
+        yield n
+        n //= 2

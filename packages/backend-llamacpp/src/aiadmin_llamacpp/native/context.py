@@ -143,6 +143,8 @@ class Context:
 
     def set_threads(self, n_threads: int) -> None:
         """From the next step on."""
+        if n_threads == self.n_threads:
+            return
         lib.llama_set_n_threads(self.handle, n_threads, n_threads)
         self.n_threads = n_threads
 

@@ -5,11 +5,13 @@ which range, what a model's own defaults may set, what `/set` takes, the table i
 field here, and the backends that compute it name it in their `Capabilities`; the others refuse it by name.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
+from typing import Annotated
 
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct
+
+from .parameter import Parameter, parameters_of
 
 MAX_INT = 2**31 - 1
 
@@ -136,52 +138,10 @@ SHAPED = frozenset({"max_tokens", "stop", "logprobs", "logit_bias"})
 own. Every other one has one name and one value wherever it is asked for."""
 
 
-class Parameter(NamedTuple):
-    """A field of `SamplingParams`, as others see it."""
-
-    name: str
-    type: Any
-    """As the field is annotated, without its `Meta`."""
-    annotation: Any
-    """With it."""
-    default: Any
-    low: float | None
-    high: float | None
-    """The range of a number, both ends in it; None without one."""
-    description: str
-
-
 @cache
 def parameters() -> Mapping[str, Parameter]:
     """All parameters by name, in the order of their declaration."""
-    types = get_type_hints(SamplingParams)
-    annotations = get_type_hints(SamplingParams, include_extras=True)
-    return {
-        field.name: Parameter(
-            name=field.name,
-            type=types[field.name],
-            annotation=annotations[field.name],
-            default=getattr(SamplingParams(), field.name),
-            low=_meta(annotations[field.name], "ge"),
-            high=_meta(annotations[field.name], "le"),
-            description=_meta(annotations[field.name], "description") or "",
-        )
-        for field in structs.fields(SamplingParams)
-    }
-
-
-def _meta(annotation: Any, attribute: str) -> Any:
-    """What the `Meta` of an annotation say, the outermost first."""
-    return next((value for meta in _metas(annotation) if (value := getattr(meta, attribute)) is not None), None)
-
-
-def _metas(annotation: Any) -> Iterator[Meta]:
-    if hasattr(annotation, "__metadata__"):
-        yield from annotation.__metadata__
-        yield from _metas(annotation.__origin__)
-    else:
-        for part in get_args(annotation):  # of a union
-            yield from _metas(part)
+    return parameters_of(SamplingParams)
 
 
 @cache

@@ -12,7 +12,7 @@ import msgspec
 from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.sampling import SamplingParams, parameters
 
-from ._sampling import wanted
+from ..routing.defaults import wanted
 
 Content = str | list[dict[str, Any]]
 """Of a message: a text, or a text and images."""

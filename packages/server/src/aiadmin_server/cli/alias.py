@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._sampling import chosen, rope_scaling_option, sampling_options
+from ._parameters import chosen, parameter_options
 from ._verb import json_option, with_debug
 
 if TYPE_CHECKING:
-    from ..store.aliases import Alias, Aliases
-    from ..store.store import ModelStore
+    from ..routing.resolver import Resolver
+    from ..store.aliases import Alias
+
+missing_ok_option = click.option("--missing-ok", is_flag=True, help="Also where a model is not here yet.")
 
 
 @with_debug
@@ -22,7 +24,9 @@ def command(ctx: click.Context) -> None:
     lists them.
 
     \b
-    aiadmin alias set gpt-4o smollm2 --keep-alive 30m
+    aiadmin alias set gpt-4o smollm2 --temperature 0.2 --fallback qwen3
+    aiadmin alias set 'claude-*' smollm2
+    aiadmin alias openai smollm2
     """
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_aliases, as_json=False)
@@ -36,58 +40,126 @@ def list_aliases(as_json: bool) -> None:
     from ._output import print_json, remark, table
     from .list import alias_record
 
-    kept = _aliases()
+    kept = _resolver().aliases
     aliases = kept.all()
     if problem := kept.problem():
         remark(f"Not all aliases are listed: {problem}.")
     if as_json:
         print_json([alias_record(name, alias) for name, alias in aliases.items()])
     elif aliases:
-        table(
-            ("NAME", "MODEL", "SETTINGS"), [(name, alias.target, settings_of(alias)) for name, alias in aliases.items()]
-        )
+        rows = [(name, " or ".join(alias.targets), settings_of(alias)) for name, alias in aliases.items()]
+        table(("NAME", "MODEL", "SETTINGS"), rows)
     elif not problem:
         remark("There are no aliases. `aiadmin alias set NAME MODEL` makes one.")
+
+
+@with_debug
+@command.command("show")
+@click.argument("name")
+@json_option
+def show_alias(name: str, as_json: bool) -> None:
+    """Show what NAME stands for, and how that is served."""
+    from aiadmin_core.errors import ModelNotFound
+
+    from ..store.aliases import AliasNotFound
+    from ._output import facts, print_json, remark
+    from .list import alias_record
+
+    resolver = _resolver()
+    resolver.aliases.check(name)
+    alias = resolver.aliases.get(name)
+    if alias is None:
+        raise AliasNotFound(name)
+    if as_json:
+        print_json(alias_record(name, alias))
+        return
+    pairs = [("name", name), ("model", alias.target), ("fallbacks", "\n".join(alias.fallbacks))]
+    pairs += [(key, str(value)) for key, value in own_settings(alias).items()]
+    facts([(label, value) for label, value in pairs if value])
+    try:
+        explained = resolver.explain(name)
+    except ModelNotFound as error:
+        remark(str(error))
+    else:
+        remark(" ".join(explained.steps))
 
 
 @with_debug
 @command.command("set")
 @click.argument("name")
 @click.argument("model")
+@click.option("--fallback", "fallbacks", multiple=True, metavar="MODEL", help="Ask this one where MODEL cannot answer.")
 @click.option("--backend", help="The backend that must serve it.")
-@click.option("--keep-alive", help="How long it stays loaded when idle: 300, 10m, -1 for ever.")
-@click.option("--context", type=click.IntRange(min=1), help="Tokens of context to open it with.")
-@rope_scaling_option
-@sampling_options
+@click.option("--system", metavar="TEXT", help="A system message for conversations that have none.")
+@click.option("--keep-alive", metavar="TIME", help="How long it stays loaded when idle: 300, 10m, -1 for ever.")
+@parameter_options
+@missing_ok_option
 def set_alias(
     name: str,
     model: str,
+    fallbacks: tuple[str, ...],
     backend: str | None,
+    system: str | None,
     keep_alive: str | None,
-    context: int | None,
-    rope_scaling: str | None,
+    missing_ok: bool,
     **given: Any,
 ) -> None:
-    """Let NAME stand for MODEL."""
-    from aiadmin_core.errors import BadRequest, ModelNotFound
+    """Let NAME stand for MODEL.
 
-    from ..settings import load_settings
+    NAME may be a pattern, in which `*` stands for anything: an exact name goes before it, and of several patterns the
+    one with the longest text before its first `*`. MODEL may be an alias. The next request sees the change. What an
+    earlier alias of this NAME had set is forgotten.
+
+    Each `--fallback` is asked, in order, where those before it are missing, cannot be loaded or are full. The answer
+    then names the model that gave it.
+    """
+    from ..routing import aliasing
     from ..store.aliases import Alias
     from ._output import remark
-    from ._resolving import resolver_of
 
-    if here := _store().find(name):  # a model goes before an alias: it would have no effect
-        raise BadRequest(f"There is a model '{here.name}'.", hint="Choose another name, or `aiadmin rm` it first.")
-    parameters = chosen(given) | ({"rope_scaling": rope_scaling} if rope_scaling else {})
-    if backend is not None:
-        backend = known_backend(backend)
-    alias = Alias(target=model, backend=backend, keep_alive=keep_alive, n_ctx=context, parameters=parameters)
-    _aliases().set(name, alias)
-    remark(f"{name} now stands for {model}.")
-    try:
-        resolver_of(_store(), load_settings()).explain(model)
-    except ModelNotFound as error:
-        remark(f"There is no model '{model}' yet. {error.hint}")
+    resolver = _resolver()
+    alias = Alias(
+        target=model,
+        fallbacks=fallbacks,
+        backend=aliasing.known_backend(resolver, backend) if backend is not None else None,
+        keep_alive=keep_alive,
+        system=system,
+        parameters=chosen(given),
+    )
+    aliasing.set_alias(resolver, name, alias, missing_ok=missing_ok)
+    remark(f"{name} now stands for {model}{''.join(f', or {other}' for other in fallbacks)}.")
+
+
+@with_debug
+@command.command("openai")
+@click.argument("model")
+@click.option("--embeddings", metavar="MODEL", help="What OpenAI's names of embedding models are to stand for.")
+def set_well_known(model: str, embeddings: str | None) -> None:
+    """Let the names of OpenAI's and Anthropic's models stand for MODEL.
+
+    Programs made for those services then need no other setting than the address. Names that are taken, by a model or
+    by an alias that stands for something else, stay as they are. `aiadmin alias list` shows what was set.
+    """
+    from ..routing import aliasing
+    from ..store.aliases import Alias
+    from ._output import remark
+    from ._well_known import CHAT, EMBEDDINGS
+
+    resolver = _resolver()
+    wanted = dict.fromkeys(CHAT, model) | (dict.fromkeys(EMBEDDINGS, embeddings) if embeddings else {})
+    for target in dict.fromkeys(wanted.values()):
+        resolver.explain(target)  # says what is missing, before anything is set
+    done: dict[str, list[str]] = {}
+    for name, target in wanted.items():
+        if taken := _taken(resolver, name, target):
+            remark(f"{name} stays as it is: {taken}.")
+        else:
+            aliasing.set_alias(resolver, name, Alias(target=target))
+            done.setdefault(target, []).append(name)
+    for target, names in done.items():
+        remark(f"These now stand for {target}: {', '.join(names)}.")
+    if not embeddings:
+        remark("OpenAI's embedding models stand for nothing yet: `--embeddings MODEL` sets their names.")
 
 
 @with_debug
@@ -97,50 +169,38 @@ def remove_aliases(names: tuple[str, ...]) -> None:
     """Remove aliases; the models stay."""
     from ._output import remark
 
-    aliases = _aliases()
+    aliases = _resolver().aliases
     for name in names:
         aliases.remove(name)
         remark(f"Removed the alias {name}.")
 
 
-def known_backend(name: str) -> str:
-    """The backend's name as it writes it itself. Raises `BadRequest` for what nobody calls a backend."""
-    from difflib import get_close_matches
-
-    from aiadmin_core.errors import BadRequest
-
-    from ..routing.choice import BACKEND_PACKAGES
-    from ._plugins import installed_plugins
-
-    known = {*installed_plugins().backends(), *BACKEND_PACKAGES}
-    found = next((backend for backend in known if backend.lower() == name.lower()), None)
-    if found is None:
-        near = get_close_matches(name.lower(), known, n=1)
-        hint = f"Did you mean '{near[0]}'?" if near else f"There are: {', '.join(sorted(known))}."
-        raise BadRequest(f"There is no backend '{name}'.", hint=hint, param="backend")
-    return found
+def own_settings(alias: "Alias") -> dict[str, Any]:
+    """What an alias sets beside what it stands for, by the names of the options."""
+    more = {"backend": alias.backend, "keep-alive": alias.keep_alive, "system": alias.system}
+    pairs = more | {name.replace("_", "-"): value for name, value in alias.parameters.items()}
+    return {name: value for name, value in pairs.items() if value is not None}
 
 
 def settings_of(alias: "Alias") -> str:
-    """What an alias sets beside its target, in a line."""
-    pairs = {
-        "backend": alias.backend,
-        "keep-alive": alias.keep_alive,
-        "context": alias.n_ctx,
-        "parallel": alias.n_parallel,
-        **alias.parameters,
-    }
-    return ", ".join(f"{name} {value}" for name, value in pairs.items() if value is not None)
+    """The same in a line."""
+    return ", ".join(f"{name} {value}" for name, value in own_settings(alias).items())
 
 
-def _aliases() -> "Aliases":
-    from ..store.aliases import Aliases
+def _taken(resolver: "Resolver", name: str, target: str) -> str:
+    """Why a name is not to be set; "" where it is free, or stands for the same already."""
+    from ..store.patterns import is_pattern
 
-    return Aliases(_store().aliases_path)
+    if not is_pattern(name) and resolver.store.find(name) is not None:
+        return "a model has this name"
+    alias = resolver.aliases.get(name)
+    return f"it stands for {alias.target}" if alias is not None and alias.target != target else ""
 
 
-def _store() -> "ModelStore":
+def _resolver() -> "Resolver":
     from ..settings import load_settings
     from ..store.store import ModelStore
+    from ._resolving import resolver_of
 
-    return ModelStore(load_settings().models)
+    settings = load_settings()
+    return resolver_of(ModelStore(settings.models), settings)

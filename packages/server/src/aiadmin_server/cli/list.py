@@ -88,4 +88,4 @@ def _offer_row(model: "ModelSpec") -> tuple[str, ...]:
 
 
 def _alias_row(name: str, alias: "Alias") -> tuple[str, ...]:
-    return name, "", "", "alias", f"-> {alias.target}"
+    return name, "", "", "alias", f"-> {' or '.join(alias.targets)}"

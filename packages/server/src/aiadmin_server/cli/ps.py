@@ -7,8 +7,8 @@ from typing import Any
 from ._verb import json_option, verb
 
 COLUMNS = ("NAME", "BACKEND", "PID", "SIZE", "CONTEXT", "ACTIVE", "UNTIL", "NOTES")
-N_UNLOADED = 3
-"""Models that went, of which the reason is told."""
+N_LATEST = 3
+"""Models that went, and fallbacks that were taken, of which the reason is told."""
 
 FOREVER_YEAR = 9999
 """Of `expires_at`, for a model that stays: the API always gives a date."""
@@ -33,9 +33,12 @@ def command(as_json: bool) -> None:
     else:
         remark("No model is loaded. The first request for one loads it.")
     if not as_json:
-        for gone in loaded.get("unloaded", [])[:N_UNLOADED]:
+        for gone in loaded.get("unloaded", [])[:N_LATEST]:
             when = ago(datetime.fromisoformat(gone["at"]), now)
             remark(f"{gone['name']} was unloaded {when}: {gone['reason']}.")
+        for taken in loaded.get("fallbacks", [])[:N_LATEST]:
+            when = ago(datetime.fromisoformat(taken["at"]), now)
+            remark(f"{taken['name']} was answered by {taken['model']} {when}: {taken['reason']}")
 
 
 def row(model: dict[str, Any], now: datetime) -> Sequence[str]:

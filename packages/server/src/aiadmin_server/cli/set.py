@@ -4,22 +4,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._sampling import rope_scaling_option, sampling_options
+from ._parameters import chosen, parameter_options
 from ._verb import json_option, verb
 
 if TYPE_CHECKING:
     from ..store.defaults import OwnDefaults
 
 UNSET_ALL = "all"
-_OPENING = ("num_ctx", "rope_scaling")
 
 
 @verb
 @click.argument("name")
-@sampling_options
+@parameter_options
 @click.option("--system", metavar="TEXT", help="A system message for conversations that have none; '' for none at all.")
-@click.option("--num-ctx", type=click.IntRange(min=1), help="Tokens of context to open it with.")
-@rope_scaling_option
 @click.option("--keep-alive", metavar="TIME", help="How long it stays loaded when idle: 300, 10m, -1 for ever.")
 @click.option("--unset", multiple=True, metavar="OPTION", help="Forget one (temperature, system, ...), or all.")
 @json_option
@@ -60,17 +57,16 @@ def changed(given: dict[str, Any], unset: tuple[str, ...]) -> "Any":
     from aiadmin_core.errors import BadRequest
 
     from ..durations import parse_duration
+    from ..routing.defaults import default_parameters
     from ..store.defaults import OwnDefaults
-    from ._sampling import chosen, fields
 
     values = chosen(given)
-    values |= {name: given[name] for name in _OPENING if given.get(name) is not None}
     if given.get("keep_alive") is not None:
         try:
             parse_duration(given["keep_alive"])
         except ValueError as error:
             raise BadRequest(f"--keep-alive: {error}.", param="keep_alive") from None
-    known = {*(field.name for field in fields()), *_OPENING, "system", "keep_alive", UNSET_ALL}
+    known = {*default_parameters(), "system", "keep_alive", UNSET_ALL}
     dropped = {word.removeprefix("--").replace("-", "_") for word in unset}
     if strange := dropped - known:
         raise click.UsageError(

@@ -22,11 +22,18 @@ if TYPE_CHECKING:
 @verb
 @click.argument("name")
 @json_option
-def command(name: str, as_json: bool) -> None:
+@click.option("--modelfile", "part", flag_value="modelfile", help="Only a Modelfile that makes the same again.")
+@click.option("--template", "part", flag_value="template", help="Only its chat template.")
+@click.option("--parameters", "part", flag_value="parameters", help="Only what a request leaves open.")
+@click.option("--system", "part", flag_value="system", help="Only its system message.")
+@click.option("--license", "part", flag_value="license", help="Only its license.")
+def command(name: str, as_json: bool, part: str | None) -> None:
     """Show what a model is and how its name resolves.
 
     What only an engine knows (capabilities, device) is shown while the model is loaded.
     """
+    from aiadmin_core.errors import ModelNotFound
+
     from ..routing.resolver import Resolver
     from ..settings import load_settings
     from ..store.aliases import Aliases
@@ -40,6 +47,11 @@ def command(name: str, as_json: bool) -> None:
     resolver = Resolver(store, Aliases(store.aliases_path), plugins, settings)
     explanation = resolver.explain(name)
     model = store.find(explanation.resolved)
+    if part is not None:
+        if model is None:
+            raise ModelNotFound(name, hint="It is not in the store: what there is to show, its backend knows.")
+        click.echo(part_of(part, model, explanation, plugins.backends()), nl=False)
+        return
     remote = remote_facts(model, plugins.backends()) if model and model.format == "remote" else {}
     refusal = resolver.refusal(name)
     loaded = _loaded(explanation.resolved, settings)
@@ -50,6 +62,34 @@ def command(name: str, as_json: bool) -> None:
         facts(described(explanation, model, remote, loaded))
         if refusal is not None:
             remark(str(refusal))
+
+
+def part_of(part: str, model: "StoredModel", explanation: "Explanation", backends: "Mapping[str, Backend]") -> str:
+    """One part of what is known of `model`, whole and as it is, with a line end behind it."""
+    from ..modelfile.writing import parameter_lines, recipe_of, write
+
+    match part:
+        case "modelfile":
+            return write(recipe_of(model, explanation.defaults))
+        case "parameters":
+            defaults = {key: default.value for key, default in explanation.defaults.items() if key != "keep_alive"}
+            text = "\n".join(parameter_lines(defaults))
+        case "template":
+            text = model.template or _template_in_file(model, backends)
+        case "system":
+            text = model.system_message or ""
+        case _:
+            text = model.license or ""
+    return text if not text or text.endswith("\n") else text + "\n"
+
+
+def _template_in_file(model: "StoredModel", backends: "Mapping[str, Backend]") -> str:
+    for backend in backends.values():
+        for file in model.files[:1]:
+            with contextlib.suppress(Exception):  # a broken file, or a plugin that may raise anything
+                if (info := backend.inspect(Path(file.path))) is not None and info.chat_template:
+                    return info.chat_template
+    return ""
 
 
 def remote_facts(model: "StoredModel", backends: "Mapping[str, Backend]") -> "Mapping[str, Any]":

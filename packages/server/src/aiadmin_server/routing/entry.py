@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
 
 from ..durations import FOREVER
 from ..runners.supervisor import Running
-from ..store.names import same_name
+from ..store.names import same_name, short_name
 from . import scheduler
 from .choice import same_files
 from .reasons import Reason
@@ -38,8 +38,27 @@ class Lease:
     backend: str
     load_s: float = 0.0
     """How long this lease waited for the model to be loaded."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """What the request leaves open, by the names of `SamplingParams` and of manifests: the name's word, then the
+    model's own."""
+    system: str | None = None
+    """The name's system message, for conversations that have none; the engine adds the model's own where it is None."""
+    stop: tuple[str, ...] = ()
+    """Texts that end answers under this name, besides the request's and the model's own."""
+    fell_back: str = ""
+    """Why it is not the model that the name stands for, but a fallback; "" where it is."""
     n_waiting: int = 1
     """Requests to the engine it stands for that nothing has answered yet."""
+
+    @property
+    def model(self) -> str:
+        """The model, as clients write its name."""
+        return short_name(self.resolved)
+
+    @property
+    def answers_as(self) -> str:
+        """The model that an answer says it is from: the name that was asked for, or the fallback's own."""
+        return self.model if self.fell_back else self.requested
 
     def begun(self) -> None:
         """The engine has begun to answer one of its requests: it no longer counts as waiting."""

@@ -102,8 +102,8 @@ class Fleet:
 
     # What is asked of it.
 
-    def admit(self, key: str, target: Target, backend: str, asked_by: str) -> Entry:
-        """A new entry for `target`. Raises why it is not to be loaded just now."""
+    def admit(self, key: str, target: Target, backend: str, asker: str) -> Entry:
+        """A new entry for `target`; `asker` as `reasons.asker` says it. Raises why it is not to be loaded just now."""
         now = self._clock.now()
         self._history.check(key, target.resolved, now)
         plugin, opened_by = self._offers[backend]
@@ -114,7 +114,7 @@ class Fleet:
             plugin=plugin,
             backend=backend,
             takes_place=not getattr(opened_by, "in_process", False),
-            asker=reasons.asker(target.requested, asked_by),
+            asker=asker,
             since=now,
             last_used_at=now,
         )

@@ -65,9 +65,10 @@ def overdue(reason: Reason, n_requests: int, drain_s: float) -> Reason:
     return Reason(why=reason.why, text=f"{reason.text}{cut}")
 
 
-def asker(name: str, asked_by: str) -> str:
-    """Who had a model loaded."""
-    return f"asked for as '{name}'" + (f" by {asked_by}" if asked_by else "")
+def asker(name: str, asked_by: str, fell_back: str = "") -> str:
+    """Who had a model loaded; `fell_back` is why it was this one, where the name means another."""
+    instead = f", as a fallback ({fell_back.removesuffix('.')})" if fell_back else ""
+    return f"asked for as '{name}'" + (f" by {asked_by}" if asked_by else "") + instead
 
 
 def loaded(asked: str, *, load_s: float, n_bytes: int) -> str:

@@ -3,17 +3,18 @@
 The order is fixed:
 
 1. a model in the store, or one that a backend offers by itself, of exactly this name (case aside; no tag is `latest`)
-2. an alias, whose target is looked up the same way
+2. an alias of this name, whose target is looked up the same way; after that, for those who ask again, its fallbacks
 3. `<backend>/<name>`: the rest, served by that backend
-4. the catalogue: not here yet, `aiadmin pull` fetches it
-5. the default registry: cannot be asked yet, so the name is not found, and the nearest one is suggested
+4. an alias that is a pattern (`gpt-*`), the one with the longest text before its first `*`
+5. the catalogue: not here yet, `aiadmin pull` fetches it
+6. the default registry: cannot be asked yet, so the name is not found, and the nearest one is suggested
 """
 
 import difflib
+import itertools
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar, get_args
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,22 +22,24 @@ from msgspec.structs import replace
 from aiadmin_core.backend import Backend, OffersModels
 from aiadmin_core.errors import BadRequest, InvalidName, ModelNotFound, NoBackend
 from aiadmin_core.plugins import Plugins
-from aiadmin_core.sources import CatalogueEntry
-from aiadmin_core.specs.model import EngineOptions, ModelSpec, RopeScaling
+from aiadmin_core.specs.loading import engine_fields
+from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from ..catalogue import catalogue, find_entry
 from ..durations import parse_duration
 from ..settings import Settings
-from ..store.aliases import Alias, Aliases, find_alias
+from ..store.aliases import Alias, Aliases, find_alias, match_alias
 from ..store.defaults import Default
 from ..store.names import same_name, short_name
 from ..store.store import ModelStore, StoredModel
 from .choice import Offers, choose_backend
-from .target import Target
+from .search import Search, defaults_of
+from .target import NothingLeft, Target
 
 MAX_NAME = 600
 """Characters of a name; whatever else came in its place is not compared any further."""
-T = TypeVar("T")
+MAX_CANDIDATES = 32
+"""Models that are tried for one request."""
 logger = logging.getLogger(__name__)
 
 
@@ -51,7 +54,11 @@ class Explanation(Struct, frozen=True, kw_only=True):
     backend: str | None = None
     """The backend an alias or a prefix asks for."""
     defaults: dict[str, Default] = {}
-    """What a request leaves open, by name: sampling, `num_ctx`, `keep_alive`."""
+    """What a request leaves open, by name: sampling, `num_ctx`, `keep_alive`, an alias's `system`."""
+    alias_of: str = ""
+    """What the name is an alias of, by itself or by a pattern."""
+    fallbacks: tuple[str, ...] = ()
+    """The models that are asked instead, in order, where that one cannot answer."""
 
 
 class Resolver:
@@ -64,31 +71,43 @@ class Resolver:
         self.settings = settings
         self._asked: Offers | None = None
 
-    def resolve(self, name: str) -> Target:
-        """The model behind `name`, and how it is to be served.
+    def resolve(self, name: str, passed: int = 0) -> Target:
+        """The model behind `name`, and how it is to be served; where the name has fallbacks, and `passed` of what it
+        stands for cannot serve it, the next one.
 
         Raises `ModelNotFound` with what to do about it, `BadRequest` for aliases that lead in a circle, `StoreError`
-        for a model whose files are not what they should be.
+        for a model whose files are not what they should be, and `NothingLeft` where that was all.
         """
-        target, found = self._target(name)
-        return replace(target, doubts=self.store.doubts(target.spec)) if isinstance(found, StoredModel) else target
+        search = next(itertools.islice(self.searches(name), passed, None), None)
+        if search is None:
+            raise NothingLeft
+        target = self._target(search)
+        if isinstance(search.found, StoredModel):
+            return replace(target, doubts=self.store.doubts(target.spec))
+        return target
 
-    def find(self, name: str) -> Target:
-        """The same, its files not looked at: for what is loaded, whatever has become of them since."""
-        return self._target(name)[0]
+    def find(self, name: str) -> list[Target]:
+        """All that `name` may stand for and that is there, its files not looked at: for what is loaded, whatever has
+        become of them since. Never empty: raises what `resolve` does."""
+        searches = list(self.searches(name))
+        return [self._target(search) for search in searches if search.found is not None] or [self._target(searches[0])]
 
     def explain(self, name: str) -> Explanation:
         """How `name` is resolved, step by step, its files not looked at.
 
         Raises `ModelNotFound` with what to do about it, `BadRequest` for aliases that lead in a circle.
         """
-        search, found = self._find(name)
+        searches = list(self.searches(name))
+        search = next((search for search in searches if search.found is not None), searches[0])
+        found = self._found(search)
         return Explanation(
             requested=name,
             resolved=found.name,
-            steps=tuple(search.steps),
+            steps=search.steps,
             backend=search.backend,
-            defaults=_defaults(search, found),
+            defaults=defaults_of(search, found),
+            alias_of=search.followed[0][1].target if search.followed else "",
+            fallbacks=tuple(dict.fromkeys(other.found.name for other in searches if other.found and other != search)),
         )
 
     def offered(self) -> list[ModelSpec]:
@@ -106,78 +125,104 @@ class Resolver:
     def refusal(self, name: str) -> NoBackend | None:
         """Why a request to `name` would be told that no backend serves it; None where one does. Files are not looked
         at. Raises what `find` raises."""
-        try:
-            choose_backend(self.find(name), self._installed(), self.plugins.broken)
-        except NoBackend as refusal:
-            return refusal
-        return None
+        refused: NoBackend | None = None
+        for target in self.find(name):
+            try:
+                choose_backend(target, self._installed(), self.plugins.broken)
+            except NoBackend as refusal:
+                refused = refused or refusal
+            else:
+                return None
+        return refused
 
     def _installed(self) -> Offers:
         if self._asked is None:
             self._asked = self.plugins.offers()
         return self._asked
 
-    def _target(self, name: str) -> tuple[Target, StoredModel | ModelSpec]:
-        search, found = self._find(name)
+    def _target(self, search: Search) -> Target:
+        """Raises what `_found` does."""
+        found = self._found(search)
         spec = self.store.unchecked_spec(found) if isinstance(found, StoredModel) else found
-        for alias in reversed(search.aliases):
-            spec = replace(spec, parameters=spec.parameters | alias.parameters)
-        keep_alive = _defaults(search, found).get("keep_alive")
-        target = Target(
-            requested=name,
+        own = {name: default.value for name, default in defaults_of(search, found).items()}
+        keep_alive, system = own.pop("keep_alive", None), own.pop("system", None)
+        stops = [alias.parameters.get("stop", ()) for _, alias in search.followed]
+        return Target(
+            requested=search.names[0],
             resolved=found.name,
             spec=spec,
+            defaults=own,
+            system=system,
+            stop=tuple(next((texts for texts in stops if texts), ())),
             backend=search.backend,
-            options=engine_options(search.aliases, spec.parameters, self.settings),
+            options=engine_options(own, self.settings),
             n_ctx_train=found.info.n_ctx_train if isinstance(found, StoredModel) else 0,
-            keep_alive_s=None if keep_alive is None else parse_duration(keep_alive.value),
+            keep_alive_s=None if keep_alive is None else parse_duration(keep_alive),
         )
-        return target, found
 
-    def _find(self, name: str) -> tuple["_Search", StoredModel | ModelSpec]:
-        search = self._look_up(name)
+    def _found(self, search: Search) -> StoredModel | ModelSpec:
+        """What the search has come to. Raises `ModelNotFound`."""
         if search.found is None:
-            raise self._not_found(search, find_entry(catalogue(self.plugins), search.names[-1]))
-        return search, search.found
+            raise self.not_found(search)
+        return search.found
 
-    def _look_up(self, name: str) -> "_Search":
-        """Follow `name` to a model, or to where it ends."""
-        search = _Search(names=[name])
-        aliases = self.aliases.all()
-        while True:
-            wanted = search.names[-1]
-            search.found = self._local(wanted, search)
-            if search.found is not None:
-                return search
-            search.steps.append(f"'{wanted}' is no model in the store.")
-            alias = find_alias(aliases, wanted)
-            if alias is not None:
-                search.follow(alias)
-                continue
+    def searches(
+        self, name: str, aliases: Mapping[str, Alias] | None = None, *, strict: bool = False
+    ) -> Iterator[Search]:
+        """What `name` may stand for, in order: at least one, found or not. A fallback that leads back is passed over,
+        unless `strict`; a target that does raises `BadRequest`."""
+        known = self.aliases.all() if aliases is None else aliases
+        return itertools.islice(self._follow(Search(names=(name,)), known, strict=strict), MAX_CANDIDATES)
+
+    def _follow(
+        self, search: Search, aliases: Mapping[str, Alias], *, strict: bool, is_fallback: bool = False
+    ) -> Iterator[Search]:
+        here = self._local(search)
+        if here is not None:
+            yield here
+            return
+        wanted, search = search.wanted, search.saying(f"'{search.wanted}' is no model in the store.")
+        alias = find_alias(aliases, wanted)
+        found = None if alias is None else (wanted, alias)
+        if found is None:
             self.aliases.check(wanted)
             prefix, _, rest = wanted.partition("/")
             backend = next((known for known in self.backends() if known.lower() == prefix.lower()), None)
-            if backend is None or not rest:
-                return search
-            search.steps.append(f"'{prefix}/' asks for the backend {backend}.")
-            search.backend = search.backend or backend
-            search.names.append(rest)
+            if backend is not None and rest:
+                behind = search.behind(prefix, backend, rest)
+                yield from self._follow(behind, aliases, strict=strict, is_fallback=is_fallback)
+                return
+            found = match_alias(aliases, wanted) if len(wanted) <= MAX_NAME else None
+        if found is None:
+            yield search
+            return
+        for target in dict.fromkeys(found[1].targets):
+            passes_over = not strict and (is_fallback or target != found[1].target)
+            try:
+                further = search.through(*found, target)
+            except BadRequest:
+                if not passes_over:
+                    raise
+                continue
+            yield from self._follow(further, aliases, strict=strict, is_fallback=passes_over)
 
-    def _local(self, wanted: str, search: "_Search") -> StoredModel | ModelSpec | None:
-        """The model of exactly this name: the asked-for backend's own, the store's, or any backend's own."""
+    def _local(self, search: Search) -> Search | None:
+        """The end of the search, at the model of exactly this name: the asked-for backend's own, the store's, or any
+        backend's own."""
+        wanted = search.wanted
         offers = [(backend, spec) for backend, spec in self._offers() if same_name(spec.name, wanted)]
         own = next((spec for backend, spec in offers if backend == search.backend), None)
         try:
             stored = None if own else self.store.find(wanted)
         except InvalidName:
             stored = None
-        if own is not None or stored is not None:
-            search.steps.append(f"'{wanted}' is a model {'in the store' if stored else f'of {search.backend}'}.")
-            return own or stored
+        if own is not None:
+            return search.at(own, f"of {search.backend}", backend=search.backend)
+        if stored is not None:
+            return search.at(stored, "in the store", backend=search.backend)
         if offers and search.backend is None:
-            search.backend, spec = offers[0]
-            search.steps.append(f"'{wanted}' is a model of {search.backend}.")
-            return spec
+            backend, spec = offers[0]
+            return search.at(spec, f"of {backend}", backend=backend)
         return None
 
     def _offers(self) -> list[tuple[str, ModelSpec]]:
@@ -194,8 +239,10 @@ class Resolver:
                     logger.exception("The backend '%s' cannot say which models it offers", name)
         return found
 
-    def _not_found(self, search: "_Search", entry: CatalogueEntry | None) -> ModelNotFound:
-        requested, wanted = search.names[0], search.names[-1]
+    def not_found(self, search: Search) -> ModelNotFound:
+        """What to say where a search has come to nothing."""
+        entry = find_entry(catalogue(self.plugins), search.wanted)
+        requested, wanted = search.names[0], search.wanted
         if entry is not None:
             hint = f"Run `aiadmin pull {entry.name}` to fetch it."
         elif later := self.plugins.installed_since():
@@ -205,7 +252,7 @@ class Resolver:
             hint = f"Did you mean '{near}'?"
         else:
             hint = "`aiadmin list` shows the models that are here, `aiadmin pull` fetches others."
-        if search.aliases:
+        if search.followed:
             hint = f"It is an alias of '{wanted}', which is not here. {hint}"
         return ModelNotFound(requested, hint=hint)
 
@@ -217,66 +264,12 @@ class Resolver:
         return by_key[near[0]] if near else None
 
 
-def _defaults(search: "_Search", found: StoredModel | ModelSpec) -> dict[str, Default]:
-    """What a request to the name leaves open, each from whoever counts most: the outermost alias first. Pure."""
-    if isinstance(found, StoredModel):
-        defaults = found.defaults
-        if found.own.keep_alive is not None:
-            defaults["keep_alive"] = Default(found.own.keep_alive, "`aiadmin set`")
-    else:
-        defaults = {name: Default(value, "the backend's") for name, value in found.parameters.items()}
-    for name, alias in reversed(search.followed):
-        own = alias.parameters | {"num_ctx": alias.n_ctx, "keep_alive": alias.keep_alive}
-        defaults |= {key: Default(value, f"the alias {name}") for key, value in own.items() if value is not None}
-    return defaults
-
-
-@dataclass(kw_only=True)
-class _Search:
-    """What is known while a name is followed."""
-
-    names: list[str]
-    """As asked for, then what each stands for."""
-    steps: list[str] = field(default_factory=list)
-    followed: list[tuple[str, Alias]] = field(default_factory=list)
-    """The aliases passed through with their names, outermost first: the earlier one's settings count."""
-    backend: str | None = None
-    found: StoredModel | ModelSpec | None = None
-
-    @property
-    def aliases(self) -> list[Alias]:
-        return [alias for _, alias in self.followed]
-
-    def follow(self, alias: Alias) -> None:
-        """Go on with what an alias stands for. Raises `BadRequest` where that was asked before."""
-        wanted, target = self.names[-1], alias.target
-        self.steps.append(f"'{wanted}' is an alias of '{target}'.")
-        if any(target == earlier or same_name(target, earlier) for earlier in self.names):
-            raise BadRequest(
-                f"The alias '{self.names[0]}' leads back to itself: {' -> '.join([*self.names, target])}.",
-                hint=f"Let it name a model: `aiadmin alias set {wanted} MODEL`.",
-                param="model",
-            )
-        self.followed.append((wanted, alias))
-        self.backend = self.backend or alias.backend
-        self.names.append(target)
-
-
-def engine_options(aliases: Sequence[Alias], parameters: Mapping[str, Any], settings: Settings) -> EngineOptions:
-    """How to open a model: an alias's word counts most, then the model's own `parameters`, then the settings. Pure."""
-
-    def own(name: str, *, least: int) -> int | None:
-        value = parameters.get(name)
-        return value if isinstance(value, int) and not isinstance(value, bool) and value >= least else None
-
-    scaling = parameters.get("rope_scaling")
-    return EngineOptions(
-        rope_scaling=scaling if scaling in get_args(RopeScaling) else settings.rope_scaling,
-        n_ctx=_first([*(alias.n_ctx for alias in aliases), own("num_ctx", least=1), settings.n_ctx]),
-        n_parallel=_first([*(alias.n_parallel for alias in aliases), settings.n_parallel]),
-        n_batch=own("num_batch", least=1),
-        n_threads=own("num_thread", least=1),
-        n_gpu_layers=own("num_gpu", least=0),
+def engine_options(parameters: Mapping[str, Any], settings: Settings) -> EngineOptions:
+    """How to open a model: as `parameters` say, an alias's and the model's own, then the settings. Pure."""
+    unasked = EngineOptions(
+        rope_scaling=settings.rope_scaling,
+        n_ctx=settings.n_ctx,
+        n_parallel=settings.n_parallel,
         kv_cache_type=settings.kv_cache_type,
         exact=settings.exact,
         speculation=settings.speculation,
@@ -284,7 +277,4 @@ def engine_options(aliases: Sequence[Alias], parameters: Mapping[str, Any], sett
         prefix_folder=str(settings.state / "prefixes") if settings.prefix_disk_mib else None,
         prefix_disk_bytes=settings.prefix_disk_mib << 20,
     )
-
-
-def _first(values: Iterable[T | None]) -> T | None:
-    return next((value for value in values if value is not None), None)
+    return replace(unasked, **engine_fields(parameters))

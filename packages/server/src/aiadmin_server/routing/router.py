@@ -7,9 +7,10 @@ holds it until it is answered.
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from aiadmin_core.errors import AiAdminError, ModelNotFound, Overloaded
-from aiadmin_core.memory import Memory, machine_memory
+from aiadmin_core.memory import Memory, machine_memory, within
 from aiadmin_core.plugins import Plugins
 from aiadmin_core.specs.model import EngineOptions
 
@@ -19,10 +20,38 @@ from . import reasons
 from .backoff import Backoff
 from .choice import choose_backend, engine_key, with_options
 from .entry import Clock, Entry, Lease, LoadedModel
+from .fallbacks import FALLS_BACK, Fallback, Fallbacks, failed_with, reason_of
 from .fleet import Fleet
 from .reasons import Departure
 from .scheduler import Limits
-from .target import Target
+from .target import NothingLeft, Target
+
+Resolve = Callable[[str, int], Target]
+"""From a name, and how many of what it stands for have been tried in vain, to the next. Raises why that cannot be had,
+and `NothingLeft`."""
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """What a lease was asked for with."""
+
+    name: str
+    keep_alive_s: float | None
+    options: EngineOptions | None
+    n_requests: int
+    by: str
+
+
+@dataclass(frozen=True)
+class _Served:
+    """What a lease is made of."""
+
+    target: Target
+    entry: Entry
+    waited: bool
+    """Whether the model had to be waited for."""
+    fell_back: str
+    """Why it is a fallback; "" where it is what the name stands for."""
 
 
 class Router:
@@ -31,22 +60,23 @@ class Router:
     def __init__(
         self,
         *,
-        resolve: Callable[[str], Target],
+        resolve: Resolve,
         plugins: Plugins,
         settings: Settings,
-        find: Callable[[str], Target] | None = None,
+        find: Callable[[str], Sequence[Target]] | None = None,
         opener: Opener | None = None,
         clock: Clock | None = None,
-        memory: Callable[[], Memory | None] = machine_memory,
+        memory: Callable[[], Memory | None] | None = None,
         limits: Limits | None = None,
         backoff: Backoff = Backoff(),
     ) -> None:
-        """`resolve` raises `InvalidName`, `ModelNotFound`, and `StoreError` for files that are not what they should
-        be; `find` is the same without a look at the files. They read the disk, and are called on a worker thread.
-        `limits` are the settings' where none are given.
+        """`resolve` and `find` are the resolver's; they read the disk, and are called on a worker thread. Without
+        `find`, a name stands for one model. `memory` and `limits` are the machine's and the settings' where none are
+        given.
         """
         self._resolve = resolve
-        self._find = find or resolve
+        self._find = find or (lambda name: [resolve(name, 0)])
+        self._fallbacks = Fallbacks()
         self._settings = settings
         self._offers = plugins.offers()
         self._broken = plugins.broken
@@ -55,7 +85,7 @@ class Router:
             offers=self._offers,
             opener=opener or Supervisor(settings, plugins),
             clock=self._clock,
-            memory=memory,
+            memory=memory or (lambda: within(machine_memory(), settings.memory_mib << 20)),
             limits=limits or Limits(max_loaded=settings.max_loaded),
             backoff=backoff,
             refresh=self.refresh,
@@ -79,10 +109,10 @@ class Router:
 
         Raises what `resolve` raises, `NoBackend`, `Overloaded`, `ModelCrashing`, and what loading the model raises.
         """
-        target = with_options(await self._resolved(name), options)
-        backend = choose_backend(target, self._offers, self._broken)
+        ask = _Ask(name, keep_alive_s, options, n_requests, asked_by)
         asked_at = self._clock.now()
-        entry, waited = await self._ready(target, backend, keep_alive_s, n_requests=n_requests, asked_by=asked_by)
+        served = await self._served(ask)
+        target, entry = served.target, served.entry
         replica = entry.least_busy()
         assert replica is not None  # nothing was awaited since
         lease = Lease(
@@ -91,7 +121,11 @@ class Router:
             requested=target.requested,
             resolved=target.resolved,
             backend=entry.backend,
-            load_s=self._clock.now() - asked_at if waited else 0.0,
+            load_s=self._clock.now() - asked_at if served.waited else 0.0,
+            defaults=target.defaults,
+            system=target.system,
+            stop=target.stop,
+            fell_back=served.fell_back,
             n_waiting=n_requests,
         )
         replica.leases.append(lease)
@@ -112,6 +146,10 @@ class Router:
         """The last models that went, and why, the latest first."""
         return self.fleet.departed()
 
+    def fallbacks(self) -> Sequence[Fallback]:
+        """The last names that were answered by another model than they stand for, and why, the latest first."""
+        return self._fallbacks.latest()
+
     def deaths(self) -> Mapping[str, int]:
         """How many runners ended without being asked to, by the name of their model."""
         return self.fleet.deaths()
@@ -131,7 +169,7 @@ class Router:
         Raises `ModelNotFound` where there is no model of this name, loaded or not.
         """
         try:
-            target = await asyncio.to_thread(self._find, name)
+            targets = await asyncio.to_thread(self._find, name)
         except AiAdminError:
             entries = [entry for entry in self.fleet.entries() if entry.is_called(name)]
             if not entries:
@@ -139,7 +177,12 @@ class Router:
             await self.refresh()
             entries = [entry for entry in entries if entry.reason is not None or entry.is_called(name)]
         else:
-            entries = [entry for entry in self.fleet.entries() if entry.serves(target)]
+            meant, *others = targets
+            entries = [
+                entry
+                for entry in self.fleet.entries()
+                if entry.serves(meant) or (entry.is_called(name) and any(map(entry.serves, others)))
+            ]
         for entry in entries:
             self.fleet.let_go(entry, reasons.stopped(name))
         for entry in entries:
@@ -164,31 +207,51 @@ class Router:
 
     # Requests.
 
-    async def _resolved(self, name: str) -> Target:
-        target = await asyncio.to_thread(self._resolve, name)
-        await target.checked()
-        return target
+    async def _served(self, ask: "_Ask") -> "_Served":
+        """What the name stands for, able to answer; the first of its fallbacks that is, where that cannot be had.
+        Raises why the first cannot."""
+        failures: list[AiAdminError] = []
+        while True:
+            try:
+                target = await self._resolved(ask, passed=len(failures))
+                because = reason_of(failures)
+                entry, waited = await self._ready(target, ask, because)
+            except NothingLeft:
+                raise failed_with(failures) from None
+            except FALLS_BACK as error:
+                failures.append(error)
+            else:
+                if because:
+                    name, now = target.requested, self._clock.unix_time()
+                    self._fallbacks.taken(Fallback(name=name, model=target.resolved, at=now, reason=because))
+                return _Served(target, entry, waited, because)
 
-    async def _ready(
-        self, target: Target, backend: str, keep_alive_s: float | None, *, n_requests: int, asked_by: str
-    ) -> tuple[Entry, bool]:
-        """The entry of `target`'s model, loaded and able to answer, and whether that had to be waited for."""
+    async def _resolved(self, ask: "_Ask", *, passed: int) -> Target:
+        target = await asyncio.to_thread(self._resolve, ask.name, passed)
+        await target.checked()
+        return with_options(target, ask.options)
+
+    async def _ready(self, target: Target, ask: "_Ask", because: str) -> tuple[Entry, bool]:
+        """The entry of `target`'s model, loaded and able to answer, and whether that had to be waited for. `because`
+        is why this model is asked for, where another one was meant."""
+        backend = choose_backend(target, self._offers, self._broken)
         key = engine_key(target, backend)
+        asker = reasons.asker(target.requested, ask.by, because)
         waited = False
         while True:
             if self.fleet.closing:
                 raise Overloaded("The server is shutting down.")
-            entry = self.fleet.current(key) or self.fleet.admit(key, target, backend, asked_by)
+            entry = self.fleet.current(key) or self.fleet.admit(key, target, backend, asker)
             if entry.n_queued >= self._settings.max_queue:
                 raise Overloaded(f"{entry.n_queued} requests are waiting for {target.resolved} already.")
             named_s = self._settings.keep_alive_s if target.keep_alive_s is None else target.keep_alive_s
             entry.called(target, named_s)
-            if keep_alive_s is not None:
-                entry.asked_keep_alive_s = keep_alive_s
+            if ask.keep_alive_s is not None:
+                entry.asked_keep_alive_s = ask.keep_alive_s
             if entry.state == "ready" and entry.least_busy() is not None:
                 return entry, waited
             waited = True
-            await self._wait_for(entry, n_requests)
+            await self._wait_for(entry, ask.n_requests)
 
     async def _wait_for(self, entry: Entry, n_requests: int) -> None:
         """Until `entry` is loaded, or gone where it is dying. Raises why it cannot be loaded. Who leaves does not stop
@@ -209,7 +272,7 @@ class Router:
 
     def _serves(self, entry: Entry, name: str) -> bool:
         try:
-            return entry.serves(self._find(name))
+            return any(map(entry.serves, self._find(name)))
         except ModelNotFound:
             return False
         except AiAdminError:  # it cannot be told: nothing is done about it

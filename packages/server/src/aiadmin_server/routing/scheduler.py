@@ -256,11 +256,11 @@ class _World:
 
 
 def too_large(model: Model, memory: Memory) -> ModelLoadFailed:
-    """The weights alone exceed the machine: no use in trying."""
+    """The weights alone exceed what there is: no use in trying."""
     assert model.need is not None
     return ModelLoadFailed(
-        f"{model.name} does not fit: its weights alone take {size(model.need.weights_bytes)}, and this machine has "
-        f"{size(memory.total)} of memory.",
+        f"{model.name} does not fit: its weights alone take {size(model.need.weights_bytes)}, and models have "
+        f"{size(memory.total)} of memory here.",
         hint=f"Choose a smaller or more quantised model: up to about {size(int(memory.total * 0.8))} fit here.",
     )
 

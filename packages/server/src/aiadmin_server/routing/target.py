@@ -1,12 +1,17 @@
 """What a name was resolved to: made by the resolver, served by the router."""
 
 import asyncio
+from typing import Any
 
 from msgspec import Struct
 
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from ..store.checking import Doubt
+
+
+class NothingLeft(Exception):
+    """All that a name stands for has been tried."""
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -17,6 +22,13 @@ class Target(Struct, frozen=True, kw_only=True):
     resolved: str
     """The model behind it, as `aiadmin list` shows it."""
     spec: ModelSpec
+    """As it is opened, whatever name it is asked for by."""
+    defaults: dict[str, Any] = {}
+    """What a request leaves open: the name's word, then the model's own."""
+    system: str | None = None
+    """The name's system message, for conversations that have none; None leaves it to the model's own."""
+    stop: tuple[str, ...] = ()
+    """Texts that end answers under this name, besides the model's own."""
     backend: str | None = None
     """The backend that must serve it; None lets the most suitable one."""
     options: EngineOptions = EngineOptions()

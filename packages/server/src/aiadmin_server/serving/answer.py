@@ -21,12 +21,15 @@ from aiadmin_core.specs.joining import joined
 from ..http.connection import while_connected
 from ..http.errors import ShuttingDown, told
 from ..http.record import Record
+from ..routing.entry import Lease
 from .call import Call, Caller
 from .work import Patience, Service, Work
 from .writer import Writer
 
 IGNORED_BYTES = 1000
 """Of the header that names fields which were left out."""
+REASON_BYTES = 300
+"""Of the header that says why a fallback answers."""
 Header = tuple[bytes, bytes]
 
 
@@ -93,7 +96,7 @@ class Sending:
         opened = await self._work.opened()
         events = [event async for batch in opened.batches for event in batch]
         self._writer.begin(opened)
-        headers = [(b"content-type", b"application/json"), *self._adjusted(events)]
+        headers = [(b"content-type", b"application/json"), *_served(opened.lease), *self._adjusted(events)]
         body = msgspec.json.encode(self._writer.whole(joined(events)))
         length = (b"content-length", str(len(body)).encode())
         await self._start([*headers, length], opened.ignored)
@@ -105,7 +108,7 @@ class Sending:
             opened = await self._work.opened()
             first = await anext(opened.batches, None) or ()  # CPython 3.11 fails over a default that is a tuple
             self._writer.begin(opened)
-            await self._start_stream(opened.ignored, self._adjusted(first))
+            await self._start_stream(opened.ignored, [*_served(opened.lease), *self._adjusted(first)])
             await self._body(self._writer.opening() + self._writer.events(joined(first)))
             async for batch in opened.batches:
                 if data := self._writer.events(joined(batch)):
@@ -172,6 +175,15 @@ class Sending:
         async with self._sending:
             await self._send({"type": "http.response.body", "body": data, "more_body": more})
         self._sent_at = asyncio.get_running_loop().time()
+
+
+def _served(lease: Lease) -> list[Header]:
+    """Which model answers, and why it is not the one that the name stands for."""
+    headers = [(b"x-served-model", quote(lease.model, safe="/:@+").encode())]
+    if lease.fell_back:
+        reason = " ".join(lease.fell_back.split()).encode("ascii", "replace")
+        headers.append((b"x-fallback-reason", reason[:REASON_BYTES]))
+    return headers
 
 
 def _ignored(fields: Iterable[str]) -> list[Header]:

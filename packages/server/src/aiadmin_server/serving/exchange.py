@@ -83,7 +83,9 @@ class Exchanges:
             requests, ignored = settle(
                 call,
                 lease.engine.capabilities,
-                defaults=lease.spec.parameters,
+                defaults=lease.defaults,
+                system=lease.system,
+                stop=lease.stop,
                 ignore_unknown=self.ignore_unknown_fields,
                 names=names,
             )

@@ -7,6 +7,7 @@ from typing import Protocol
 from aiadmin_core.specs.model import EngineOptions
 
 from ..routing.entry import Lease, LoadedModel
+from ..routing.fallbacks import Fallback
 from ..routing.reasons import Departure
 
 
@@ -27,6 +28,9 @@ class RouterPort(Protocol):
     def loaded(self) -> Sequence[LoadedModel]: ...
     def departed(self) -> Sequence[Departure]:
         """The last models that went, and why, the latest first."""
+
+    def fallbacks(self) -> Sequence[Fallback]:
+        """The last names that were answered by another model than they stand for, the latest first."""
 
     async def refresh(self) -> None:
         """Look again whether the names of what is loaded still stand for it."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta, Struct, defstruct
 
 from aiadmin_core.errors import BadRequest
-from aiadmin_core.specs.sampling import Parameter, SamplingParams, parameters, plain_parameters
+from aiadmin_core.specs.parameter import Parameter
+from aiadmin_core.specs.sampling import SamplingParams, parameters, plain_parameters
 
 from ..durations import parse_duration
 from .naming import named

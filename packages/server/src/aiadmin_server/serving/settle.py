@@ -10,7 +10,8 @@ from msgspec.structs import asdict, replace
 from aiadmin_core.errors import UnsupportedParameter
 from aiadmin_core.refuse import unsupported
 from aiadmin_core.specs.capabilities import Capabilities
-from aiadmin_core.specs.request import GenerateRequest, Request, TokenizeRequest
+from aiadmin_core.specs.content import Message, TextPart
+from aiadmin_core.specs.request import ChatInput, GenerateRequest, Input, Request, TokenizeRequest
 from aiadmin_core.specs.sampling import SamplingParams
 
 from .call import Call, portable
@@ -29,12 +30,16 @@ def settle(
     defaults: Mapping[str, Any],
     ignore_unknown: bool,
     names: Mapping[str, str] = {},
+    system: str | None = None,
+    stop: tuple[str, ...] = (),
 ) -> tuple[tuple[Request, ...], tuple[str, ...]]:
     """The requests as this engine gets them, and the names of fields that are left out.
 
     `defaults` are the model's own parameters, for what the call leaves open; `names` is what the caller calls neutral
-    fields. Raises `UnsupportedParameter` for the first thing the engine does not have and, unless `ignore_unknown`, for
-    all unknown fields at once.
+    fields. `system` is for conversations without a system message, `stop` joins the request's own texts.
+
+    Raises `UnsupportedParameter` for the first thing the engine does not have and, unless `ignore_unknown`, for all
+    unknown fields at once.
     """
     unknown = dict(call.unknown)
     hints: list[str] = []
@@ -57,7 +62,9 @@ def settle(
     requests: list[Request] = []
 
     def filled(request: GenerateRequest) -> GenerateRequest:
-        settled = replace(request, extra=extra, sampling=replace(request.sampling, **usable))
+        stops = tuple(dict.fromkeys((*request.sampling.stop, *stop)))
+        sampling = replace(request.sampling, **usable | {"stop": stops})
+        settled = replace(request, input=_told(request.input, system), extra=extra, sampling=sampling)
         if not capabilities.reasoning and not (call.must_reason and request.reasoning_effort != "none"):
             settled = replace(settled, reasoning_effort=None)
             if request.reasoning_effort not in (None, "none"):
@@ -74,6 +81,15 @@ def settle(
             raise named(refused, names)
         requests.append(settled)
     return tuple(requests), (*dict.fromkeys(hints), *unknown)
+
+
+def _told(input: Input, system: str | None) -> Input:
+    """`input` with a system message, where there is one to be had and it is a conversation without."""
+    if system is None or not isinstance(input, ChatInput):
+        return input
+    if any(message.role in ("system", "developer") for message in input.messages):
+        return input
+    return replace(input, messages=(Message(role="system", content=(TextPart(system),)), *input.messages))
 
 
 def owned(request: Request, identity: str | None, capabilities: Capabilities) -> Request:

@@ -5,13 +5,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from aiadmin_core.backend import ModelInfo
 from aiadmin_core.errors import ModelExists, PullFailed
 from aiadmin_core.sources import FetchedFile, FetchedModel, Progress
 from aiadmin_core.specs.model import FileRole
+from aiadmin_core.text.template import language_of
 
-from .disk import bring, hash_file, sync_file
+from .disk import bring, hash_file, share, sync_file
 from .manifest import (
     CONFIG_TYPE,
     LAYER_TYPE,
@@ -20,6 +22,7 @@ from .manifest import (
     config_of,
     digest_of,
     encode,
+    encode_messages,
     is_shared_role,
     media_type,
 )
@@ -39,6 +42,8 @@ class Staged:
     """It stays where it is."""
     temporary: bool
     """`path` is a scratch file of ours."""
+    kept: bool = False
+    """`path` is a blob of the store already."""
     status: os.stat_result
     """Of `path`, from before it was hashed."""
 
@@ -46,6 +51,16 @@ class Staged:
         """Clean up; after the file was moved to its place there is nothing left to do."""
         if self.temporary:
             self.path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What the store knows of a file, so that it need not be read again."""
+
+    digest: str
+    how: Literal["blob", "upload", "in place"]
+    """A blob of either tree, which another model may have; a file that a client sent, which other models may be made
+    of; a file of the user's, which was hashed before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +81,12 @@ def stage(
     fetched_into: Path,
     root: Path,
     expected: str,
+    known: Callable[[FetchedFile], Known | None],
     progress: Callable[[Progress], None],
 ) -> list[Staged]:
-    """Hash every file. What a source fetched into `fetched_into` may be moved on; of what lies elsewhere a copy is
-    brought into `scratch`, unless it is to stay in place. (A file inside the store, `root`, is copied in any case: the
-    model it belongs to may be removed.)
+    """Hash every file but those that are `known`. What a source fetched into `fetched_into` may be moved on; of what
+    lies elsewhere a copy is brought into `scratch`, unless it is to stay in place. (A file inside the store, `root`, is
+    copied in any case: the model it belongs to may be removed.)
 
     `expected` is the digest of the first model file, "" where unknown. Raises `PullFailed`, `OSError`.
     """
@@ -80,7 +96,9 @@ def stage(
     staged: list[Staged] = []
     try:
         for file in fetched.files:
-            staged.append(_stage(file, scratch, fetched_into, root, progress))
+            staged.append(
+                _stage_known(file, known(file), scratch) or _stage(file, scratch, fetched_into, root, progress)
+            )
             promised = (file.digest, expected if file is first else "")
             _verify(staged[-1], [digest for digest in promised if digest])
     except BaseException:
@@ -96,23 +114,36 @@ def compose(fetched: FetchedModel, staged: list[Staged], info: ModelInfo | None)
         fetched.format == "gguf"
         and all(is_shared_role(one.role) and not one.external for one in staged)
         and sum(one.role == "model" for one in staged) == 1
+        and not _is_jinja(fetched.template)
     )
-    config = config_of(fetched.format, info)
+    config = config_of(fetched.format, info, fetched.about)
     texts = {digest_of(config): config}
     layers = [_layer(one, named=not shared) for one in staged]
-    contents = (
-        ("system", fetched.system.encode() if fetched.system else b""),
-        ("params", encode(fetched.parameters) if fetched.parameters else b""),
-        ("license", fetched.license.encode() if fetched.license else b""),
-    )
-    for kind, data in contents:
-        if data:
-            texts[digest_of(data)] = data
-            layers.append(Layer(media_type=LAYER_TYPE + kind, digest=digest_of(data), size=len(data)))
+    for kind, data in text_layers(fetched).items():
+        texts[digest_of(data)] = data
+        layers.append(Layer(media_type=kind, digest=digest_of(data), size=len(data)))
     manifest = Manifest(
         config=Layer(media_type=CONFIG_TYPE, digest=digest_of(config), size=len(config)), layers=tuple(layers)
     )
     return Composed(manifest=manifest, texts=texts, shared=shared)
+
+
+def text_layers(fetched: FetchedModel) -> dict[str, bytes]:
+    """What is not in files, by media type. The layout's own templates are in Go's language; one in Jinja is ours
+    alone."""
+    template = (fetched.template or "").encode()
+    kinds = {
+        media_type("template") if _is_jinja(fetched.template) else LAYER_TYPE + "template": template,
+        LAYER_TYPE + "system": (fetched.system or "").encode(),
+        LAYER_TYPE + "params": encode(fetched.parameters) if fetched.parameters else b"",
+        LAYER_TYPE + "messages": encode_messages(fetched.messages) if fetched.messages else b"",
+        LAYER_TYPE + "license": (fetched.license or "").encode(),
+    }
+    return {kind: data for kind, data in kinds.items() if data}
+
+
+def _is_jinja(template: str | None) -> bool:
+    return bool(template) and language_of(template or "") == "jinja"
 
 
 def refuse_replacing(existing: StoredModel, origin: str) -> None:
@@ -158,6 +189,25 @@ def _stage(
         size=status.st_size,
         external=external,
         temporary=temporary,
+        status=status,
+    )
+
+
+def _stage_known(file: FetchedFile, known: Known | None, scratch: Path) -> Staged | None:
+    """A file whose digest nobody need compute; None where somebody must."""
+    if known is None:
+        return None
+    path = share(file.path, scratch) if known.how == "upload" else file.path
+    status = path.stat()
+    return Staged(
+        path=path,
+        role=file.role,
+        name=file.name or file.path.name,
+        digest=known.digest,
+        size=status.st_size,
+        external=known.how == "in place",
+        temporary=known.how == "upload",
+        kept=known.how == "blob",
         status=status,
     )
 

@@ -4,7 +4,7 @@ One JSON file; each change rewrites it in one step under a lock. Used by the res
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,12 +12,21 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from aiadmin_core.errors import BadRequest, StoreError
+from aiadmin_core.errors import AiAdminError, BadRequest, StoreError
 
 from ..durations import parse_duration
 from .disk import disk_errors, write_file
 from .locking import locked
-from .names import parse_name, same_name
+from .patterns import best_pattern, check_alias_name, same_alias
+
+
+class AliasNotFound(AiAdminError):
+    """There is no alias of this name."""
+
+    code, status = "alias_not_found", 404
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no alias '{name}'.", hint="`aiadmin alias list` shows the aliases.", param="name")
 
 
 class Alias(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -25,18 +34,46 @@ class Alias(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     target: str
     """A model, another alias, or either behind a backend's name (`llamacpp/smollm2`)."""
+    fallbacks: tuple[str, ...] = ()
+    """The same, in the order they are tried where the target is missing, cannot be loaded or is full."""
     backend: str | None = None
     """The backend that must serve it."""
     keep_alive: str | float | None = None
     """As in a request: seconds, or a text such as "10m"; negative is forever."""
+    system: str | None = None
+    """A system message for conversations that have none; goes before the model's own."""
+    parameters: dict[str, Any] = {}
+    """Defaults that go before the model's own, by the names of `SamplingParams` and `LoadParams`."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What it may stand for, in order."""
+        return (self.target, *self.fallbacks)
+
+
+class _Written(Alias, frozen=True, kw_only=True):
+    """An entry of the file: an earlier version kept two load options apart."""
+
     n_ctx: Annotated[int, Meta(ge=1)] | None = None
     n_parallel: Annotated[int, Meta(ge=1)] | None = None
-    parameters: dict[str, Any] = {}
-    """Sampling defaults that go before the model's own."""
+
+    def alias(self) -> Alias:
+        earlier = {"num_ctx": self.n_ctx, "num_parallel": self.n_parallel}
+        known = {name: value for name, value in earlier.items() if value is not None}
+        return Alias(
+            target=self.target,
+            fallbacks=self.fallbacks,
+            backend=self.backend,
+            keep_alive=self.keep_alive,
+            system=self.system,
+            parameters=known | self.parameters,
+        )
 
 
+Check = Callable[[Mapping[str, Alias]], None]
+"""Looks at all aliases as they would be after a change; raises why they must not be."""
 _decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_entry_decoder = msgspec.json.Decoder(Alias)
+_entry_decoder = msgspec.json.Decoder(_Written)
 _encoder = msgspec.json.Encoder()
 
 
@@ -68,7 +105,7 @@ class Aliases:
             aliases, faults = self._read()
         except (OSError, ValueError) as error:
             raise self._unreadable(error) from error
-        fault = next((fault for other, fault in faults.items() if same_name(other, name)), "")
+        fault = next((fault for other, fault in faults.items() if same_alias(other, name)), "")
         if fault and find_alias(aliases, name) is None:
             raise StoreError(
                 f"The alias '{name}' in '{self.path}' cannot be used: {fault}.",
@@ -79,36 +116,33 @@ class Aliases:
         """The alias of this name, in whatever case it is written."""
         return find_alias(self.all(), name)
 
-    def set(self, name: str, alias: Alias) -> None:
-        """Make `name` an alias, or change it. Raises `InvalidName`, `BadRequest` for a loop or a bad duration,
-        `StoreError`."""
-        parse_name(name)
+    def set(self, name: str, alias: Alias, check: Check = lambda _: None) -> None:
+        """Make `name` an alias, or change it; `check` is asked before, while nobody else changes any.
+
+        Raises `InvalidName`, `BadRequest` for a bad duration, `StoreError`, and what `check` does.
+        """
+        check_alias_name(name)
         if alias.keep_alive is not None:
             try:
                 parse_duration(alias.keep_alive)
             except ValueError as error:
                 raise BadRequest(f"keep_alive: {error}.", param="keep_alive") from None
         with self._changing() as entries:
-            aliases = {other: kept for other, kept in self._read()[0].items() if not same_name(other, name)}
-            loop = find_loop(aliases | {name: alias}, name)
-            if loop:
-                raise BadRequest(
-                    f"The alias '{name}' would lead back to itself: {' -> '.join(loop)}.",
-                    hint="Let it name a model instead.",
-                )
+            others = {other: kept for other, kept in self._read()[0].items() if not same_alias(other, name)}
+            check(others | {name: alias})
             self._drop(entries, name)
             entries[name] = msgspec.Raw(_encoder.encode(alias))
 
     def remove(self, name: str) -> None:
-        """Raises `BadRequest` where there is no such alias, `StoreError`."""
+        """Raises `AliasNotFound`, `StoreError`."""
         with self._changing() as entries:
             if not self._drop(entries, name):
-                raise BadRequest(f"There is no alias '{name}'.", hint="`aiadmin alias list` shows the aliases.")
+                raise AliasNotFound(name)
 
     @staticmethod
     def _drop(entries: dict[str, msgspec.Raw], name: str) -> int:
         """Take out `name`, however it is written; how many entries that was."""
-        found = [other for other in entries if same_name(other, name)]
+        found = [other for other in entries if same_alias(other, name)]
         for other in found:
             del entries[other]
         return len(found)
@@ -145,7 +179,7 @@ class Aliases:
         faults: dict[str, str] = {}
         for name, entry in sorted(self._entries().items()):
             try:
-                alias = _entry_decoder.decode(entry)
+                alias = _entry_decoder.decode(entry).alias()
             except ValueError as error:
                 faults[name] = str(error)
                 continue
@@ -163,14 +197,10 @@ def find_alias(aliases: Mapping[str, Alias], name: str) -> Alias | None:
     """The alias called `name`; `gpt-4` and `GPT-4:latest` are one. Pure."""
     if name in aliases:
         return aliases[name]
-    return next((alias for other, alias in aliases.items() if same_name(other, name)), None)
+    return next((alias for other, alias in aliases.items() if same_alias(other, name)), None)
 
 
-def find_loop(aliases: Mapping[str, Alias], name: str) -> list[str]:
-    """The names from `name` round to itself; empty where the chain ends. Pure."""
-    chain = [name]
-    while alias := find_alias(aliases, chain[-1]):
-        chain.append(alias.target)
-        if any(same_name(alias.target, earlier) for earlier in chain[:-1]):
-            return chain
-    return []
+def match_alias(aliases: Mapping[str, Alias], name: str) -> tuple[str, Alias] | None:
+    """The pattern that `name`, which is no alias's own, goes by, and what it stands for. Pure."""
+    pattern = best_pattern(aliases, name)
+    return None if pattern is None else (pattern, aliases[pattern])

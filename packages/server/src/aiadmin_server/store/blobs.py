@@ -11,7 +11,7 @@ from pathlib import Path
 from aiadmin_core.errors import StoreError
 
 from .adding import Staged
-from .disk import make_folder, move, write_file
+from .disk import make_folder, move, share, write_file
 from .stamps import Stamps
 from .tree import Tree
 
@@ -34,6 +34,9 @@ class Blobs:
             self._stamps.put(staged.path, staged.status, staged.digest)
             return
         path = tree.blob_path(staged.digest)
+        if staged.kept:
+            self._keep(tree, staged)
+            return
         try:
             if self._stamps.digest(path) == staged.digest and not again:
                 return
@@ -42,6 +45,24 @@ class Blobs:
         make_folder(path.parent)
         move(staged.path, path)
         self._stamps.put(path, path.stat(), staged.digest)
+
+    def _keep(self, tree: Tree, staged: Staged) -> None:
+        """See that a blob of one tree has its name in `tree`, too. Raises `StoreError` where it is gone."""
+        path = tree.blob_path(staged.digest)
+        if path.exists():
+            return
+        try:
+            shared = share(staged.path, self._scratch)
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"The file {staged.digest[:19]} is not here any more: its model was removed meanwhile.",
+                hint="Repeat the command: the model is fetched again.",
+            ) from error
+        self._mark(tree, staged.digest)
+        make_folder(path.parent)
+        move(shared, path)
+        if self._stamps.digest(staged.path) == staged.digest:
+            self._stamps.put(path, path.stat(), staged.digest)
 
     def place_text(self, tree: Tree, digest: str, data: bytes) -> None:
         """The same for a small blob."""

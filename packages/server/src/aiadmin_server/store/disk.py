@@ -117,6 +117,19 @@ def bring(source: Path, scratch: Path, *, report: Report = ignore) -> tuple[Path
         raise
 
 
+def share(source: Path, scratch: Path) -> Path:
+    """Another name, in `scratch`, for a file of ours that nobody writes to; a copy where there are no hard links."""
+    make_folder(scratch)
+    temporary = temporary_path(scratch)
+    try:
+        temporary.hardlink_to(source)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        copy_hashing(source, temporary)
+    return temporary
+
+
 def clone(source: Path, destination: Path) -> bool:
     """Make `destination` a file that shares `source`'s blocks until one of them is written; False where that cannot be
     done (and nothing is left of it). Linux: `ioctl_ficlone(2)`."""

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from aiadmin_core.backend import ModelInfo
+from aiadmin_core.specs.content import Message, Role, TextPart, plain_text
 from aiadmin_core.specs.model import FileRole, ModelFormat
 
 T = TypeVar("T")
@@ -62,6 +63,10 @@ class Manifest(Struct, frozen=True, kw_only=True, rename="camel"):
         """The first layer of `kind` ("system", "params", "license", ...)."""
         return next((layer for layer in self.layers if layer.media_type == LAYER_TYPE + kind), None)
 
+    def text_layers(self, kind: str) -> list[Layer]:
+        """All of them."""
+        return [layer for layer in self.layers if layer.media_type == LAYER_TYPE + kind]
+
     @property
     def all_layers(self) -> tuple[Layer, ...]:
         """Its config, where it has one, and its layers."""
@@ -83,6 +88,22 @@ class Config(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Parameters, for people: "134.52M"."""
     file_type: str = ""
     """Quantization: "Q4_1"."""
+    requires: str = ""
+    """The least version of Ollama that its maker asks for."""
+    renderer: str = ""
+    """Which program of Ollama's takes the template's place; `parser` the same for what the model writes."""
+    parser: str = ""
+
+
+ABOUT = ("requires", "renderer", "parser")
+"""Fields of `Config` that say nothing of the files."""
+
+
+class Said(Struct, frozen=True, kw_only=True):
+    """One of the messages that stand before every conversation."""
+
+    role: Role
+    content: str
 
 
 class StoredInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -101,6 +122,7 @@ class StoredInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 _manifest_decoder = msgspec.json.Decoder(Manifest)
 _config_decoder = msgspec.json.Decoder(Config)
+_messages_decoder = msgspec.json.Decoder(tuple[Said, ...])
 _params_decoder = msgspec.json.Decoder(dict[str, Any])
 _encoder = msgspec.json.Encoder()
 
@@ -154,7 +176,18 @@ def is_shared_role(role: FileRole) -> bool:
     return role in _SHARED_ROLES
 
 
-def config_of(model_format: ModelFormat, info: ModelInfo | None) -> bytes:
+def decode_messages(data: bytes) -> tuple[Message, ...]:
+    """The messages layer. Raises `ValueError`."""
+    said = _decode(_messages_decoder, data)
+    return tuple(Message(role=one.role, content=(TextPart(one.content),)) for one in said)
+
+
+def encode_messages(messages: tuple[Message, ...]) -> bytes:
+    """As the layer has them; they are texts."""
+    return _encoder.encode([Said(role=one.role, content=plain_text(one.content)) for one in messages])
+
+
+def config_of(model_format: ModelFormat, info: ModelInfo | None, about: Mapping[str, str] = {}) -> bytes:
     """The config blob of a model we write."""
     family = info.architecture if info else ""
     config = Config(
@@ -163,6 +196,7 @@ def config_of(model_format: ModelFormat, info: ModelInfo | None) -> bytes:
         model_families=(family,) if family else None,
         model_type=human_count(info.n_params) if info else "",
         file_type=info.quantization if info else "",
+        **{name: about[name] for name in ABOUT if about.get(name)},
     )
     # Readers of this layout expect an image config: a platform and a root file system, empty here.
     fixed = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}

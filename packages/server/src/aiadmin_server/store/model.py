@@ -1,20 +1,24 @@
 """A model as the store knows it: read from its manifest, its small blobs and our record of it."""
 
+import contextlib
 import hashlib
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
+from aiadmin_core.specs.content import Message
 from aiadmin_core.specs.model import ModelFile, ModelFormat
 
 from .defaults import Default, OwnDefaults, sampling_defaults
 from .manifest import (
+    ABOUT,
     Config,
     Layer,
     Manifest,
     StoredInfo,
     decode_config,
+    decode_messages,
     decode_params,
     format_of,
     info_of,
@@ -48,9 +52,13 @@ class StoredModel(Struct, frozen=True, kw_only=True):
     parameters: dict[str, Any] = {}
     """Defaults that came with the model."""
     template: str | None = None
-    """A Jinja chat template that replaces the one in the files."""
+    """A chat template that replaces the one in the files, in Jinja or in Go's language."""
     system: str | None = None
+    messages: tuple[Message, ...] = ()
+    """Turns that stand before those of every conversation."""
     license: str | None = None
+    about: dict[str, str] = {}
+    """`requires`, `renderer` and `parser`, as `FetchedModel` has them."""
     own: OwnDefaults = OwnDefaults()
     """What `aiadmin set` stored."""
 
@@ -83,7 +91,10 @@ def read_model(
     """
     config = _config(tree, manifest)
     files = tuple(file for layer in manifest.layers if (file := _file(tree, layer)) is not None)
+    about = {name: getattr(config, name) for name in ABOUT if getattr(config, name)} if config else {}
     template = record.template or _template(files)
+    if template is None and "renderer" not in about:  # where there is one, the layer is a mere stand-in
+        template = _text(tree, manifest, "template")
     params = _text(tree, manifest, "params")
     return StoredModel(
         name=name.display,
@@ -98,7 +109,9 @@ def read_model(
         parameters=_parameters(params),
         template=template,
         system=_text(tree, manifest, "system"),
-        license=_text(tree, manifest, "license"),
+        messages=_messages(tree, manifest),
+        license="\n".join(_texts(tree, manifest, "license")) or None,
+        about=about,
         own=own,
     )
 
@@ -157,6 +170,22 @@ def _text(tree: Tree, manifest: Manifest, kind: str) -> str | None:
         return tree.read_blob(layer.digest).decode()
     except (OSError, ValueError):
         return None
+
+
+def _texts(tree: Tree, manifest: Manifest, kind: str) -> list[str]:
+    found: list[str] = []
+    for layer in manifest.text_layers(kind):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(tree.read_blob(layer.digest).decode())
+    return found
+
+
+def _messages(tree: Tree, manifest: Manifest) -> tuple[Message, ...]:
+    text = _text(tree, manifest, "messages")
+    try:
+        return decode_messages(text.encode()) if text else ()
+    except ValueError:
+        return ()
 
 
 def _template(files: tuple[ModelFile, ...]) -> str | None:

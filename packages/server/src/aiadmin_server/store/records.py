@@ -23,7 +23,7 @@ class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the model was pulled from."""
     info: StoredInfo = StoredInfo()
     template: str | None = None
-    """A Jinja chat template that replaces the one in the files. (The layout's template layer is another language.)"""
+    """Written by earlier versions: a Jinja chat template that replaces the one in the files."""
     mtimes: dict[str, int] = {}
     """Written by earlier versions, which had no `Stamps`, of files outside the store: path -> modification time (ns) at
     which its digest was last found right."""

@@ -8,7 +8,7 @@
       records/                                    where each model came from, what its header said
       written/                                    a mark for each blob above that we wrote: only those are ever pruned
       verified/                                   digests that were computed, and what the file looked like then
-      aliases.json  pulls/  scratch/  locks/
+      aliases.json  pulls/  uploads/  scratch/  locks/
 
 Used by the server, the command line and `pull`, in several processes at once: whatever changes holds one lock, readers
 need none. Everything raises `StoreError` for what the disk does not allow.
@@ -24,10 +24,10 @@ from msgspec.structs import replace as replace_fields
 
 from aiadmin_core.backend import ModelInfo
 from aiadmin_core.errors import ModelExists, ModelNotFound, StoreError
-from aiadmin_core.sources import FetchedModel, Progress
+from aiadmin_core.sources import FetchedFile, FetchedModel, Progress
 from aiadmin_core.specs.model import ModelFile, ModelSpec
 
-from .adding import Staged, compose, refuse_replacing, stage
+from .adding import Known, Staged, compose, refuse_replacing, stage
 from .aliases import Aliases
 from .blobs import Blobs
 from .checking import Checks, Doubt, HashFile
@@ -35,12 +35,13 @@ from .defaults import OwnDefaults, OwnDefaultsFolder
 from .disk import disk_errors, hash_file, make_folder, remove_empty_parents, sweep, write_file
 from .integrity import Integrity, repair_command
 from .locking import locked
-from .manifest import digest_of, encode, stored_info
+from .manifest import digest_of, encode, is_digest, stored_info
 from .model import StoredModel, faults, read_model
 from .names import ModelName, parse_name
 from .records import Record, Records
 from .stamps import Stamps
 from .tree import Tree
+from .uploads import Uploads
 
 STALE_AFTER_S = 24 * 3600.0
 __all__ = ["ModelStore", "Problem", "StoredModel"]
@@ -68,7 +69,8 @@ class ModelStore:
         self._defaults = OwnDefaultsFolder(own / "defaults", self.scratch)
         self._pulls = own / "pulls"
         self._locks = own / "locks"
-        stamps = Stamps(own / "verified", root=self.root, scratch=self.scratch)
+        self.uploads = Uploads(own / "uploads")
+        self._stamps = stamps = Stamps(own / "verified", root=self.root, scratch=self.scratch)
         self._blobs = Blobs(
             shared=self.shared, private=self.private, written=own / "written", stamps=stamps, scratch=self.scratch
         )
@@ -132,6 +134,7 @@ class ModelStore:
             files=model.files,
             template=model.template,
             system=model.system_message,
+            messages=model.messages,
             parameters={name: default.value for name, default in model.defaults.items()},
         )
 
@@ -250,7 +253,7 @@ class ModelStore:
             sweep(self.scratch, older_than_s=STALE_AFTER_S)
             staged = stage(
                 fetched, scratch=self.scratch, fetched_into=self._pulls, root=self.root, expected=expected_digest,
-                progress=progress,
+                known=self._known, progress=progress,
             )  # fmt: skip
             try:
                 with self._lock("storing a model"):
@@ -281,6 +284,23 @@ class ModelStore:
             found.extend(Problem(path=model.name, message=message, hint=repair(model)) for message in damage)
         return found
 
+    def blob(self, digest: str) -> Path | None:
+        """The file with this digest, where it is a blob or was uploaded."""
+        places = [self.shared.blob_path(digest), self.private.blob_path(digest), self.uploads.path(digest)]
+        return next((path for path in places if path.is_file()), None)
+
+    def _known(self, file: FetchedFile) -> Known | None:
+        """What is known of a file by where it lies; of the user's own, by `file.digest` and when that was computed."""
+        digest = file.path.name.replace("-", ":", 1)
+        if is_digest(digest):
+            if file.path.parent in (self.shared.blobs, self.private.blobs):
+                return Known(digest=digest, how="blob")
+            if file.path == self.uploads.path(digest):
+                return Known(digest=digest, how="upload")
+        if file.keep_in_place and file.digest and self._stamps.digest(file.path) == file.digest:
+            return Known(digest=file.digest, how="in place")
+        return None
+
     def workdir(self, reference: str) -> Path:
         """Where a pull of `reference` keeps what it has so far; the same folder each time. Not made here."""
         return self._pulls / digest_of(reference.encode())[7:23]
@@ -305,7 +325,7 @@ class ModelStore:
             self._blobs.place(tree, one, again=replace)
         for digest, data in composed.texts.items():
             self._blobs.place_text(tree, digest, data)
-        record = Record(origin=fetched.origin, info=stored_info(info), template=fetched.template)
+        record = Record(origin=fetched.origin, info=stored_info(info))
         self._publish(tree, name, encode(composed.manifest), record)
         added = self._find(name)
         assert added is not None

@@ -87,6 +87,7 @@ class NativeWriter(LineWriter):
         """One line; `piece` may be a whole answer."""
 
     def begin(self, opened: Opened) -> None:
+        self.model = opened.lease.answers_as
         self._load_s = opened.lease.load_s
 
     def chunks(self, event: core.Event) -> Iterable[Struct]:

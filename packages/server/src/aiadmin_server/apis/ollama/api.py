@@ -1,7 +1,9 @@
 """What clients of Ollama, the command line among them, ask a running server."""
 
 from .. import Api
+from .blobs import has_blob, put_blob
 from .chat.route import chat
+from .creating import create_model
 from .embed.route import embed, embeddings
 from .envelope import envelope
 from .generate.route import generate
@@ -17,8 +19,11 @@ API = Api(
     name="ollama",
     title="",
     paths=("/api",),
-    routes=(root, version, chat, generate, embed, embeddings, tags, show, pull_model, copy, remove, ps, stop),
+    routes=(
+        *(root, version, chat, generate, embed, embeddings, tags, show, ps, stop),
+        *(pull_model, create_model, has_blob, put_blob, copy, remove),
+    ),
     envelope=envelope,
     names=NAMES,
-    absent=tuple(f"/api/{name}" for name in ("blobs", "create", "push")),
+    absent=tuple(f"/api/{name}" for name in ("push",)),
 )

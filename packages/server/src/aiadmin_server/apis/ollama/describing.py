@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 from aiadmin_core.backend import Backend, ModelInfo
 from aiadmin_core.dialects.find import OURS
 from aiadmin_core.specs.capabilities import Capabilities
+from aiadmin_core.specs.model import ModelFile
 
 from ...routing.entry import LoadedModel
 from ...serving.abilities import abilities
@@ -71,8 +72,19 @@ def timestamp(unix_s: float) -> str:
 
 def header_of(model: StoredModel, backends: Iterable[Backend]) -> ModelInfo | None:
     """What the header of its first file says, where a backend can read it. Reads the disk."""
-    for backend in backends:
-        for file in model.files[:1]:
+    return _header(model.files[:1], backends)
+
+
+def projector_info_of(model: StoredModel, backends: Iterable[Backend]) -> dict[str, Any]:
+    """The same of the file that reads images for it; nothing where there is none."""
+    header = _header([file for file in model.files if file.role == "projector"], backends)
+    metadata = dict((header.metadata if header else None) or {})
+    return {key: None if isinstance(value, list | tuple) else value for key, value in metadata.items()}
+
+
+def _header(files: Iterable[ModelFile], backends: Iterable[Backend]) -> ModelInfo | None:
+    for file in files:
+        for backend in backends:
             with contextlib.suppress(Exception):  # a broken file, or a plugin that may raise anything
                 if info := backend.inspect(Path(file.path)):
                     return info

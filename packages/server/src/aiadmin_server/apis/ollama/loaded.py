@@ -66,10 +66,21 @@ class UnloadedModel(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class TakenFallback(Struct, frozen=True, kw_only=True):
+    """A name that was answered by another model than it stands for."""
+
+    name: str
+    model: str
+    at: str
+    reason: str
+
+
 class Running(Struct, frozen=True, kw_only=True):
     models: list[RunningModel]
     unloaded: list[UnloadedModel] | UnsetType = UNSET
     """The last that went, the latest first."""
+    fallbacks: list[TakenFallback] | UnsetType = UNSET
+    """The last that were taken, the latest first."""
 
 
 @get("/api/ps", opt=described(response=Running))
@@ -84,7 +95,11 @@ async def ps(router: RouterDependency, resolver: ResolverDependency) -> Running:
     known = {model.name: model for model in stored}
     running = [_running(model, known.get(model.name)) for model in router.loaded()]
     running.sort(key=lambda model: model.expires_at, reverse=True)
-    return Running(models=running, unloaded=unloaded or UNSET)
+    fallbacks = [
+        TakenFallback(name=one.name, model=one.model, at=timestamp(one.at), reason=one.reason)
+        for one in router.fallbacks()
+    ]
+    return Running(models=running, unloaded=unloaded or UNSET, fallbacks=fallbacks or UNSET)
 
 
 @post("/api/stop", status_code=200, opt=described(StopRequest, Stopped, closed=False))

@@ -1,22 +1,34 @@
 """`POST /api/show`: all that is known of a model."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from litestar import Request, post
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from aiadmin_core.errors import ModelNotFound
+from aiadmin_core.specs.content import plain_text
 from aiadmin_core.specs.model import ModelSpec
 
 from ...http.openapi import described
 from ...http.reading import read
+from ...modelfile.recipe import Recipe
+from ...modelfile.writing import parameter_lines, recipe_of, write
 from ...routing.entry import LoadedModel
 from ...routing.resolver import Explanation, Resolver
 from ...serving.dependencies import ResolverDependency, RouterDependency
-from .describing import Details, abilities_of, capabilities_of, details_of, header_of, model_info_of, timestamp
+from .describing import (
+    Details,
+    abilities_of,
+    capabilities_of,
+    details_of,
+    header_of,
+    model_info_of,
+    projector_info_of,
+    timestamp,
+)
 from .named import Named, name_in
 
 
@@ -29,14 +41,25 @@ class ShowRequest(Named, frozen=True, kw_only=True):
     """With long lists in `model_info`: the vocabulary."""
 
 
+class ShownMessage(Struct, frozen=True, kw_only=True):
+    role: str
+    content: str
+
+
 class Shown(Struct, frozen=True, kw_only=True):
     license: str | UnsetType = UNSET
     modelfile: str
     parameters: str
     """What a request leaves open: a line for each, or for each item of a list."""
     template: str
-    """In Jinja; "" where nobody knows."""
+    """In Jinja or in Go's language; "" where nobody knows."""
     system: str | UnsetType = UNSET
+    messages: list[ShownMessage] | UnsetType = UNSET
+    """That stand before every conversation."""
+    requires: str | UnsetType = UNSET
+    renderer: str | UnsetType = UNSET
+    parser: str | UnsetType = UNSET
+    projector_info: dict[str, Any] | UnsetType = UNSET
     details: Details
     model_info: dict[str, Any]
     capabilities: list[str]
@@ -66,10 +89,15 @@ def _shown(data: ShowRequest, explained: Explanation, resolver: Resolver, loaded
     system = data.system or model.system_message or ""
     return Shown(
         license=model.license or UNSET,
-        modelfile=modelfile(model.name, parameters, system=system, template=data.template or model.template or ""),
-        parameters="\n".join(_lines(parameters)),
+        modelfile=write(_asked(recipe_of(model, explained.defaults), data)),
+        parameters="\n".join(parameter_lines(parameters)),
         template=template,
         system=system or UNSET,
+        messages=[ShownMessage(role=one.role, content=plain_text(one.content)) for one in model.messages] or UNSET,
+        requires=model.about.get("requires", UNSET),
+        renderer=model.about.get("renderer", UNSET),
+        parser=model.about.get("parser", UNSET),
+        projector_info=projector_info_of(model, resolver.backends().values()) or UNSET,
         details=details_of(model),
         model_info=model_info_of(model, header, verbose=bool(data.verbose)),
         capabilities=capabilities_of(model, header, loaded.get(model.weights_digest)),
@@ -82,8 +110,8 @@ def _offered(data: ShowRequest, spec: ModelSpec, parameters: Mapping[str, Any], 
     able = loaded.capabilities if loaded else None
     system = data.system or spec.system or ""
     return Shown(
-        modelfile=modelfile(spec.name, parameters, system=system, template=data.template or ""),
-        parameters="\n".join(_lines(parameters)),
+        modelfile=write(_asked(Recipe(bases=(spec.name,), parameters=spec.parameters), data)),
+        parameters="\n".join(parameter_lines(parameters)),
         template=data.template or spec.template or "",
         system=system or UNSET,
         details=Details(format=spec.format),
@@ -93,25 +121,11 @@ def _offered(data: ShowRequest, spec: ModelSpec, parameters: Mapping[str, Any], 
     )
 
 
-def modelfile(name: str, parameters: Mapping[str, Any], *, system: str, template: str) -> str:
-    """A Modelfile that makes the same of the model `name`."""
-    lines = [f"FROM {name}"]
-    lines += [f'TEMPLATE """{template}"""'] if template else []
-    lines += [f'SYSTEM """{system}"""'] if system else []
-    lines += [f"PARAMETER {name} {_value(value)}" for name, value in _each(parameters)]
-    return "\n".join(lines) + "\n"
-
-
-def _lines(parameters: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in _each(parameters):
-        yield f"{name:<30} {_value(value)}"
-
-
-def _each(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in parameters.items():
-        for item in value if isinstance(value, list | tuple) else (value,):
-            yield name, item
-
-
-def _value(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+def _asked(recipe: Recipe, data: ShowRequest) -> Recipe:
+    """`recipe` with what the request would have instead. Pure."""
+    return replace(
+        recipe,
+        system=data.system or recipe.system,
+        template=data.template or recipe.template,
+        parameters=dict(recipe.parameters) | (data.options or {}),
+    )

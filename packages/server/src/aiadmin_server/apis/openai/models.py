@@ -71,7 +71,8 @@ async def get_model(name: FromPath[str], resolver: ResolverDependency, router: R
     found = models.get(_key(explained.resolved))
     if found is None:  # removed a moment ago
         raise ModelNotFound(wanted)
-    return replace(found, id=short_name(wanted), backend=explained.backend or found.backend)
+    alias_of = short_name(explained.alias_of) or UNSET
+    return replace(found, id=short_name(wanted), backend=explained.backend or found.backend, alias_of=alias_of)
 
 
 async def _models(resolver: Resolver, router: RouterPort) -> list[Model]:
@@ -100,7 +101,7 @@ def listed(
     for name, alias in aliases.items():
         if _key(name) in known:  # the model goes before it
             continue
-        if target := _follow(alias, aliases, known):
+        if target := _follow(alias, aliases, known, {name}):
             models.append(replace(target, id=short_name(name), alias_of=short_name(alias.target)))
     return models
 
@@ -113,16 +114,18 @@ def _problem(resolver: Resolver, name: str) -> str | UnsetType:
     return UNSET if refusal is None else str(refusal)
 
 
-def _follow(alias: Alias | None, aliases: Mapping[str, Alias], known: Mapping[Key, Model]) -> Model | None:
-    """The model an alias leads to, perhaps through other aliases; None for one that cannot be served."""
-    for _ in range(len(aliases)):
-        if alias is None:
-            break
-        target = alias.target
+def _follow(alias: Alias, aliases: Mapping[str, Alias], known: Mapping[Key, Model], passed: set[str]) -> Model | None:
+    """The model an alias leads to, perhaps through other aliases, or its first fallback that is there; None for one
+    that cannot be served."""
+    for target in alias.targets:
         rest = target.partition("/")[2]  # `llamacpp/smollm2`: a backend's name may stand before it
         if model := known.get(_key(target)) or known.get(_key(rest)):
             return model
-        alias = find_alias(aliases, target)
+        further = find_alias(aliases, target)
+        if further is not None and target not in passed:
+            passed.add(target)
+            if model := _follow(further, aliases, known, passed):
+                return model
     return None
 
 

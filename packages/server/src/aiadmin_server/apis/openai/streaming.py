@@ -41,7 +41,7 @@ class Head(Struct, frozen=True, kw_only=True):
     created: int
     """Unix time, seconds."""
     model: str
-    """The name that was asked for."""
+    """The name that was asked for; a fallback's own, where that answers."""
     system_fingerprint: str = ""
     """Known once the model is leased."""
 
@@ -66,4 +66,5 @@ class OpenAIWriter(ChunkWriter):
 
     def begin(self, opened: Opened) -> None:
         lease = opened.lease
-        self.head = replace(self.head, system_fingerprint=fingerprint(lease.backend, lease.spec.digest))
+        known = fingerprint(lease.backend, lease.spec.digest)
+        self.head = replace(self.head, model=lease.answers_as, system_fingerprint=known)

@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from aiadmin_core.specs import events as core
 
+from ...serving.exchange import Opened
 from ...serving.vectors import numbers
 from ...serving.writer import ChunkWriter
 from . import wire
@@ -19,8 +20,12 @@ class RankingWriter(ChunkWriter):
     def __init__(self, data: wire.RerankRequest, *, version: str, shows_documents: bool) -> None:
         """`version`: of Cohere's API, as its `meta` says."""
         self._data = data
+        self._model = data.model
         self._version = version
         self._shows_documents = shows_documents
+
+    def begin(self, opened: Opened) -> None:
+        self._model = opened.lease.answers_as
 
     def chunks(self, event: core.Event) -> tuple[()]:  # noqa: ARG002 - nothing is streamed here
         return ()
@@ -30,7 +35,7 @@ class RankingWriter(ChunkWriter):
         best = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
         return wire.Ranking(
             id="rerank-" + secrets.token_hex(16),
-            model=self._data.model,
+            model=self._model,
             results=[self._result(index, scores[index]) for index in best[: self._data.top_n]],
             usage=wire.RerankUsage(prompt_tokens=n_tokens, total_tokens=n_tokens),
             meta=wire.Meta(
@@ -51,6 +56,9 @@ class ScoreWriter(ChunkWriter):
 
     def __init__(self, model: str) -> None:
         self._model = model
+
+    def begin(self, opened: Opened) -> None:
+        self._model = opened.lease.answers_as
 
     def chunks(self, event: core.Event) -> tuple[()]:  # noqa: ARG002 - nothing is streamed here
         return ()

@@ -23,6 +23,7 @@ class EmbedWriter(ChunkWriter):
         self._load_s = 0.0
 
     def begin(self, opened: Opened) -> None:
+        self._model = opened.lease.answers_as
         self._load_s = opened.lease.load_s
 
     def chunks(self, event: core.Event) -> tuple[()]:  # noqa: ARG002 - nothing is streamed here

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from aiadmin_core.specs import events as core
 from aiadmin_core.specs.vectors import Vectors
 
+from ....serving.exchange import Opened
 from ....serving.vectors import FLOAT_BYTES, plain
 from ....serving.writer import ChunkWriter
 from . import wire
@@ -17,6 +18,9 @@ class EmbeddingWriter(ChunkWriter):
     def __init__(self, model: str, *, as_base64: bool) -> None:
         self._model = model
         self._as_base64 = as_base64
+
+    def begin(self, opened: Opened) -> None:
+        self._model = opened.lease.answers_as
 
     def chunks(self, event: core.Event) -> tuple[()]:  # noqa: ARG002 - nothing is streamed here
         return ()
