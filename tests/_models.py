@@ -99,8 +99,9 @@ def make_tiny_safetensors(source: Path, folder: Path) -> None:
     write_model_folder(folder, TINY, fields, tiny_weights(len(fields["tokenizer.ggml.tokens"])))
 
 
-def make_tiny_gguf(source: Path, path: Path) -> None:
-    """Write the tiny llama with the tokenizer of the GGUF `source` as a GGUF of float32 tensors."""
+def make_tiny_gguf(source: Path, path: Path, *, infill: tuple[int, int, int] | None = None) -> None:
+    """Write the tiny llama with the tokenizer of the GGUF `source` as a GGUF of float32 tensors. `infill`: the tokens
+    around a gap."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
     writer.add_block_count(TINY["num_hidden_layers"])
@@ -117,6 +118,8 @@ def make_tiny_gguf(source: Path, path: Path) -> None:
         if name.startswith("tokenizer."):
             kind = field.types[0]
             writer.add_key_value(name, field.contents(), kind, field.types[-1] if len(field.types) > 1 else None)
+    for name, token in zip(("pre", "suf", "mid"), infill or (), strict=False):
+        writer.add_uint32(f"tokenizer.ggml.fim_{name}_token_id", token)
     n_vocab = len(reader.fields["tokenizer.ggml.tokens"].contents())
     writer.add_vocab_size(n_vocab)
     n_heads = {"attn_q": TINY["num_attention_heads"], "attn_k": TINY["num_key_value_heads"]}

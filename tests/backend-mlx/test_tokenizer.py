@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aiadmin_core.errors import ModelLoadFailed
-from aiadmin_mlx.tokenizer import MlxTokenizer, without_dummy_prefix
+from aiadmin_mlx.tokenizer import MlxTokenizer, infill_tokens, without_dummy_prefix
 
 TEXTS = ["Hello, world", " leading", "trailing \n\n", "Zürich 北京 🙂🏽", "a\x00b\t\r\n", "1234567", "", "<|im_end|>"]
 
@@ -176,3 +176,15 @@ def test_a_folder_without_any_tokenizer_is_a_load_failure(tmp_path):
 
     with pytest.raises(ModelLoadFailed, match=r"no tokenizer\.json"):
         MlxTokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("texts", "infill"),
+    [
+        (("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"), (0, 1, 2)),
+        (("<fim_middle>", "<fim_prefix>", "<fim_suffix>"), (1, 2, 0)),
+        (("<PRE>", "<SUF>", "x"), None),
+    ],
+)
+def test_the_tokens_around_a_gap_are_known_by_their_names(texts, infill):
+    assert infill_tokens({text: token for token, text in enumerate(texts)}) == infill

@@ -66,10 +66,9 @@ def test_token_ids_outside_the_vocabulary_are_refused(tokens):
     assert caught.value.param == "prompt"
 
 
-@pytest.mark.parametrize("empty", [TextInput(text=""), TokensInput(tokens=())])
-def test_an_empty_prompt_is_refused(empty):
+def test_a_prompt_of_no_tokens_is_refused():
     with pytest.raises(BadRequest, match="empty"):
-        writer().write(empty)
+        writer().write(TokensInput(tokens=()))
 
 
 def test_without_a_template_conversations_are_refused():
@@ -92,3 +91,24 @@ def test_template_options_say_it_more_exactly():
     chat = ChatInput(messages=HI.messages, template_options={"enable_thinking": False})
 
     assert writer("{{ enable_thinking }}").render(chat, reasoning_effort="high")[0].text == "False"
+
+
+def test_an_empty_text_is_the_beginning_of_a_new_document():
+    """By the token that stands between documents, else the one that begins a text, else the one that ends it."""
+    assert writer().write(TextInput(text="")).tokens == [BOS]
+    assert writer(add_bos=True).write(TextInput(text="")).tokens == [BOS]
+    tokenizer = ByteTokenizer()
+    tokenizer.control_tokens, tokenizer.bos = {}, None
+    assert PromptWriter(tokenizer, None).write(TextInput(text="")).tokens == [END]
+    tokenizer.eos = None
+    with pytest.raises(BadRequest, match="empty"):
+        PromptWriter(tokenizer, None).write(TextInput(text=""))
+
+
+def test_a_gap_is_read_between_its_tokens():
+    fills = writer(add_bos=True, more_control_tokens=("<p>", "<s>", "<m>"), infill=(259, 260, 261))
+    written = fills.write(TextInput(text="a<p>", suffix="<|im_end|>"))
+    assert written.tokens == [BOS, 259, *b"a<p>", 260, *b"<|im_end|>", 261]
+    with pytest.raises(BadRequest) as caught:
+        writer().write(TextInput(text="a", suffix="b"))
+    assert caught.value.param == "suffix"

@@ -25,6 +25,9 @@ class LlamaTokenizer:
         self.eos = _token(lib.llama_vocab_eos(self._vocab))
         self.add_bos = self.bos is not None and bool(lib.llama_vocab_get_add_bos(self._vocab))
         self.chat_template = model.chat_template
+        gap = (lib.llama_vocab_fim_pre, lib.llama_vocab_fim_suf, lib.llama_vocab_fim_mid)
+        before, after, filled = (int(find(self._vocab)) for find in gap)
+        self.infill = (before, after, filled) if min(before, after, filled) >= 0 else None
         ids = range(self.n_vocab)
         self.end_tokens = frozenset(token for token in ids if lib.llama_vocab_is_eog(self._vocab, token))
         control = {}

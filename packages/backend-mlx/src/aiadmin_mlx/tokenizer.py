@@ -20,6 +20,16 @@ from .safetensors import read_chat_template, read_json
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<end_of_turn>")
 """Control tokens that end an answer also where a model's config forgets them."""
 
+INFILL = (
+    ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
+    ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
+    ("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),
+    ("<\uff5cfim\u2581begin\uff5c>", "<\uff5cfim\u2581hole\uff5c>", "<\uff5cfim\u2581end\uff5c>"),
+    ("\u2581<PRE>", "\u2581<SUF>", "\u2581<MID>"),
+    ("<PRE>", "<SUF>", "<MID>"),
+)
+"""Names of the tokens around a gap: Qwen's, StarCoder's, SantaCoder's, DeepSeek's, CodeLlama's."""
+
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -52,6 +62,7 @@ class MlxTokenizer:
         self.eos: int | None = named[0] if named else None
         self.end_tokens = frozenset(named) | {token for text, token in control.items() if text in _TURN_ENDS}
         self.chat_template = read_chat_template(folder)
+        self.infill = infill_tokens(vocabulary)
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Token ids of `text`, nothing added in front; `special`: control tokens are recognised."""
@@ -161,6 +172,15 @@ def _named_ends(folder: Path, settings: Mapping[str, Any], vocabulary: Mapping[s
             eos = read_json(folder / name).get("eos_token_id")
             ends.extend(token for token in (eos if isinstance(eos, list) else [eos]) if isinstance(token, int))
     return ends
+
+
+def infill_tokens(vocabulary: Mapping[str, int]) -> tuple[int, int, int] | None:
+    """Those around a gap, by their names; None without all three."""
+    for texts in INFILL:
+        before, after, gap = (vocabulary.get(text) for text in texts)
+        if before is not None and after is not None and gap is not None:
+            return before, after, gap
+    return None
 
 
 def _content(token: Any) -> str:

@@ -107,6 +107,7 @@ class AssembledEngine:
             chat=template is not None,
             reasoning=self._speech.reasoning is not None,
             tools=self._speech.calls is not None,
+            suffix=engine.tokenizer.infill is not None,
         )
         self.facts: ModelFacts = msgspec.structs.replace(engine.facts, notes=(*engine.facts.notes, *notes))
 
@@ -362,7 +363,7 @@ def _template(engine: TokenEngine, model: ModelSpec) -> tuple[Template | None, t
     return None, stops, [f"no conversations: {note}" for note in notes]
 
 
-def _capabilities(engine: Capabilities, *, chat: bool, reasoning: bool, tools: bool) -> Capabilities:
+def _capabilities(engine: Capabilities, *, chat: bool, reasoning: bool, tools: bool, suffix: bool) -> Capabilities:
     """What the engine can do and what core adds to it."""
     if not engine.generates:
         return msgspec.structs.replace(engine, protocols=engine.protocols | {"tokenize"})
@@ -372,6 +373,7 @@ def _capabilities(engine: Capabilities, *, chat: bool, reasoning: bool, tools: b
         constraints=_CONSTRAINTS if find_spec("llguidance") else frozenset(),
         reasoning=reasoning,
         tools=tools,
+        suffix=suffix,
         protocols=engine.protocols | {"tokenize"},
     )
 

@@ -247,6 +247,9 @@ class Tokenizer(Protocol):
     """Text of every token that only a template may write. User text that spells one stays text."""
     chat_template: str | None
     """Jinja source from the model's files."""
+    infill: tuple[int, int, int] | None
+    """Control tokens that stand before what a gap follows, before what follows the gap, and where it is filled; None
+    for models that were not trained to fill one."""
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Token ids of `text`, nothing added in front; `special`: control tokens are recognised."""

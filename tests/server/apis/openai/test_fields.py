@@ -168,7 +168,7 @@ async def test_null_is_absent(serve, endpoint):
     async with serve() as server:
         response = await getattr(server, endpoint)(**dict.fromkeys(set(table) - required), new_field=None)
         assert response.status_code == 200, response.text
-        for name in required & set(table):
+        for name in required & set(table) - ({"prompt"} if endpoint == "complete" else set()):
             error = (await getattr(server, endpoint)(**{name: None})).json()["error"]
             assert error["param"] == name
 

@@ -24,6 +24,7 @@ class TextInput(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="text
     """Text to continue as it is, without a template."""
 
     text: str
+    """"" is the beginning of a new document."""
     suffix: str | None = None
     """Text that follows the gap to be filled, on models that can fill one."""
 

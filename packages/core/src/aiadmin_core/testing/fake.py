@@ -27,7 +27,9 @@ class ByteTokenizer:
         chat_template: str | None = CHATML,
         add_bos: bool = False,
         more_control_tokens: Sequence[str] = (),
+        infill: tuple[int, int, int] | None = None,
     ) -> None:
+        self.infill = infill
         texts = ("<|im_end|>", "<|endoftext|>", "<|im_start|>", *more_control_tokens)
         self.control_tokens: Mapping[str, int] = {text: 256 + index for index, text in enumerate(texts)}
         self.n_vocab = 256 + len(texts)

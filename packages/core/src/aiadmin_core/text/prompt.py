@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,6 +15,9 @@ from ..specs.request import ChatInput, Input, TextInput, TokensInput
 from .control_tokens import ControlTokens, Run, unused_taint
 from .conversation import with_own
 from .template import Template
+
+END_OF_TEXT = "<|endoftext|>"
+"""What stands between documents, by the name that most vocabularies have for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +60,12 @@ class PromptWriter:
                 runs = self.render(input, reasoning_effort=reasoning_effort)
                 tokens = self.with_bos([token for run in runs for token in self._control.encode(run)])
                 tail = runs[-1].text[-_TAIL:] if runs else ""
+            case TextInput(text=text, suffix=str(suffix)):
+                tokens, tail = self.with_bos(self._around_gap(text, suffix)), ""
             case TextInput(text=text):
                 # The whole prompt is its author's: people write the markers of their model into it.
                 tokens, tail = self.with_bos(self._tokenizer.encode(text, special=True)), ""
+                tokens = tokens or self._document_start()
             case TokensInput(tokens=given):
                 tokens, tail = list(given), ""
                 if any(not 0 <= token < self._tokenizer.n_vocab for token in tokens):
@@ -123,6 +130,19 @@ class PromptWriter:
         if self._control.found(plain) == trusted and not any(map(self._control.found, texts)):
             return [Run(plain, special=True)]
         return runs
+
+    def _around_gap(self, text: str, suffix: str) -> list[int]:
+        """Code is text: what spells a control token in it is none."""
+        if self._tokenizer.infill is None:
+            raise BadRequest("This model fills no gaps: its vocabulary has no tokens for it.", param="suffix")
+        before, after, gap = self._tokenizer.infill
+        encode = partial(self._tokenizer.encode, special=False)
+        return [before, *encode(text), after, *encode(suffix), gap]
+
+    def _document_start(self) -> list[int]:
+        """What stands between documents in what the model was trained on, as far as its vocabulary tells."""
+        found = (self._tokenizer.control_tokens.get(END_OF_TEXT), self._tokenizer.bos, self._tokenizer.eos)
+        return [token for token in found if token is not None][:1]
 
     def with_bos(self, tokens: list[int]) -> list[int]:
         """`tokens` as the beginning of a prompt: what this vocabulary puts in front is there once."""

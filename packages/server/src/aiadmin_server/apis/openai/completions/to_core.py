@@ -33,6 +33,11 @@ def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
     inputs = _prompts(data.prompt, data.suffix)
     # What the tokens of a prompt say is told with their log-probabilities, and asked for by the same event.
     scores = bool(data.echo) and (data.logprobs is not None or any(isinstance(item, TokensInput) for item in inputs))
+    if scores and data.suffix is not None:
+        raise BadRequest(
+            "'echo' with 'logprobs' scores a prompt that is read from end to end, not one with a 'suffix'.",
+            param="suffix",
+        )
     logprobs = 0 if data.logprobs is None and n > n_kept else data.logprobs  # the best is found by them
     sampling = sampling_params(data, max_tokens=_limit(data.max_tokens), logprobs=logprobs)
     constraint, constraint_field = constraint_of(data) or (None, "")
@@ -69,8 +74,8 @@ def _limit(max_tokens: int | None) -> int | None:
     return DEFAULT_TOKENS if max_tokens is None else max_tokens or None
 
 
-def _prompts(prompt: Inputs, suffix: str | None) -> tuple[Input, ...]:
-    prompts = separate(prompt, "prompt")
+def _prompts(prompt: Inputs | None, suffix: str | None) -> tuple[Input, ...]:
+    prompts = separate("" if prompt is None else prompt, "prompt")
     if suffix is not None and not all(isinstance(item, str) for item in prompts):
         raise BadRequest("'suffix' needs a prompt of text.", param="suffix")
     return tuple(

@@ -16,8 +16,9 @@ class CompletionRequest(Extensions, frozen=True, kw_only=True):
     """`POST /v1/completions`."""
 
     model: str
-    prompt: Inputs
-    """A text, texts, tokens, or lists of tokens; `to_core` refuses a mixture."""
+    prompt: Inputs | None
+    """A text, texts, tokens, or lists of tokens; `to_core` refuses a mixture. Null, and "", is the beginning of a new
+    document."""
     best_of: int | None = None
     echo: bool | None = None
     logit_bias: dict[str, float] | None = None
