@@ -148,10 +148,11 @@ def open_driver(smollm2_spec: ModelSpec) -> Callable[..., Driver]:
     In safe mode: a default build of the library may crash in its first step, and would take the tests with it.
     """
 
-    def open_driver(*, digest: str = "", **options: Any) -> Driver:
+    def open_driver(*, path: Path | None = None, digest: str = "", **options: Any) -> Driver:
         from aiadmin_llamacpp.backend import LlamaBackend
 
-        spec = msgspec.structs.replace(smollm2_spec, digest=digest)
+        files = (ModelFile(role="model", path=str(path)),) if path else smollm2_spec.files
+        spec = msgspec.structs.replace(smollm2_spec, digest=digest, files=files)
         return Driver(LlamaBackend().open_engine(spec, EngineOptions(safe_mode=True, **options)))
 
     return open_driver

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from aiadmin_core.backend import Ended, Prefilled, Sampled
-from aiadmin_core.errors import BadRequest, ContextLengthExceeded, EngineStopped, UnsupportedParameter
+from aiadmin_core.errors import BadRequest, ContextLengthExceeded, EngineStopped
+from aiadmin_core.specs.request import Adapter
 
 pytestmark = pytest.mark.real_model
 
@@ -431,7 +432,7 @@ def test_ended_comes_last_and_once(driver):
         ({"prompt": [-1]}, BadRequest),
         ({"prompt": [1] * 5000}, ContextLengthExceeded),
         ({"prompt": [1], "n": 9}, BadRequest),
-        ({"prompt": [1], "adapters": ("lora",)}, UnsupportedParameter),
+        ({"prompt": [1], "adapters": (Adapter(digest="sha256:0"),)}, BadRequest),
     ],
 )
 def test_what_cannot_be_served_is_refused(driver, options, error):

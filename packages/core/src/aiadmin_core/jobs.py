@@ -3,6 +3,7 @@
 Core refuses most of this earlier and more politely; but a token id out of range would end the process.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,7 +30,8 @@ class Limits:
     """Token ids below this one may be read and come out."""
     n_parallel: int
     """Most choices decoded together."""
-    adapters: bool = False
+    adapters: Container[str] | None = None
+    """Digests of the adapters that are loaded, a live view; None: it applies none."""
     media: frozenset[str] = frozenset()
     """Kinds of `MediaSegment` it reads."""
 
@@ -90,8 +92,8 @@ def make_job(request: TokenRequest, limits: Limits, *, arrival: int = 0, submitt
 
     Raises `BadRequest` for what would crash the model, or could never be admitted.
     """
-    if request.adapters and not limits.adapters:
-        raise UnsupportedParameter("adapters")
+    if request.adapters:
+        _check_adapters(request, limits.adapters)
     if request.n > limits.n_parallel:
         raise UnsupportedParameter("n", why=f"this model gives at most {limits.n_parallel} choices at once.")
     tokens, media = _positions(request, limits)
@@ -108,6 +110,16 @@ def make_job(request: TokenRequest, limits: Limits, *, arrival: int = 0, submitt
         arrival=arrival,
         submitted_at=submitted_at,
     )
+
+
+def _check_adapters(request: TokenRequest, loaded: Container[str] | None) -> None:
+    if loaded is None:
+        raise UnsupportedParameter("adapters")
+    for adapter in request.adapters:
+        if adapter.digest not in loaded:
+            raise BadRequest(
+                f"The adapter {adapter.digest} is not loaded.", hint="`load_adapter` comes first.", param="adapters"
+            )
 
 
 def _positions(request: TokenRequest, limits: Limits) -> tuple[Tokens, tuple[tuple[int, MediaSegment], ...]]:

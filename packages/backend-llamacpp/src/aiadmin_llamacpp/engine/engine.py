@@ -1,6 +1,8 @@
 """`aiadmin_core.backend.TokenEngine` on llama.cpp: what the runner holds. Every method may be called on any thread."""
 
+import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 from aiadmin_core.backend import Tokenizer, TokenRequest
 from aiadmin_core.cache.parking import Parking
@@ -11,6 +13,7 @@ from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import EngineStats, ModelFacts
 from aiadmin_core.specs.vectors import Vectors
 
+from ..native.adapters import Adapters
 from ..native.context import Context
 from ..native.embedding import EmbeddingContext, EmbeddingSettings
 from ..native.model import Model
@@ -52,7 +55,7 @@ class LlamaEngine:
             max_choices=n_parallel,
             max_logprobs=MAX_LOGPROBS,
             scores_prompts=True,
-            protocols=frozenset({"embed"}),
+            protocols=frozenset({"embed", "adapters"}),
             cached_tokens=True,
         )
         self.facts = facts
@@ -60,6 +63,7 @@ class LlamaEngine:
         self.tokenizer: Tokenizer = tokenizer
         self._embedder = Embedder(lambda: EmbeddingContext(model, embedding), tokenizer)
         self._model = model
+        self._adapters = adapters = Adapters(model)
         kv = KvCache(context, n_cells=context.n_ctx, n_sequences=n_sequences)
         scheduler = Scheduler(
             kv,
@@ -72,7 +76,8 @@ class LlamaEngine:
         )
         governor = ThreadGovernor(context.n_threads)
         self._thread = EngineThread(
-            "llama-engine", lambda reports: LlamaStepper(context, scheduler, governor, reports, n_parallel=n_parallel)
+            "llama-engine",
+            lambda reports: LlamaStepper(context, scheduler, governor, reports, adapters, n_parallel=n_parallel),
         )
 
     def start(self, sink: Sink) -> None:
@@ -91,6 +96,10 @@ class LlamaEngine:
     async def embed(self, inputs: Sequence[str | tuple[int, ...]], *, truncate: bool = False) -> Vectors:
         """See `backend.SupportsEmbed`: by a second context on the same weights, made on first use."""
         return await self._embedder.embed(inputs, truncate=truncate)
+
+    async def load_adapter(self, digest: str, path: Path) -> None:
+        """See `backend.SupportsAdapters`. Raises `BadRequest` where it is no adapter of this model."""
+        await asyncio.to_thread(self._adapters.load, digest, path)
 
     def stats(self) -> EngineStats:
         """Counters as they stand. Raises `EngineStopped` when the engine thread has died."""

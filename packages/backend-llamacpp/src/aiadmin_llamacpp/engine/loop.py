@@ -14,12 +14,14 @@ from aiadmin_core.sampling.rows import checked_mask
 from aiadmin_core.sampling.step import Chosen, Pick, StepSampler
 from aiadmin_core.steps import PrefillPace
 
+from ..native.adapters import Adapters
 from ..native.batch import Batch
 from ..native.context import Context, Interrupted, OutOfCells
 from .scheduler import Scheduler, Step
 from .sequence import Choice, EndReason, Sequence
 from .threads import ThreadGovernor, size_of
 from .tokens import TokenBuffer
+from .turns import State
 
 CLOSE_S = 1.0
 """How long closing may take for keeping what was computed: a runner leaves within two seconds."""
@@ -29,10 +31,21 @@ class LlamaStepper:
     """An `aiadmin_core.engine_thread.Stepper` over one context, which it frees in the end."""
 
     def __init__(
-        self, context: Context, scheduler: Scheduler, governor: ThreadGovernor, reports: Reports, *, n_parallel: int
+        self,
+        context: Context,
+        scheduler: Scheduler,
+        governor: ThreadGovernor,
+        reports: Reports,
+        adapters: Adapters,
+        *,
+        n_parallel: int,
     ) -> None:
-        self.limits = Limits(n_ctx=scheduler.kv.n_cells, n_vocab=context.n_vocab, n_parallel=n_parallel)
+        self.limits = Limits(
+            n_ctx=scheduler.kv.n_cells, n_vocab=context.n_vocab, n_parallel=n_parallel, adapters=adapters
+        )
         self._context = context
+        self._adapters = adapters
+        self._applied: State = ()
         self._scheduler = scheduler
         self._governor = governor
         self._reports = reports
@@ -111,6 +124,7 @@ class LlamaStepper:
             self._conclude(sequence, "length")
         if not step.pieces:
             return
+        self._apply(step.adapters)
         rows = self._fill(step)
         size = size_of(self._batch.n_tokens, sum(piece.sequence.slot.n for piece in step.pieces if piece.sequence.slot))
         self._context.set_threads(self._governor.choose(size, now=time.monotonic()))
@@ -156,6 +170,12 @@ class LlamaStepper:
                 self._context.remove(self._context.companion)
             with self._lock:
                 self._decoding = set()
+
+    def _apply(self, state: State) -> None:
+        """Decode with these adapters."""
+        if state != self._applied:
+            self._adapters.apply(self._context.handle, state)
+            self._applied = state
 
     def _fill(self, step: Step) -> list[int]:
         """Put the step's tokens into the batch. Gives the row of logits that each piece's last one will have."""

@@ -18,6 +18,7 @@ from .kv import KvCache, Wait
 from .parked import ParkedPrefixes
 from .sequence import Choice, Sequence
 from .speculation import Speculator
+from .turns import State, Turns
 
 ROOM = 64
 """Cells of answer that a choice must find free to be admitted. More come as it grows."""
@@ -54,6 +55,8 @@ class Step(NamedTuple):
     full: list[Sequence]
     filler: Filler = Filler()
     """Rows to decode beside them, for reproducible sequences."""
+    adapters: State = ()
+    """What the context has to apply."""
 
     @property
     def reads_prompts(self) -> bool:
@@ -145,6 +148,7 @@ class Scheduler:
         self._parked = parked
         self._scores = ScoredPrompts()
         self._speculator = speculator
+        self._turns = Turns()
 
     @property
     def has_work(self) -> bool:
@@ -170,7 +174,9 @@ class Scheduler:
         self._admit(now, prefill_tokens_per_s)
         self._move_prefixes()
         full: list[Sequence] = []
-        while running := [sequence for sequence in self.running if sequence.slot and not sequence.slot.arriving]:
+        while able := [sequence for sequence in self.running if sequence.slot and not sequence.slot.arriving]:
+            state = self._turns.choose([sequence.adapters for sequence in able])
+            running = [sequence for sequence in able if sequence.adapters == state]
             n_decoding = sum(sequence.n_missing == 1 for sequence in running)
             filled = any(map(self._is_filled, running))
             n_batch = most_rows(self._n_batch, self._block) if filled else self._n_batch
@@ -184,7 +190,7 @@ class Scheduler:
             n_outputs = sum(len(piece.rows) for piece in pieces)
             rows = filler(n_tokens, n_outputs, self._block) if filled else Filler()
             if pieces and self.kv.make_room(n_tokens + rows.n):
-                return Step(pieces, full, rows)
+                return Step(pieces, full, rows, state)
             self._without_drafts(pieces)
             if len(self.running) > 1:
                 self._give_way(max(self.running, key=lambda sequence: sequence.order))
@@ -308,8 +314,9 @@ class Scheduler:
             self._parked.close(within_s=within_s)
 
     def _state_key(self, sequence: Sequence) -> str:
-        """What has to be the same for a prefix to be shared: the salt, and how the steps were shaped."""
-        return f"{self._care(sequence.job)}:{sequence.job.request.cache_salt}"
+        """What has to be the same for a prefix to be shared: the adapters, how the steps were shaped, and the salt."""
+        adapters = ",".join(f"{one.digest}*{one.scale}" for one in sequence.adapters)
+        return f"{self._care(sequence.job)}:{adapters}:{sequence.job.request.cache_salt}"
 
     def _care(self, job: Job) -> Care:
         if self._block == 1:

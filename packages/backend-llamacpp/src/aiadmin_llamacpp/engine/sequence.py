@@ -11,6 +11,7 @@ from aiadmin_core.speculation.drafter import Drafter
 
 from .kv import Slot
 from .tokens import TokenBuffer
+from .turns import State, state_of
 
 EndReason = Literal["stop", "length"]
 
@@ -48,6 +49,11 @@ class Sequence:
     """One that is being scored and begins alike: this one waits, and computes less afterwards."""
     n_drafted: int = 0
     """Tokens at its end that are guesses: put there for a step, and gone or chosen when it is over."""
+
+    @property
+    def adapters(self) -> State:
+        adapters = self.job.request.adapters
+        return state_of(adapters) if adapters else ()
 
     @property
     def n_missing(self) -> int:
