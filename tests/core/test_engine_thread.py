@@ -20,6 +20,8 @@ class Countdown:
     A step waits for `go`, and raises what `fault` holds.
     """
 
+    hands_over = False
+
     limits = Limits(n_ctx=100, n_vocab=10, n_parallel=4)
 
     def __init__(self, reports):

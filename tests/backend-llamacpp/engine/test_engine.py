@@ -485,3 +485,13 @@ def test_the_capabilities_name_what_is_honoured(driver):
     assert {"temperature", "seed", "logprobs", "min_p", "logit_bias"} <= capabilities.sampling
     assert capabilities.inputs == {"text", "tokens"}
     assert (capabilities.max_choices, capabilities.max_logprobs) == (8, 20)
+
+
+def test_no_more_threads_compute_than_it_has_cores(driver):
+    context = driver.engine._thread.stepper._context
+    driver.engine.use_threads(1)
+    try:
+        driver.run("Once upon a time", max_tokens=4, ignore_eos=True)
+        assert context.n_threads == 1
+    finally:
+        driver.engine.use_threads(64)

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 
 from aiadmin_core.runner import frames, transport
+from aiadmin_core.runner.client import RemoteEngine
 from aiadmin_core.runner.host import Host
-from aiadmin_core.runner.messages import Closed, Events, Generate
+from aiadmin_core.runner.messages import Closed, Events, Generate, Hello, UseThreads
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.events import Finished, TextDelta
 from aiadmin_core.specs.model import EngineStats, ModelFacts
@@ -14,11 +15,13 @@ from aiadmin_core.specs.model import EngineStats, ModelFacts
 class StepEngine:
     """Hands over batches, as many steps as it is told to give."""
 
-    capabilities = Capabilities()
+    capabilities = Capabilities(protocols=frozenset({"threads"}))
     facts = ModelFacts()
 
     def __init__(self, steps):
         self.steps = steps
+        self.told = asyncio.Queue()
+        self.use_threads = self.told.put_nowait
         self.given = asyncio.Event()
 
     async def generate_into(self, request, sink):
@@ -90,3 +93,40 @@ async def test_while_the_server_does_not_read_its_text_waits_joined(ask):
         text = "".join(event.text for events in batches for event in events)
         assert text.split() == [str(number) for number in range(n_steps)]
         assert sum(map(len, batches)) < n_steps / 2
+
+
+async def test_a_share_of_the_cores_reaches_the_engine():
+    engine = StepEngine([])
+    async with served_by(engine) as (writer, _):
+        writer.write(frames.encode(UseThreads(3), UseThreads(0)))
+        assert [await engine.told.get() for _ in range(2)] == [3, 1]
+
+
+async def test_what_computes_nothing_here_is_told_nothing():
+    async with transport.listen(frames.REPLIES) as listener:
+        runner = await transport.connect(listener.address, listener.secret, frames.COMMANDS)
+        server = await listener.accept()
+        for protocols in (frozenset(), frozenset({"threads"})):
+            RemoteEngine(server, Hello(capabilities=Capabilities(protocols=protocols))).use_threads(len(protocols))
+        assert await runner.receive() == UseThreads(1)
+        runner.close()
+        server.close()
+
+
+async def test_work_is_told_when_it_begins_and_when_it_ends(ask):
+    told = []
+    async with transport.listen(frames.REPLIES) as listener:
+        runner = await transport.connect(listener.address, listener.secret, frames.COMMANDS)
+        engine = RemoteEngine(await listener.accept(), Hello(), on_work=told.append)
+        streams = [aiter(engine.generate(ask("hello"))) for _ in range(2)]
+        waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
+        ids = [(await runner.receive()).request.id for _ in streams]
+        assert told == [True]
+        for request_id in ids:
+            runner.send(Events((TextDelta(request_id, "x"),)))
+        await asyncio.gather(*waiting)
+        await streams[0].aclose()
+        assert told == [True]
+        await streams[1].aclose()
+        assert told == [True, False]
+        runner.close()

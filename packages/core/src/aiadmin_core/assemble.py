@@ -25,6 +25,7 @@ from .backend import (
     SupportsAdapters,
     SupportsEmbed,
     SupportsScore,
+    SupportsThreads,
     TokenEngine,
     TokenRequest,
 )
@@ -183,6 +184,10 @@ class AssembledEngine:
         """See `backend.SupportsAdapters`."""
         self._start()
         await cast(SupportsAdapters, self._engine).load_adapter(digest, path)
+
+    def use_threads(self, n_threads: int) -> None:
+        """See `backend.SupportsThreads`."""
+        cast(SupportsThreads, self._engine).use_threads(n_threads)
 
     def stats(self) -> EngineStats:
         """See `backend.Engine`."""

@@ -229,6 +229,13 @@ class SupportsAdapters(Protocol):
         """Make the adapter in `path` available to requests under `digest`."""
 
 
+class SupportsThreads(Protocol):
+    """`"threads"`: the processor's cores are shared out."""
+
+    def use_threads(self, n_threads: int) -> None:
+        """Compute with no more threads than that from the next step on. Returns at once."""
+
+
 # The lower level: tokens.
 
 

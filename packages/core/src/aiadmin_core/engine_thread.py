@@ -47,6 +47,10 @@ class Stepper(Protocol):
     def cancel(self, request_id: int, choice: int | None) -> int:
         """Free the place of a request, or of one of its choices; gives how many choices that were. 0: unknown."""
 
+    hands_over: bool
+    """Whether `step` flushes the reports by itself, of the step before at the latest when it lets go of the interpreter
+    to compute: whoever is woken by it then need not wait for the interpreter, which would stop two threads twice."""
+
     def step(self) -> None:
         """Decode once, and report it. May report nothing (a prompt is still being read)."""
 
@@ -242,7 +246,8 @@ class EngineThread(Generic[S]):
                 traceback.print_exc(file=sys.stderr)
                 self._reports.all_broken(error)
                 stepper.start_over()
-            self._reports.flush()
+            if not (stepper.hands_over and stepper.has_work) or self._closing:
+                self._reports.flush()
             self._publish(stepper)
 
     def _take_commands(self, stepper: S) -> None:

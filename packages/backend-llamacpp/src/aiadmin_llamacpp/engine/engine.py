@@ -55,7 +55,7 @@ class LlamaEngine:
             max_choices=n_parallel,
             max_logprobs=MAX_LOGPROBS,
             scores_prompts=True,
-            protocols=frozenset({"embed", "adapters"}),
+            protocols=frozenset({"embed", "adapters", "threads"}),
             cached_tokens=True,
         )
         self.facts = facts
@@ -74,7 +74,7 @@ class LlamaEngine:
             parked=ParkedPrefixes(kv, context, parking) if parking else None,
             speculator=speculator,
         )
-        governor = ThreadGovernor(context.n_threads)
+        self._governor = governor = ThreadGovernor(context.n_threads)
         self._thread = EngineThread(
             "llama-engine",
             lambda reports: LlamaStepper(context, scheduler, governor, reports, adapters, n_parallel=n_parallel),
@@ -100,6 +100,10 @@ class LlamaEngine:
     async def load_adapter(self, digest: str, path: Path) -> None:
         """See `backend.SupportsAdapters`. Raises `BadRequest` where it is no adapter of this model."""
         await asyncio.to_thread(self._adapters.load, digest, path)
+
+    def use_threads(self, n_threads: int) -> None:
+        """See `backend.SupportsThreads`."""
+        self._governor.limit(n_threads)
 
     def stats(self) -> EngineStats:
         """Counters as they stand. Raises `EngineStopped` when the engine thread has died."""

@@ -30,6 +30,8 @@ CLOSE_S = 1.0
 class LlamaStepper:
     """An `aiadmin_core.engine_thread.Stepper` over one context, which it frees in the end."""
 
+    hands_over = True
+
     def __init__(
         self,
         context: Context,
@@ -123,6 +125,7 @@ class LlamaStepper:
         for sequence in step.full:
             self._conclude(sequence, "length")
         if not step.pieces:
+            self._reports.flush()
             return
         self._apply(step.adapters)
         rows = self._fill(step)
@@ -163,6 +166,7 @@ class LlamaStepper:
         with self._lock:
             self._decoding = {piece.sequence.job.request.id for piece in step.pieces}
             self._context.interrupt(self._is_in_vain())
+        self._reports.flush()
         try:
             self._context.decode(self._batch)
         finally:

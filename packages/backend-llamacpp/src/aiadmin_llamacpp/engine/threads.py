@@ -101,7 +101,7 @@ class ThreadGovernor:
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
         """Of the last step."""
-        self._most = n_threads
+        self._own = self._most = n_threads
         self._times: dict[int, StepTimes] = {}
         self._n_steps = 0
         self._pause_s = FIRST_PAUSE_S
@@ -109,8 +109,8 @@ class ThreadGovernor:
         self._n_back = 0
 
     def limit(self, n_threads: int) -> None:
-        """Use no more than `n_threads` from the next step on."""
-        self._most = max(1, n_threads)
+        """Use no more than `n_threads` from the next step on. Any thread."""
+        self._most = max(1, min(self._own, n_threads))
 
     def choose(self, size: StepSize, *, now: float) -> int:
         """The thread count for a step of that size."""

@@ -40,6 +40,8 @@ _CLEAR_EVERY = 256
 class MlxStepper:
     """An `aiadmin_core.engine_thread.Stepper` over one model, which it frees in the end."""
 
+    hands_over = False
+
     def __init__(self, model: OpenedModel, reports: Reports) -> None:
         self.model = model
         self.limits = Limits(n_ctx=model.facts.n_ctx, n_vocab=model.n_logits, n_parallel=model.n_parallel)

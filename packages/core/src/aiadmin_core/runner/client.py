@@ -32,6 +32,7 @@ from .messages import (
     Reply,
     Returned,
     Shutdown,
+    UseThreads,
 )
 from .transport import Connection
 
@@ -85,10 +86,11 @@ class RemoteEngine:
         *,
         explain: Callable[[str], Awaitable[AiAdminError]] | None = None,
         on_heartbeat: Callable[[EngineStats], None] = lambda _: None,
+        on_work: Callable[[bool], None] = lambda _: None,
     ) -> None:
         """`explain` is awaited when the connection has ended, with what is known of the reason (" because ..." or
         ""): its error is what open and later requests get. What either callback raises is logged; no request waits
-        for it in vain."""
+        for it in vain. `on_work` is told when there is something to generate, and when there is nothing any more."""
         self.hello = hello
         self.capabilities = hello.capabilities
         self.facts = hello.facts
@@ -97,6 +99,7 @@ class RemoteEngine:
         self._connection = connection
         self._explain = explain
         self._on_heartbeat = on_heartbeat
+        self._on_work = on_work
         self._stats = EngineStats()
         self._streams: dict[int, EventStream] = {}
         self._calls: dict[int, asyncio.Future[Returned]] = {}
@@ -124,6 +127,8 @@ class RemoteEngine:
         request_id = next(_ids)
         self._send(Generate(replace(request, id=request_id)))
         stream = self._streams[request_id] = EventStream()
+        if len(self._streams) == 1:
+            self._on_work(True)
         begun = False
         try:
             while batch := await stream.get():
@@ -136,6 +141,8 @@ class RemoteEngine:
                 yield batch
         finally:
             del self._streams[request_id]
+            if not self._streams:
+                self._on_work(False)
             if not stream.ended:
                 self._connection.send(Cancel(request_id))
 
@@ -162,6 +169,11 @@ class RemoteEngine:
     async def load_adapter(self, digest: str, path: Path) -> None:
         """Make the adapter in `path` available under `digest`."""
         await self._call("load_adapter", object, digest=digest, path=str(path))
+
+    def use_threads(self, n_threads: int) -> None:
+        """Compute with no more threads than that, where the engine can be told."""
+        if "threads" in self.capabilities.protocols:
+            self._connection.send(UseThreads(n_threads))
 
     async def close(self) -> None:
         """Tell the runner to end, and wait until it has: whoever holds its process sees to it that it does."""

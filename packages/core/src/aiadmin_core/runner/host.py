@@ -13,10 +13,10 @@ import sys
 import threading
 import traceback
 from collections.abc import Coroutine, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from .. import __version__
-from ..backend import Backend, Engine
+from ..backend import Backend, Engine, SupportsThreads
 from ..batches import GeneratesInto
 from ..errors import AiAdminError, BadRequest, EngineStopped, NoBackend
 from ..plugins import Plugins, load_plugins
@@ -37,6 +37,7 @@ from .messages import (
     LoadFailed,
     Returned,
     Shutdown,
+    UseThreads,
 )
 from .opening import open_in_process
 
@@ -193,12 +194,15 @@ class Host:
         self._connection.close()
         await self._connection.ended()
 
-    def _take(self, command: Generate | Cancel | Invoke) -> None:
+    def _take(self, command: Generate | Cancel | Invoke | UseThreads) -> None:
         if isinstance(command, Cancel):
             if task := self._tasks.get(command.request_id):
                 task.cancel()
         elif self._engine is None:
             print("The server sent a command before the model was loaded.", file=sys.stderr)  # noqa: T201 - the log
+        elif isinstance(command, UseThreads):
+            if "threads" in self._engine.capabilities.protocols:
+                cast(SupportsThreads, self._engine).use_threads(max(1, command.n_threads))
         elif isinstance(command, Generate):
             self._start(command.request.id, self._generate(self._engine, command.request))
         else:

@@ -110,8 +110,14 @@ class Invoke(Struct, frozen=True, kw_only=True, array_like=True, tag="invoke"):
     arguments: dict[str, Any] = {}
 
 
+class UseThreads(Struct, frozen=True, tag="use_threads", array_like=True):
+    """Compute with no more threads than that from the next step on. Only for engines of the protocol "threads"."""
+
+    n_threads: int
+
+
 class Shutdown(Struct, frozen=True, array_like=True, tag="shutdown"):
     """Close the engine and end."""
 
 
-Command = Generate | Cancel | Invoke | Shutdown
+Command = Generate | Cancel | Invoke | UseThreads | Shutdown

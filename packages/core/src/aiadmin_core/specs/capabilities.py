@@ -7,7 +7,7 @@ from msgspec import Struct
 Modality = Literal["text", "image", "audio"]
 ConstraintKind = Literal["json_object", "json_schema", "regex", "choice", "lark"]
 InputKind = Literal["chat", "text", "tokens"]
-OptionalProtocol = Literal["tokenize", "embed", "score", "adapters"]
+OptionalProtocol = Literal["tokenize", "embed", "score", "adapters", "threads"]
 
 
 class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -59,7 +59,8 @@ async def claims_are_spelled_as_they_are_read(engine: Engine) -> None:
 @behaviour
 async def what_a_claimed_protocol_needs_is_there(engine: Engine) -> None:
     """The server calls it."""
-    for method, (protocol, _) in PROTOCOLS.items():
+    methods = [(method, protocol) for method, (protocol, _) in PROTOCOLS.items()]
+    for method, protocol in (*methods, ("use_threads", "threads")):
         if protocol in engine.capabilities.protocols:
             assert callable(getattr(engine, method, None)), (
                 f"Capabilities.protocols claims {protocol!r}, and the engine has no method '{method}'"

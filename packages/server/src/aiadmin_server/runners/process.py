@@ -26,6 +26,7 @@ from aiadmin_core.runner.messages import Hello, Launch, Reply
 from aiadmin_core.specs.model import EngineOptions, EngineStats, ModelSpec
 
 from . import exits, vitals
+from .cores import Cores
 from .log import RunnerLog
 
 State = Literal["stopped", "starting", "ready", "stopping", "failed"]
@@ -79,6 +80,7 @@ class RunnerProcess:
         log_path: Path | None = None,
         limits: vitals.Limits | None = None,
         patience: Patience = Patience(),
+        cores: Cores | None = None,
     ) -> None:
         self.state: State = "stopped"
         self.notes: tuple[str, ...] = ()
@@ -94,6 +96,7 @@ class RunnerProcess:
         self._memory_bytes = memory_bytes
         self._limits = limits or vitals.Limits()
         self._patience = patience
+        self._cores = cores or Cores()
         self._process: asyncio.subprocess.Process | None = None
         self._watching: asyncio.Task[None] | None = None
         self._vitals = vitals.first(time.monotonic())
@@ -143,7 +146,9 @@ class RunnerProcess:
         self.state = "ready"
         self._vitals = vitals.first(time.monotonic())
         self._memory_when_loaded = self._resident_bytes()
-        self.engine = RemoteEngine(connection, hello, explain=self._explain, on_heartbeat=self._on_heartbeat)
+        self.engine = RemoteEngine(
+            connection, hello, explain=self._explain, on_heartbeat=self._on_heartbeat, on_work=self._on_work
+        )
         self._set_alarm(self._limits.silent_s, self._on_silence)
 
     async def stop(self) -> None:
@@ -207,6 +212,7 @@ class RunnerProcess:
                 logger.error("%s", self._account(exits.how_it_ended(status), with_last_words=True))
         finally:  # whatever cannot be told of it, it has ended
             self.state = "stopped" if self.state == "stopping" else "failed"
+            self._cores.forget(self)
             self.ended.set_result(status)
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
@@ -286,6 +292,12 @@ class RunnerProcess:
         if not self.ended.done():
             _send_kill(self._process)
         await asyncio.shield(self.ended)
+
+    def _on_work(self, begins: bool) -> None:
+        if not begins:
+            self._cores.end(self)
+        elif "threads" in self.engine.capabilities.protocols:
+            self._cores.begin(self, self.engine.use_threads)
 
     def _on_heartbeat(self, stats: EngineStats) -> None:
         self._vitals = vitals.after_heartbeat(self._vitals, stats, self._limits, time.monotonic())

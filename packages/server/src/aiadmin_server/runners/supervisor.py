@@ -20,6 +20,7 @@ from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from ..settings import Settings
 from . import exits, machine
+from .cores import Cores
 from .log import LOGS
 from .process import DiedLoading, Patience, RunnerProcess
 from .vitals import Limits
@@ -128,6 +129,7 @@ class Supervisor:
         self._limits = limits
         self._patience = patience
         self._watch_s = watch_s
+        self._cores = Cores()
 
     async def open(self, plugin: str, backend: Backend, model: ModelSpec, options: EngineOptions) -> Running:
         """Open `model`; cancelling it leaves no process behind.
@@ -192,6 +194,7 @@ class Supervisor:
             memory_bytes=self._settings.runner_memory_mib << 20,
             limits=self._limits,
             patience=self._patience,
+            cores=self._cores,
         )
         await process.start()
         return process
