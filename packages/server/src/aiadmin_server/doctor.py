@@ -170,9 +170,9 @@ def disk_finding(folder: Path, free_bytes: int) -> Finding:
 
 
 def logs_finding(folder: Path) -> Finding:
-    """Where to read what a runner wrote: errors point here."""
+    """Where to read what the server and runners wrote: errors point here."""
     n_logs = len(list(folder.glob("*.log")))
-    return Finding(status="ok", summary=f"runners write to {folder} ({n_logs} files)")
+    return Finding(status="ok", summary=f"server and runners write to {folder} ({n_logs} files)")
 
 
 def server_finding(url: str, kind: str, version: str) -> Finding:

@@ -13,6 +13,7 @@ from aiadmin_core.errors import AiAdminError
 from aiadmin_core.plugins import Plugins
 
 from .. import app, logs
+from ..runners.log import LOGS
 from ..settings import Settings
 from ._client import Listener, probe
 from ._output import remark
@@ -43,7 +44,8 @@ def serve(
 ) -> None:
     """Serve until a signal comes, or until standard input ends for a `child`. Raises `PortInUse`, `AiAdminError`."""
     level = logging.getLevelNamesMapping()[log_level.upper()]
-    logs.configure(level, settings.log_format)
+    file = None if child else settings.state / LOGS / logs.SERVER_LOG
+    logs.configure(level, settings.log_format, file)
     try:
         listening = app.bind(settings)
     except app.PortInUse:

@@ -13,6 +13,8 @@ VERBS: dict[str, str] = {
     "rm": "Remove models.",
     "ps": "List the models that are loaded.",
     "stop": "Unload a model.",
+    "bench": "Measure how fast a model answers.",
+    "logs": "Show the server's log, or that of a model's process.",
     "config": "Show and change settings.",
     "doctor": "Check this machine and say what to do.",
     "plugins": "List the installed plugins.",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..settings import Settings
-from ._hosts import is_this_machine
 from ._verb import json_option, with_debug
 
 if TYPE_CHECKING:
@@ -99,6 +98,7 @@ def command(
     from ._attached import content_of, response_format
     from ._conversation import Conversation
     from ._prompt import prompt_of
+    from ._reach import make_available, reach_server
 
     settings = load_settings()
     options: dict[str, Any] = {
@@ -115,8 +115,8 @@ def command(
     if asked is None and as_json:
         raise click.UsageError("--json prints one answer: give a prompt.")
     with ExitStack() as stack:
-        client = _reach_server(settings, stack)
-        _make_available(client, model, settings, chatting=asked is None)
+        client = reach_server(settings, stack)
+        make_available(client, model, settings, chatting=asked is None)
         if asked is None:
             from ._chat import chat
             from ._sessions import Sessions
@@ -127,43 +127,6 @@ def command(
             _print_completion(client, conversation.request(content_of(asked)))
         else:
             _print_answer(client, conversation, asked, shows_thoughts=not hide_thinking)
-
-
-def _reach_server(settings: Settings, stack: ExitStack) -> "Client":
-    """A `Client` of the running server, or of one that lives until `stack` is closed."""
-    from ._client import Client, not_running, probe
-    from ._own_server import OwnServer
-
-    listener = probe(settings.url, settings.api_key)
-    if listener.kind == "aiadmin":
-        return stack.enter_context(Client(settings.url, settings.api_key))
-    if not is_this_machine(settings.host):
-        raise not_running(settings.url, stranger=listener.kind == "stranger")
-    return stack.enter_context(Client(stack.enter_context(OwnServer()).url, settings.api_key))
-
-
-def _make_available(client: "Client", model: str, settings: Settings, *, chatting: bool) -> None:
-    """Pull a model of the catalogue that this machine's server does not have.
-
-    Any other name is the server's to judge when it is asked; a chat does not begin with one that cannot be right.
-    """
-    from urllib.parse import quote
-
-    from ._client import ServerRefused
-    from ._output import remark, size
-    from ._pulling import fetch, in_catalogue
-
-    if not is_this_machine(settings.host):
-        return
-    try:
-        client.get(f"/v1/models/{quote(model, safe='/:')}")
-    except ServerRefused as refused:
-        entry = in_catalogue(model)
-        if refused.status == 404 and entry is not None:
-            remark(f"{model} is not here yet: pulling it ({size(entry.download_size or entry.size)}).")
-            fetch(model, settings)
-        elif chatting:
-            raise
 
 
 def _print_answer(client: "Client", conversation: "Conversation", asked: str, *, shows_thoughts: bool) -> None:

@@ -202,7 +202,11 @@ class Supervisor:
 
 def log_path(state: Path, backend: str, model: str) -> Path:
     """Where the runner of a model keeps its log."""
-    return state / LOGS / f"runner-{backend}-{re.sub('[^A-Za-z0-9._-]+', '-', model)[:100]}.log"
+    return state / LOGS / log_name(backend, model)
+
+
+def log_name(backend: str, model: str) -> str:
+    return f"runner-{backend}-{re.sub('[^A-Za-z0-9._-]+', '-', model)[:100]}.log"
 
 
 def _note(reason: str) -> str:
