@@ -18,15 +18,15 @@ class Trip(BaseModel):
 
 
 @pytest.fixture
-def agent(base_url: str) -> Any:
+async def agent(base_url: str) -> Any:
     agents.set_tracing_disabled(True)
-    client = openai.AsyncOpenAI(base_url=base_url, api_key="any", max_retries=0)
-    return agents.Agent(
-        name="Guide",
-        instructions="You are brief.",
-        model=agents.OpenAIChatCompletionsModel(model="smollm2", openai_client=client),
-        model_settings=agents.ModelSettings(temperature=0, max_tokens=60),
-    )
+    async with openai.AsyncOpenAI(base_url=base_url, api_key="any", max_retries=0) as client:
+        yield agents.Agent(
+            name="Guide",
+            instructions="You are brief.",
+            model=agents.OpenAIChatCompletionsModel(model="smollm2", openai_client=client),
+            model_settings=agents.ModelSettings(temperature=0, max_tokens=60),
+        )
 
 
 async def test_it_chats(agent: Any) -> None:
