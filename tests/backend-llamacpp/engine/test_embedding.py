@@ -1,6 +1,7 @@
 """Vectors of texts: which inputs share a batch, and what the real model makes of them beside generating."""
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -91,8 +92,6 @@ class SlowContext:
     n_most, n_sequences, n_embd = 16, 4, 2
 
     def __init__(self):
-        import threading
-
         self.begun, self.go_on = threading.Event(), threading.Event()
         self.batches = []
         self.closed = self.interrupted = False
@@ -149,6 +148,41 @@ async def test_a_request_that_is_given_up_makes_room_for_the_others():
     assert context.batches == [[9], [3]]
     embedder.close()
     assert context.closed
+
+
+async def test_requests_that_are_given_up_while_they_are_computed_end_nobody_else():
+    """Their vectors are there when they are gone, both of one batch; the next ones are still made."""
+    context, both_wait = SlowContext(), threading.Event()
+    embedder = Embedder(lambda: both_wait.wait(10) and context, NoTokenizer())
+    leaving = [asyncio.create_task(embedder.embed([(1,)])) for _ in range(2)]
+    await asyncio.sleep(0)
+    both_wait.set()
+    await asyncio.to_thread(context.begun.wait, 10)
+    for task in leaving:
+        task.cancel()
+    await asyncio.wait(leaving)
+    context.go_on.set()
+    async with asyncio.timeout(10):
+        assert (await embedder.embed([(1,) * 3])).n_tokens == (3,)
+    assert context.batches == [[1, 1], [3]]
+    embedder.close()
+
+
+async def test_who_leaves_before_anything_is_read_is_left_out():
+    context = SlowContext()
+    embedder = Embedder(lambda: context, NoTokenizer())
+    first = asyncio.create_task(embedder.embed([(1,)]))
+    await asyncio.to_thread(context.begun.wait, 10)
+    leaving = [asyncio.create_task(embedder.embed([(1,) * 2])) for _ in range(2)]
+    await asyncio.sleep(0)
+    for task in leaving:
+        task.cancel()
+    await asyncio.wait(leaving)
+    context.go_on.set()
+    await first
+    assert (await embedder.embed([(1,) * 3])).n_tokens == (3,)
+    assert context.batches == [[1], [3]]
+    embedder.close()
 
 
 async def test_closing_breaks_off_and_tells_everybody():

@@ -169,8 +169,8 @@ class Embedder:
             job = self._waiting.get()
             if job is None:
                 return False
-            if job.given_up:
-                continue
+            if not job.result.set_running_or_notify_cancel():
+                continue  # from here on nobody else ends it: whoever leaves sets `given_up` alone
             try:
                 context = self._opened()
                 job.tokens = job.read(context.n_most)
@@ -215,7 +215,7 @@ class Embedder:
             self._jobs.popleft().result.set_exception(error)
         while self._closed and not self._waiting.empty():
             job = self._waiting.get()
-            if job is not None:
+            if job is not None and job.result.set_running_or_notify_cancel():
                 job.result.set_exception(error)
 
 
