@@ -47,10 +47,10 @@ def without_look_around(pattern: str) -> list[str]:
     looks, rest = _leading_looks(pattern)
     expressions: list[str] = []
     for positive, body in looks:
-        language = language_of(f"^(?:{body})")
         if positive and not _LOOKS.search(body):
             expressions.append(with_ascii_classes(f"^(?:{body})"))
         else:
+            language = language_of(f"^(?:{body})")
             expressions.append(_written(language if positive else complement(language)))
     if rest != "^":
         expressions.append(_written(language_of(rest)) if _LOOKS.search(rest) else with_ascii_classes(rest))

@@ -45,6 +45,8 @@ def enforceable(schema: Schema | bool) -> Schema | bool:
 
 FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"))
 """Those that llguidance knows."""
+_UUIDS = frozenset(f"uuid{version}" for version in range(1, 9))
+"""Pydantic's."""
 _FORMAT_PATTERNS = {
     "json-pointer": r"^(?:/(?:[^~/]|~[01])*)*$",
     "relative-json-pointer": r"^(?:0|[1-9][0-9]*)(?:#|(?:/(?:[^~/]|~[01])*)*)$",
@@ -58,7 +60,7 @@ _FORMAT_BOUNDS = {
     "int64": (-_LARGEST, _LARGEST),
     "uint64": (0, _LARGEST),
 }
-_UNKNOWABLE = ("$dynamicRef", "$recursiveRef", "unevaluatedItems", "contentSchema")
+_UNKNOWABLE = ("$dynamicRef", "$recursiveRef", "unevaluatedItems")
 _MOST_ARRANGED = 6
 """Different items whose arrangements are written out: 1,957."""
 _MOST_PATTERNS = 4
@@ -146,8 +148,8 @@ class _Writer:
 
     def _texts(self, made: Schema, more: list[Any], where: str) -> None:
         name = made.pop("format", None)
-        if name in FORMATS:
-            made["format"] = name
+        if name in FORMATS or name in _UUIDS:
+            made["format"] = "uuid" if name in _UUIDS else name
         elif name in _FORMAT_PATTERNS:
             more.append({"anyOf": [{"type": _NO_TEXT}, {"type": "string", "pattern": _FORMAT_PATTERNS[name]}]})
             if types_of(made) == {"string"}:

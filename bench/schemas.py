@@ -1,0 +1,127 @@
+"""What becomes of answers that are kept to JSON schemas, from a real model.
+
+    python bench/schemas.py --model model.gguf --schemas FOLDER [--tokens 1500] [--part 1/3] [--json result.json]
+
+For each schema of the folder the model is asked for a document. An answer is *valid* where it ends by itself and
+`jsonschema` agrees with it, *refused* where the schema cannot be enforced (before anything is generated), *cut* where it
+has not ended after so many tokens, *invalid* where it ended and is wrong: there must be none.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import engine as bench_engine
+import jsonschema
+
+from aiadmin_core.assemble import assemble
+from aiadmin_core.errors import AiAdminError
+from aiadmin_core.specs.constraint import JsonSchema
+from aiadmin_core.specs.content import Message, TextPart
+from aiadmin_core.specs.events import Failed, Finished, TextDelta
+from aiadmin_core.specs.model import EngineOptions
+from aiadmin_core.specs.request import ChatInput, GenerateRequest
+from aiadmin_core.specs.sampling import SamplingParams
+from aiadmin_llamacpp.backend import LlamaBackend
+from aiadmin_llamacpp.engine.threads import default_threads, prepare_environment, usable_cores
+
+N_AT_ONCE = 4
+LONGEST_PROMPT = 400
+"""Characters of a schema that the model is shown: what is measured is what holds without its understanding."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One schema's answer."""
+
+    schema: str
+    outcome: str
+    why: str
+    """What was refused, or is wrong; the end of an answer that was cut."""
+    n_tokens: int
+    compile_ms: float
+    """Until the first token, with compiling, masks and reading the prompt."""
+
+
+async def answer(engine: Any, number: int, path: Path, n_tokens: int) -> Row:
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    asked = f"Write a short JSON document of this schema: {json.dumps(schema)[:LONGEST_PROMPT]}"
+    request = GenerateRequest(
+        id=number,
+        input=ChatInput(messages=(Message(role="user", content=(TextPart(asked),)),)),
+        constraint=JsonSchema(schema=schema),
+        sampling=SamplingParams(max_tokens=n_tokens, seed=number),
+    )
+    text, reason, used, began, first = "", "", 0, time.perf_counter(), 0.0
+    try:
+        async for event in engine.generate(request):
+            if isinstance(event, TextDelta):
+                first = first or time.perf_counter()
+                text += event.text
+            elif isinstance(event, Finished):
+                reason, used = event.reason, event.usage.completion_tokens
+            elif isinstance(event, Failed):
+                return Row(path.stem, "refused" if not text else "failed", event.message, 0, 0.0)
+    except AiAdminError as error:
+        return Row(path.stem, "refused" if not text else "failed", str(error), 0, 0.0)
+    outcome, why = judged(schema, text, reason)
+    return Row(path.stem, outcome, why, used, round(1000 * (first - began), 1))
+
+
+def judged(schema: Any, text: str, reason: str) -> tuple[str, str]:
+    if reason != "stop":
+        return "cut", text[-120:]
+    validator = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)(schema)
+    try:
+        error = next(validator.iter_errors(json.loads(text)), None)
+    except ValueError as problem:
+        return "invalid", f"{problem}: {text[-120:]}"
+    return ("valid", "") if error is None else ("invalid", f"{error.json_path}: {error.message[:200]}")
+
+
+async def measure(model: Path, paths: list[Path], n_tokens: int, threads: int, safe_mode: bool) -> list[Row]:
+    spec = bench_engine.spec(model)
+    options = EngineOptions(n_ctx=8192, n_parallel=N_AT_ONCE, n_threads=threads, safe_mode=safe_mode)
+    engine = assemble(LlamaBackend().open_engine(spec, options), spec)
+    places = asyncio.Semaphore(N_AT_ONCE)
+
+    async def one(number: int, path: Path) -> Row:
+        async with places:
+            row = await answer(engine, number, path, n_tokens)
+            print(f"{row.outcome:8} {row.n_tokens:5} {row.schema:60} {row.why[:100]!r}", flush=True)
+            return row
+
+    try:
+        return await asyncio.gather(*(one(number, path) for number, path in enumerate(paths)))
+    finally:
+        await engine.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="a GGUF file")
+    parser.add_argument("--schemas", type=Path, required=True, help="a folder of JSON schemas")
+    parser.add_argument("--tokens", type=int, default=1500)
+    parser.add_argument("--part", default="1/1", help="which part of how many, to measure in pieces")
+    parser.add_argument("--threads", type=int, default=default_threads(usable_cores()))
+    parser.add_argument("--json", type=Path, default=None, help="where to write the rows")
+    options = parser.parse_args()
+    prepare_environment(os.environ)
+    part, n_parts = map(int, options.part.split("/"))
+    paths = sorted(options.schemas.glob("*.json"))[part - 1 :: n_parts]
+    safe_mode = bench_engine.crashes(options.model)
+    rows = asyncio.run(measure(options.model, paths, options.tokens, options.threads, safe_mode))
+    counts = Counter(row.outcome for row in rows)
+    print(f"{options.model.name}, {len(rows)} schemas, {options.tokens} tokens:", dict(counts))
+    if options.json:
+        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=2))
+
+
+if __name__ == "__main__":
+    main()
