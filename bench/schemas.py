@@ -3,8 +3,8 @@
     python bench/schemas.py --model model.gguf --schemas FOLDER [--tokens 1500] [--part 1/3] [--json result.json]
 
 For each schema of the folder the model is asked for a document. An answer is *valid* where it ends by itself and
-`jsonschema` agrees with it, *refused* where the schema cannot be enforced (before anything is generated), *cut* where it
-has not ended after so many tokens, *invalid* where it ended and is wrong: there must be none.
+`jsonschema` agrees with it, *refused* where the schema cannot be enforced (before anything is generated), *cut* where
+it has not ended after so many tokens, *invalid* where it ended and is wrong: there must be none.
 """
 
 import argparse
@@ -49,8 +49,7 @@ class Row:
     """Until the first token, with compiling, masks and reading the prompt."""
 
 
-async def answer(engine: Any, number: int, path: Path, n_tokens: int) -> Row:
-    schema = json.loads(path.read_text(encoding="utf-8"))
+async def answer(engine: Any, number: int, name: str, schema: Any, n_tokens: int) -> Row:
     asked = f"Write a short JSON document of this schema: {json.dumps(schema)[:LONGEST_PROMPT]}"
     request = GenerateRequest(
         id=number,
@@ -67,11 +66,11 @@ async def answer(engine: Any, number: int, path: Path, n_tokens: int) -> Row:
             elif isinstance(event, Finished):
                 reason, used = event.reason, event.usage.completion_tokens
             elif isinstance(event, Failed):
-                return Row(path.stem, "refused" if not text else "failed", event.message, 0, 0.0)
+                return Row(name, "refused" if not text else "failed", event.message, 0, 0.0)
     except AiAdminError as error:
-        return Row(path.stem, "refused" if not text else "failed", str(error), 0, 0.0)
+        return Row(name, "refused" if not text else "failed", str(error), 0, 0.0)
     outcome, why = judged(schema, text, reason)
-    return Row(path.stem, outcome, why, used, round(1000 * (first - began), 1))
+    return Row(name, outcome, why, used, round(1000 * (first - began), 1))
 
 
 def judged(schema: Any, text: str, reason: str) -> tuple[str, str]:
@@ -85,20 +84,20 @@ def judged(schema: Any, text: str, reason: str) -> tuple[str, str]:
     return ("valid", "") if error is None else ("invalid", f"{error.json_path}: {error.message[:200]}")
 
 
-async def measure(model: Path, paths: list[Path], n_tokens: int, threads: int, safe_mode: bool) -> list[Row]:
+async def measure(model: Path, schemas: dict[str, Any], n_tokens: int, threads: int, safe_mode: bool) -> list[Row]:
     spec = bench_engine.spec(model)
     options = EngineOptions(n_ctx=8192, n_parallel=N_AT_ONCE, n_threads=threads, safe_mode=safe_mode)
     engine = assemble(LlamaBackend().open_engine(spec, options), spec)
     places = asyncio.Semaphore(N_AT_ONCE)
 
-    async def one(number: int, path: Path) -> Row:
+    async def one(number: int, name: str) -> Row:
         async with places:
-            row = await answer(engine, number, path, n_tokens)
+            row = await answer(engine, number, name, schemas[name], n_tokens)
             print(f"{row.outcome:8} {row.n_tokens:5} {row.schema:60} {row.why[:100]!r}", flush=True)
             return row
 
     try:
-        return await asyncio.gather(*(one(number, path) for number, path in enumerate(paths)))
+        return await asyncio.gather(*(one(number, name) for number, name in enumerate(schemas)))
     finally:
         await engine.close()
 
@@ -116,7 +115,8 @@ def main() -> None:
     part, n_parts = map(int, options.part.split("/"))
     paths = sorted(options.schemas.glob("*.json"))[part - 1 :: n_parts]
     safe_mode = bench_engine.crashes(options.model)
-    rows = asyncio.run(measure(options.model, paths, options.tokens, options.threads, safe_mode))
+    schemas = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+    rows = asyncio.run(measure(options.model, schemas, options.tokens, options.threads, safe_mode))
     counts = Counter(row.outcome for row in rows)
     print(f"{options.model.name}, {len(rows)} schemas, {options.tokens} tokens:", dict(counts))
     if options.json:

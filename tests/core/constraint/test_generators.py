@@ -1,5 +1,5 @@
-"""Schemas as the usual generators write them: all that zod (4's `toJSONSchema`, 3's zod-to-json-schema) has for texts, and
-pydantic's field types. `generators.json` has them with documents that they accept and refuse."""
+"""Schemas as the usual generators write them: all that zod (4's `toJSONSchema`, 3's zod-to-json-schema) has for texts,
+and pydantic's field types. `generators.json` has them with documents that they accept and refuse."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_what_a_generator_writes_is_enforced(generator, name):
 
 
 def test_the_examples_are_what_they_say_they_are():
-    """As far as `jsonschema` knows: it has no expressions with properties of Unicode, and takes formats for comments."""
+    """As far as `jsonschema` knows: its expressions have no properties of Unicode."""
     for generator, name in EXAMPLES:
         example = GENERATORS[generator][name]
         if "\\p{" in json.dumps(example["schema"]):
