@@ -17,6 +17,9 @@ VERBS: dict[str, str] = {
     "logs": "Show the server's log, or that of a model's process.",
     "config": "Show and change settings.",
     "doctor": "Check this machine and say what to do.",
+    "service": "Let the system start the server.",
+    "completion": "Print what completes verbs, options and models in a shell.",
+    "man": "Print the manual page.",
     "plugins": "List the installed plugins.",
 }
 """In the order of `aiadmin --help`. The command is the attribute `command` of `aiadmin_server.cli.<verb>`; a test

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._names import MODEL
 from ._parameters import chosen, parameter_options
 from ._verb import json_option, with_debug
 
@@ -87,7 +88,7 @@ def show_alias(name: str, as_json: bool) -> None:
 @with_debug
 @command.command("set")
 @click.argument("name")
-@click.argument("model")
+@click.argument("model", type=MODEL)
 @click.option("--fallback", "fallbacks", multiple=True, metavar="MODEL", help="Ask this one where MODEL cannot answer.")
 @click.option("--backend", help="The backend that must serve it.")
 @click.option("--system", metavar="TEXT", help="A system message for conversations that have none.")
@@ -132,7 +133,7 @@ def set_alias(
 
 @with_debug
 @command.command("openai")
-@click.argument("model")
+@click.argument("model", type=MODEL)
 @click.option("--embeddings", metavar="MODEL", help="What OpenAI's names of embedding models are to stand for.")
 def set_well_known(model: str, embeddings: str | None) -> None:
     """Let the names of OpenAI's and Anthropic's models stand for MODEL.

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._names import MODEL
 from ._verb import json_option, verb
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @verb
-@click.argument("model")
+@click.argument("model", type=MODEL)
 @click.option(
     "--prompt-tokens", default=256, show_default=True, type=click.IntRange(8), help="About how long each prompt is."
 )

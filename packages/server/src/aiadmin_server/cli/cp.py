@@ -2,11 +2,12 @@
 
 import click
 
+from ._names import MODEL
 from ._verb import verb
 
 
 @verb
-@click.argument("source")
+@click.argument("source", type=MODEL)
 @click.argument("destination")
 @click.option("--replace", is_flag=True, help="Also where DESTINATION is the last name of a model, or an alias.")
 def command(source: str, destination: str, replace: bool) -> None:

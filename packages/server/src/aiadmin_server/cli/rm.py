@@ -6,11 +6,12 @@ import click
 
 from aiadmin_core.errors import AiAdminError
 
+from ._names import MODEL
 from ._verb import verb
 
 
 @verb
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", type=MODEL, nargs=-1, required=True, metavar="NAME...")
 def command(names: tuple[str, ...]) -> None:
     """Remove models.
 

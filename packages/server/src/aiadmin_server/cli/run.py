@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..settings import Settings
+from ._names import MODEL
 from ._verb import json_option, with_debug
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _think_as_written(word: str) -> str:
 
 @with_debug
 @click.command(cls=RunCommand)
-@click.argument("model")
+@click.argument("model", type=MODEL)
 @click.argument("prompt", nargs=-1)
 @click.option("--system", metavar="TEXT", help="Tell the model how to behave.")
 @sampling_option("--temperature", help="0 takes the most likely token; 2 is the wildest.")

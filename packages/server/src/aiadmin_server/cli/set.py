@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._names import MODEL
 from ._parameters import chosen, parameter_options
 from ._verb import json_option, verb
 
@@ -14,7 +15,7 @@ UNSET_ALL = "all"
 
 
 @verb
-@click.argument("name")
+@click.argument("name", type=MODEL)
 @parameter_options
 @click.option("--system", metavar="TEXT", help="A system message for conversations that have none; '' for none at all.")
 @click.option("--keep-alive", metavar="TIME", help="How long it stays loaded when idle: 300, 10m, -1 for ever.")

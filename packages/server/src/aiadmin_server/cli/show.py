@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._names import MODEL
 from ._verb import json_option, verb
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @verb
-@click.argument("name")
+@click.argument("name", type=MODEL)
 @json_option
 @click.option("--modelfile", "part", flag_value="modelfile", help="Only a Modelfile that makes the same again.")
 @click.option("--template", "part", flag_value="template", help="Only its chat template.")
