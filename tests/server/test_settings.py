@@ -110,6 +110,9 @@ def test_every_variable_is_read():
         "AIADMIN_UNKNOWN_FIELDS": "refuse",
         "AIADMIN_ALLOWED_HOSTS": "AI.example.org, proxy",
         "AIADMIN_PRIVATE_SOURCES": "1",
+        "AIADMIN_REGISTRY": "registry.example.org",
+        "AIADMIN_REGISTRY_CREDENTIALS": "localhost:5000=me:a:b other=x:y",
+        "AIADMIN_CATALOGUE": "/c.toml",
         "AIADMIN_ORIGINS": "https://a.example, https://b.example",
         "AIADMIN_API_KEY": "sk-1",
         "AIADMIN_LOG_FORMAT": "JSON",
@@ -182,3 +185,22 @@ def test_without_a_home_the_named_folders_are_enough(homeless):
     assert "AIADMIN_MODELS" in caught.value.hint
     with pytest.raises(BadRequest, match="'~' in AIADMIN_MODELS"):
         load_settings({"AIADMIN_MODELS": "~/models"})
+
+
+def test_the_registry_is_a_host_and_credentials_belong_to_one():
+    settings = load_settings(
+        {"AIADMIN_REGISTRY": "Registry.example:5000/", "AIADMIN_REGISTRY_CREDENTIALS": "A:1=me:x:y"}
+    )
+    assert settings.registry == "https://registry.example:5000"
+    assert settings.registry_credentials == {"a:1": ("me", "x:y")}
+    assert load_settings({"AIADMIN_REGISTRY": "http://localhost:5000"}).registry == "http://localhost:5000"
+
+
+@pytest.mark.parametrize("text", ["ftp://host", "https://me:secret@host", "host/path", "a b"])
+def test_what_is_no_registry_is_refused_and_not_repeated(text):
+    with pytest.raises(BadRequest, match="AIADMIN_REGISTRY") as caught:
+        load_settings({"AIADMIN_REGISTRY": text})
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
+    with pytest.raises(BadRequest, match="AIADMIN_REGISTRY_CREDENTIALS") as caught:
+        load_settings({"AIADMIN_REGISTRY_CREDENTIALS": "host=secret"})
+    assert "secret" not in f"{caught.value} {caught.value.hint}"

@@ -311,7 +311,7 @@ async def test_clients_are_told_whether_to_try_again_by_themselves(serve, error,
         ("/v1/v1/chat/completions", "twice"),
         ("/chat/completions", "set the base URL to"),
         ("/v1/audio/speech", "does not serve this endpoint"),
-        ("/api/push", "OpenAI's API is under /v1"),
+        ("/api/pushed", "OpenAI's API is under /v1"),
     ],
 )
 async def test_an_endpoint_that_is_not_there_does_not_read_as_a_missing_model(serve, path, says):

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from aiadmin_core import route
 from aiadmin_core.errors import AiAdminError
+from aiadmin_core.public import AsyncPublicTransport
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.events import Event, Failed, Finished
 from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
@@ -24,7 +25,6 @@ from aiadmin_core.specs.sampling import SamplingParams
 from .answer import UpstreamAnswer
 from .failures import StreamBroken, Unavailable, give_up, in_words, refused
 from .pool import Pool
-from .public import AsyncPublicTransport
 from .remote import RemoteModel, headers
 from .request import to_openai
 from .routing import Upstream

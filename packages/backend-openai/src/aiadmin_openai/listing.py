@@ -9,10 +9,10 @@ import httpx
 import msgspec
 from msgspec import Struct
 
+from aiadmin_core.public import PublicTransport
 from aiadmin_core.specs.model import ModelFacts
 
 from .failures import in_words, read_error, redact
-from .public import PublicTransport
 from .remote import host_of
 
 

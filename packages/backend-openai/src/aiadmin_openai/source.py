@@ -89,7 +89,10 @@ class OpenAISource:
 
 def refuse_private(url: str) -> None:
     """Raise `NotAllowed` where the host of `url` has an address that is not public, `PullFailed` where it has none."""
-    from .public import is_public, look_up  # httpx is slow to import, and this module is imported by every command
+    from aiadmin_core.public import (  # httpx is slow to import, and this module is imported by every command
+        is_public,
+        look_up,
+    )
 
     host = urlsplit(url).hostname or ""
     try:

@@ -14,7 +14,7 @@ import msgspec
 from .backend import Backend
 from .dialects.dialect import Dialect
 from .observe import DoctorCheck, Finding
-from .sources import CatalogueEntry, Source
+from .sources import CatalogueEntry, OfferingSource, Source
 
 TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """`package.module:attribute`."""
@@ -59,6 +59,10 @@ def _struct(struct: type[msgspec.Struct]) -> Callable[[Any], str]:
     return check
 
 
+def _source(value: Any) -> str:
+    return shortcoming(value, OfferingSource if hasattr(value, "offer") else Source)
+
+
 def _middleware(value: Any) -> str:
     return "" if callable(value) else f"{_named(value)}, which cannot be called with an ASGI app"
 
@@ -79,7 +83,7 @@ def _reference(kind: str) -> Callable[[Any], str]:
 
 _CHECKS: dict[str, Callable[[Any], str]] = {
     "aiadmin_backends": _protocol(Backend),
-    "aiadmin_sources": _protocol(Source),
+    "aiadmin_sources": _source,
     "aiadmin_catalogue": _struct(CatalogueEntry),
     "aiadmin_dialects": _protocol(Dialect),
     "aiadmin_apis": _reference("API"),

@@ -18,6 +18,7 @@
       StoreError                500  the model store cannot be read or written
         ModelExists             409  the name belongs to a model from elsewhere
         PullFailed              502  a source could not deliver
+        PushFailed              502  a registry did not take a model
       PluginError               500  a plugin broke its contract
 
 Each says what happened (`message`) and what to do next (`hint`). The API that was called wraps them in its own
@@ -200,6 +201,12 @@ class PullFailed(StoreError):
     """A source could not deliver the model."""
 
     code, status = "pull_failed", 502
+
+
+class PushFailed(StoreError):
+    """A registry did not take a model, or not all of it."""
+
+    code, status = "push_failed", 502
 
 
 class PluginError(AiAdminError):

@@ -18,7 +18,7 @@ import pluggy
 from .backend import Backend
 from .dialects.dialect import Dialect
 from .observe import Exchange
-from .sources import CatalogueEntry, Source
+from .sources import CatalogueEntry, OfferingSource, Source
 from .specs.events import Event
 
 PROJECT = "aiadmin"
@@ -38,7 +38,7 @@ def aiadmin_backends() -> Sequence[Backend]:
 
 
 @hookspec
-def aiadmin_sources() -> Sequence[Source]:
+def aiadmin_sources() -> Sequence[Source | OfferingSource]:
     """Offer places that `aiadmin pull` can fetch models from. Called once a command."""
     raise AssertionError
 

@@ -1,6 +1,6 @@
-"""`pull`: from a reference to a model in the store. Used by the command line.
+"""`pull`: from a reference to a model in the store. Used by the command line and `/api/pull`.
 
-A reference is a name of the catalogue, `scheme:rest` for a source, or a path.
+A reference is a name of the catalogue, `scheme:rest` for a source, a path, or a name that a registry may know.
 """
 
 import shutil
@@ -11,12 +11,13 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace as replace_fields
 
-from aiadmin_core.errors import BadRequest, ModelNotFound, NotAllowed, PullFailed, StoreError
+from aiadmin_core.errors import AiAdminError, BadRequest, ModelNotFound, NotAllowed, PullFailed, StoreError
 from aiadmin_core.plugins import Plugins
 from aiadmin_core.sources import (
     Caller,
     CatalogueEntry,
     FetchedModel,
+    OfferingSource,
     Progress,
     ServesCallers,
     Source,
@@ -24,6 +25,8 @@ from aiadmin_core.sources import (
 )
 
 from .catalogue import catalogue, find_entry
+from .forecast import Forecast, forecast
+from .offers import ABANDONED_AFTER_S, Offered
 from .sources.inspecting import inspect, own_format
 from .sources.installed import installed_sources
 from .sources.local import LocalSource, local_path
@@ -31,14 +34,14 @@ from .store.adding import refuse_replacing
 from .store.disk import disk_errors, need_room, sweep
 from .store.store import ModelStore, StoredModel
 
-ABANDONED_AFTER_S = 30 * 24 * 3600.0
-"""What an interrupted pull has fetched is kept this long."""
+MAX_NAMED = 20
+"""Models of the catalogue named in an error."""
 
 
 class Order(Struct, frozen=True, kw_only=True):
     """What is to be pulled, and from where."""
 
-    source: Source
+    source: Source | OfferingSource
     reference: str
     """Without its scheme."""
     origin: str
@@ -49,7 +52,7 @@ class Order(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """Equal for pulls that fetch the same: they share a folder, and wait for each other."""
+        """Equal for pulls of the same reference: they share a folder, and wait for each other."""
         return f"{self.source.scheme}:{self.reference}"
 
 
@@ -62,10 +65,14 @@ def pull(
     progress: Callable[[Progress], None],
     replace: bool = False,
     caller: Caller = Caller(),
+    expected_digest: str = "",
+    foresee: Callable[[Forecast], None] = lambda _: None,
 ) -> StoredModel:
     """Fetch what `reference` names and store it, under `name` if that is given. Blocking.
 
-    What `caller` may have fetched is for the sources to say; the catalogue's references are the administrator's.
+    `expected_digest` is the model file's, where whoever asks knows it. `foresee` is told what it will take, as soon as
+    that is known. What `caller` may have fetched is for the sources to say; the catalogue's references are the
+    administrator's.
 
     May be interrupted at any point: no half model is ever seen, and the next pull of the same reference goes on from
     what is there. A second pull of it meanwhile waits for the first. Raises `ModelNotFound`, `InvalidName`,
@@ -74,6 +81,13 @@ def pull(
     order = plan(reference, catalogue(plugins), installed_sources(plugins), caller)
     entry = order.entry
     name = name or (entry.name if entry else None)
+    if isinstance(order.source, OfferingSource):
+        progress(Progress(status="pulling manifest"))
+        offer = order.source.offer(order.caller, order.reference)
+        wanted = expected_digest or (entry.digest if entry else "")
+        return Offered(order.source.scheme, offer, entry, wanted).store(
+            name or offer.suggested_name, store, plugins, progress, foresee, replace=replace
+        )
     here = _already_here(order, name, store, progress, replace=replace)
     if here is None:
 
@@ -83,13 +97,18 @@ def pull(
         with store.pull_lock(order.key, waiting=waiting):
             here = _already_here(order, name, store, progress, replace=replace)
             if here is None:
-                return _fetch(order, name, store, plugins, progress, replace=replace)
+                if entry is not None:
+                    foresee(forecast(name or "", entry.download_size or entry.size, entry.size, store.root))
+                return _fetch(order, name, store, plugins, progress, expected_digest, replace=replace)
     progress(Progress(status="already here and complete"))
     return here
 
 
 def plan(
-    reference: str, entries: Sequence[CatalogueEntry], sources: Sequence[Source], caller: Caller = Caller()
+    reference: str,
+    entries: Sequence[CatalogueEntry],
+    sources: Sequence[Source | OfferingSource],
+    caller: Caller = Caller(),
 ) -> Order:
     """Which source is to fetch what. Pure, but for sources that look whether a path exists: not for callers over HTTP,
     who would learn it.
@@ -100,36 +119,49 @@ def plan(
     entry = find_entry(entries, reference) or next((one for one in entries if one.reference == reference), None)
     text = entry.reference if entry else reference
     scheme, _, rest = text.partition(":")
-    source = next((source for source in sources if rest and source.scheme.lower() == scheme.lower()), None)
-    if source is None and scheme.lower() in ("http", "https") and rest.startswith("//"):
-        raise BadRequest(
-            "Web addresses are not fetched.", hint="Download the file, then `aiadmin pull FILE`.", param="model"
-        )
+    source: Source | OfferingSource | None = None
+    if scheme.lower() in ("http", "https"):  # some sites are known to a source
+        source = next((source for source in sources if source.claims(text)), None)
+        rest = text if source else rest
+    if source is None and rest:
+        source = next((source for source in sources if source.scheme.lower() == scheme.lower()), None)
     if source is None:
         rest = text
-        asked = sources if caller.over == "command line" else [one for one in sources if isinstance(one, ServesCallers)]
-        source = next((source for source in asked if source.claims(text)), None)
-    if source is None and "/" in rest and scheme.isalnum():  # `name:tag` has a colon too, and no slash after it
-        known = ", ".join(sorted(source.scheme for source in sources))
-        raise BadRequest(f"No source is called '{scheme}'.", hint=f"There are: {known}.", param="model")
+        source = next((source for source in sources if _serves(source, caller) and source.claims(text)), None)
     if source is None:
-        names = ", ".join(entry.name for entry in entries)
-        schemes = ", ".join(f"{source.scheme}:" for source in sources)
-        raise ModelNotFound(
-            reference,
-            hint=f"The catalogue has: {names}. Other models are named by where they are: a path, or a text that begins "
-            f"with {schemes}",
-        )
+        raise _unclaimed(reference, text, entries, sources)
     if entry is not None:
-        caller = Caller()
-    if caller.over == "http" and not isinstance(source, ServesCallers):
+        caller = Caller(insecure=caller.insecure)
+    if not _serves(source, caller):
         raise NotAllowed(
             f"'{source.scheme}:' is for the command line of the server's machine only.",
             hint=f"Run it there: `aiadmin pull {source.scheme}:...`.",
             param="model",
         )
-    origin = source.origin(rest) if isinstance(source, TellsOrigin) else ""
+    origin = source.origin(rest) if isinstance(source, TellsOrigin | OfferingSource) else ""
     return Order(source=source, reference=rest, origin=origin, entry=entry, caller=caller)
+
+
+def _serves(source: Source | OfferingSource, caller: Caller) -> bool:
+    return caller.over == "command line" or isinstance(source, ServesCallers | OfferingSource)
+
+
+def _unclaimed(
+    reference: str, text: str, entries: Sequence[CatalogueEntry], sources: Sequence[Source | OfferingSource]
+) -> AiAdminError:
+    """What is wrong with a reference that no source takes."""
+    scheme, _, rest = text.partition(":")
+    if "/" in rest and scheme.isalnum():  # `name:tag` has a colon too, and no slash after it
+        known = ", ".join(sorted(source.scheme for source in sources))
+        return BadRequest(f"No source is called '{scheme}'.", hint=f"There are: {known}.", param="model")
+    names = [entry.name for entry in entries]
+    more = f" and {len(names) - MAX_NAMED} more (`aiadmin search`)" if len(names) > MAX_NAMED else ""
+    schemes = ", ".join(f"{source.scheme}:" for source in sources)
+    return ModelNotFound(
+        reference,
+        hint=f"The catalogue has: {', '.join(names[:MAX_NAMED])}{more}. Other models are named by where they are: a "
+        f"path, or a text that begins with {schemes}",
+    )
 
 
 def _already_here(
@@ -154,12 +186,14 @@ def _fetch(
     store: ModelStore,
     plugins: Plugins,
     progress: Callable[[Progress], None],
+    expected_digest: str,
     *,
     replace: bool,
 ) -> StoredModel:
     """Fetch, look at what came, store it. Holding the pull's lock."""
     workdir = store.workdir(order.key)
     entry = order.entry
+    expected = expected_digest or (entry.digest if entry else "")
     with disk_errors("fetching the model", workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         workdir.touch()  # going on with an old pull makes it a new one: nobody may take it for abandoned meanwhile
@@ -170,7 +204,7 @@ def _fetch(
             order.reference,
             workdir=workdir,
             progress=_with_total(progress, entry.download_size if entry else 0),
-            expected_digest=entry.digest if entry else "",
+            expected_digest=expected,
         )
         _need_room_for_copies(fetched, workdir)
         fetched = replace_fields(
@@ -186,7 +220,7 @@ def _fetch(
                 replace=replace,
                 progress=progress,
                 info=inspect(fetched, plugins.backends()),
-                expected_digest=entry.digest if entry else "",
+                expected_digest=expected,
             )
         except PullFailed:
             shutil.rmtree(workdir, ignore_errors=True)  # what came is not what was asked for: no use in keeping it
@@ -207,6 +241,7 @@ def _in_own_format(order: Order, plugins: Plugins) -> FetchedModel | None:
 
 def _fetch_of(order: Order) -> Callable[..., FetchedModel]:
     """The source's way to serve whoever asks."""
+    assert not isinstance(order.source, OfferingSource)
     if order.caller.over == "http":
         assert isinstance(order.source, ServesCallers)
         return partial(order.source.fetch_for, order.caller)

@@ -20,6 +20,7 @@ from aiadmin_core.specs.model import RopeScaling
 from .durations import parse_duration
 
 DEFAULT_PORT = 11434
+DEFAULT_REGISTRY = "https://registry.ollama.ai"
 Choice = TypeVar("Choice", bound=str)
 
 
@@ -77,6 +78,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Names by which clients may reach the server besides this machine's own and its addresses, in lower case."""
     private_sources: bool = False
     """Whether a pull that was asked for over HTTP may fetch from private addresses."""
+    registry: str = DEFAULT_REGISTRY
+    """Base URL of the registry that names without a host are pulled from and pushed to."""
+    registry_credentials: Mapping[str, tuple[str, str]] = {}
+    """User and password by the registry's host and port, in lower case."""
+    catalogue: Path | None = None
+    """The user's own entries of the catalogue; None: `catalogue.toml` in `state`."""
     log_format: Literal["text", "json"] = "text"
     """What the server's log is written as."""
     debug: bool = False
@@ -132,6 +139,12 @@ FIELDS: dict[str, str] = {
     "addresses, separated by commas: that of a proxy, say (`ai.example.org`). Default: none.",
     "AIADMIN_PRIVATE_SOURCES": "`1` lets pulls that are asked for over HTTP fetch from private addresses. The command "
     "line may do so anyway.",
+    "AIADMIN_REGISTRY": "The registry that names without a host are pulled from and pushed to: `https://host`, or "
+    "`http://localhost:5000` for one of this machine. Default `https://registry.ollama.ai`.",
+    "AIADMIN_REGISTRY_CREDENTIALS": "Who you are to registries: `host=user:password`, several separated by "
+    "spaces. Each is shown to its host alone.",
+    "AIADMIN_CATALOGUE": "A TOML file with entries of your own for the catalogue. Default `catalogue.toml` in "
+    "`AIADMIN_STATE`.",
     "AIADMIN_PLUGINS": "Which plugins to load: `echo,mlx` only those, in this order; `-mlx` all but that one.",
     "AIADMIN_API_KEY": "The API key that `aiadmin run`, `ps`, `stop`, `show` and `doctor` send to the server, "
     "where a plugin of it asks for one.",
@@ -196,6 +209,9 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         origins=tuple(origin.strip() for origin in get("AIADMIN_ORIGINS").split(",") if origin.strip()),
         allowed_hosts=_host_names("AIADMIN_ALLOWED_HOSTS", get("AIADMIN_ALLOWED_HOSTS")),
         private_sources=_switch(get("AIADMIN_PRIVATE_SOURCES")),
+        registry=_registry(get("AIADMIN_REGISTRY")),
+        registry_credentials=_credentials(get("AIADMIN_REGISTRY_CREDENTIALS")),
+        catalogue=Path(get("AIADMIN_CATALOGUE")).expanduser() if get("AIADMIN_CATALOGUE") else None,
         log_format=_choice("AIADMIN_LOG_FORMAT", get("AIADMIN_LOG_FORMAT"), ("text", "json")),
         debug=_switch(get("AIADMIN_DEBUG")),
     )
@@ -209,6 +225,7 @@ _ATTRIBUTES = {
     "AIADMIN_NUM_PARALLEL": "n_parallel",
     "AIADMIN_PREFIX_MEMORY": "prefix_memory_mib",
     "AIADMIN_PREFIX_DISK": "prefix_disk_mib",
+    "AIADMIN_MEMORY": "memory_mib",
     "AIADMIN_RUNNER_MEMORY": "runner_memory_mib",
     "AIADMIN_IDLE_TIMEOUT": "idle_connection_s",
 }
@@ -275,6 +292,36 @@ def _key(name: str, text: str) -> str:
     if not (text.isascii() and text.isprintable()):
         raise BadRequest(f"{name} holds characters that no API key has.", hint="Unset it, or correct it.")
     return text
+
+
+def _registry(text: str) -> str:
+    """A base URL; https where nothing is said, http for this machine."""
+    if not text:
+        return DEFAULT_REGISTRY
+    scheme, separator, host = text.rpartition("://")
+    host = host.rstrip("/")
+    is_host = re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d+)?", host)
+    if (separator and scheme not in ("http", "https")) or not is_host:
+        raise BadRequest(
+            "AIADMIN_REGISTRY is no address of a registry.",
+            hint="Write `https://host` or `https://host:port`. Users and passwords belong into "
+            "AIADMIN_REGISTRY_CREDENTIALS.",
+        )
+    return f"{scheme or 'https'}://{host.lower()}"
+
+
+def _credentials(text: str) -> dict[str, tuple[str, str]]:
+    """What they are is not said in the error."""
+    found: dict[str, tuple[str, str]] = {}
+    for one in text.split():
+        host, _, rest = one.partition("=")
+        user, colon, password = rest.partition(":")
+        if not (host and user and colon):
+            raise BadRequest(
+                "AIADMIN_REGISTRY_CREDENTIALS cannot be read.", hint="Write `host=user:password`, separated by spaces."
+            )
+        found[host.lower()] = (user, password)
+    return found
 
 
 def _switch(text: str) -> bool:

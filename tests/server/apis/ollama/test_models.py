@@ -127,7 +127,8 @@ async def test_a_model_is_deleted_by_either_field(serve, store):
         ("DELETE", "/api/delete", {"model": "nope"}, 404, "not found"),
         ("DELETE", "/api/delete", {"model": "a b"}, 400, "is no model name"),
         ("DELETE", "/api/delete", {}, 400, "model is required"),
-        ("POST", "/api/push", {"model": "smollm2"}, 404, "AiAdmin does not serve this endpoint"),
+        ("POST", "/api/push", {"model": "nope"}, 404, "not found"),
+        ("POST", "/api/push", {}, 400, "model is required"),
         ("GET", "/api/copy", None, 405, "does not take this method"),
     ],
 )

@@ -3,11 +3,12 @@
 Used by `pull`, and by `run` for a model of the catalogue.
 """
 
-from aiadmin_core.sources import CatalogueEntry
+from aiadmin_core.sources import Caller, CatalogueEntry
 
+from ..forecast import Forecast
 from ..settings import Settings
 from ..store.store import StoredModel
-from ._output import remark
+from ._output import remark, size
 from ._progress import shown_progress
 
 
@@ -19,7 +20,15 @@ def in_catalogue(name: str) -> CatalogueEntry | None:
     return find_entry(catalogue(installed_plugins()), name)
 
 
-def fetch(reference: str, settings: Settings, *, name: str | None = None, replace: bool = False) -> StoredModel:
+def fetch(
+    reference: str,
+    settings: Settings,
+    *,
+    name: str | None = None,
+    replace: bool = False,
+    insecure: bool = False,
+    expected_digest: str = "",
+) -> StoredModel:
     """Pull `reference` into the store. Raises `AiAdminError`; Ctrl-C is passed on after saying how to go on."""
     from ..pull import pull
     from ..store.store import ModelStore
@@ -29,8 +38,37 @@ def fetch(reference: str, settings: Settings, *, name: str | None = None, replac
     try:
         with shown_progress() as report:
             return pull(
-                reference, name=name, store=store, plugins=installed_plugins(), progress=report, replace=replace
+                reference,
+                name=name,
+                store=store,
+                plugins=installed_plugins(),
+                progress=report,
+                replace=replace,
+                caller=Caller(insecure=insecure),
+                expected_digest=expected_digest,
+                foresee=_say,
             )
     except KeyboardInterrupt:
         remark("Stopped. The same command goes on from here; what was fetched is kept.")
         raise
+
+
+def _say(found: Forecast) -> None:
+    for line in lines_of(found):
+        remark(line)
+
+
+def lines_of(found: Forecast) -> list[str]:
+    """What a pull will take, for people. Pure."""
+    lines = []
+    if found.download_bytes:
+        free = f"; {size(found.free_bytes)} are free on the disk" if found.free_bytes else ""
+        lines.append(f"{found.name or 'The model'}: {size(found.download_bytes)} to fetch{free}.")
+    if found.needed_bytes and found.memory_bytes:
+        of = f"about {size(found.needed_bytes)} of this machine's {size(found.memory_bytes)} of memory"
+        lines.append(
+            f"It takes {of}."
+            if found.fits
+            else f"It does not fit: it takes {of}. A smaller model, or a smaller quantization of it, may."
+        )
+    return lines

@@ -5,6 +5,7 @@ VERBS: dict[str, str] = {
     "run": "Ask a model one thing, or chat with it.",
     "pull": "Fetch a model.",
     "create": "Make a model of another one, as a Modelfile says.",
+    "push": "Send a model to a registry.",
     "list": "List the models and aliases of this machine.",
     "show": "Show what a model is and how its name resolves.",
     "cp": "Give a model another name.",

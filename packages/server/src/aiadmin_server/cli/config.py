@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ..configuration import Configuration
     from ..settings import Settings
 
-SECRET = frozenset({"AIADMIN_API_KEY"})
+SECRET = frozenset({"AIADMIN_API_KEY", "AIADMIN_REGISTRY_CREDENTIALS"})
 
 
 @with_debug

@@ -12,23 +12,31 @@ from ._verb import verb
 @click.option("--as", "name", metavar="NAME", help="What to call the model here.")
 @click.option("--replace", is_flag=True, help="Replace a model of this name that came from elsewhere.")
 @click.option("--in-place", is_flag=True, help="Leave the file where it is; the model points to it.")
-def command(reference: str, name: str | None, replace: bool, in_place: bool) -> None:
+@click.option("--insecure", is_flag=True, help="Take what comes over plain http.")
+@click.option("--digest", metavar="sha256:HEX", default="", help="What the model file must be.")
+def command(reference: str, name: str | None, replace: bool, in_place: bool, insecure: bool, digest: str) -> None:
     """Fetch a model.
 
-    REFERENCE is a name of the catalogue, the path of a file, or SCHEME:REST for a source that a plugin offers. A pull
-    that was stopped goes on where it was.
+    REFERENCE is a name of the catalogue or of a registry, a repository of a hub, a web address, the path of a file, or
+    SCHEME:REST for another source. A pull that was stopped goes on where it was.
 
     \b
     aiadmin pull smollm2
+    aiadmin pull localhost:5000/team/my-model:v2
     aiadmin pull ./my-model.gguf --as my-model
     """
     from ..settings import load_settings
+    from ..store.manifest import is_digest
     from ..store.names import short_name
     from ._output import remark, size
     from ._pulling import fetch
 
     wanted = linked(reference) if in_place else reference
-    model = fetch(wanted, load_settings(), name=name, replace=replace)
+    if digest and not is_digest(digest.lower()):
+        raise click.UsageError("--digest is written sha256: and 64 hexadecimal digits.")
+    model = fetch(
+        wanted, load_settings(), name=name, replace=replace, insecure=insecure, expected_digest=digest.lower()
+    )
     remark(
         f'Pulled {model.name} ({size(model.size)}). Try it: aiadmin run {short_name(model.name)} "Say this is a test"'
     )

@@ -35,7 +35,7 @@ class LocalSource:
 
     def claims(self, reference: str) -> bool:
         """Whether it looks like a path: whether it exists is for `fetch` to say."""
-        if self.in_place or not reference:
+        if self.in_place or not reference or "://" in reference:
             return False
         looks = reference.startswith((".", "/", "~", "\\")) or reference.lower().endswith((".gguf", ".safetensors"))
         return looks or re.match(r"[A-Za-z]:[\\/]", reference) is not None or _exists(reference)

@@ -67,7 +67,7 @@ class Known:
 class Composed:
     """What is to be written for a model."""
 
-    manifest: Manifest
+    manifest: bytes
     texts: dict[str, bytes]
     """Small blobs by digest."""
     shared: bool
@@ -109,13 +109,18 @@ def stage(
 
 
 def compose(fetched: FetchedModel, staged: list[Staged], info: ModelInfo | None) -> Composed:
-    """The manifest of a model, and the small blobs it needs. Pure."""
+    """The manifest of a model, and the small blobs it needs: those that came with it, or such as say what is known of
+    it. Pure."""
     shared = (
         fetched.format == "gguf"
         and all(is_shared_role(one.role) and not one.external for one in staged)
         and sum(one.role == "model" for one in staged) == 1
         and not _is_jinja(fetched.template)
     )
+    if fetched.manifest:
+        texts = {digest_of(text): text for text in fetched.texts}
+        named = any(file.name for file in fetched.files)
+        return Composed(manifest=fetched.manifest, texts=texts, shared=shared and not named)
     config = config_of(fetched.format, info, fetched.about)
     texts = {digest_of(config): config}
     layers = [_layer(one, named=not shared) for one in staged]
@@ -125,7 +130,7 @@ def compose(fetched: FetchedModel, staged: list[Staged], info: ModelInfo | None)
     manifest = Manifest(
         config=Layer(media_type=CONFIG_TYPE, digest=digest_of(config), size=len(config)), layers=tuple(layers)
     )
-    return Composed(manifest=manifest, texts=texts, shared=shared)
+    return Composed(manifest=encode(manifest), texts=texts, shared=shared)
 
 
 def text_layers(fetched: FetchedModel) -> dict[str, bytes]:

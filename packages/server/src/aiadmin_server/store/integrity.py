@@ -41,6 +41,17 @@ class Integrity:
         found = (self._doubt(spec, file) for file in spec.files)
         return tuple(doubt for doubt in found if doubt is not None)
 
+    def is_right(self, path: Path, digest: str, *, thorough: bool, progress: Callable[[Progress], None]) -> bool:
+        """Whether a file has this digest: as `damage` finds out."""
+
+        def report(completed: int, total: int) -> None:
+            progress(Progress(status="verifying sha256 digest", completed=completed, total=total, digest=digest))
+
+        try:
+            return self._checks.digest(path, thorough=thorough, report=report) == digest
+        except OSError:
+            return False
+
     def damage(
         self, name: str, tree: Tree, manifest: Manifest, *, thorough: bool, progress: Callable[[Progress], None]
     ) -> list[str]:

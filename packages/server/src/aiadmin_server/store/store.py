@@ -16,7 +16,7 @@ need none. Everything raises `StoreError` for what the disk does not allow.
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
@@ -35,9 +35,10 @@ from .defaults import OwnDefaults, OwnDefaultsFolder
 from .disk import disk_errors, hash_file, make_folder, remove_empty_parents, sweep, write_file
 from .integrity import Integrity, repair_command
 from .locking import locked
-from .manifest import digest_of, encode, is_digest, stored_info
+from .manifest import digest_of, is_digest, stored_info
 from .model import StoredModel, faults, read_model
 from .names import ModelName, parse_name
+from .packing import Packed, pack
 from .records import Record, Records
 from .stamps import Stamps
 from .tree import Tree
@@ -263,6 +264,20 @@ class ModelStore:
                 for one in staged:
                     one.discard()
 
+    def packed(self, name: str) -> Packed:
+        """A model as it may be taken elsewhere. Raises `ModelNotFound`, `StoreError` where it cannot be read."""
+        spelled = self._spelled(parse_name(name))
+        tree = self._tree_of(spelled)
+        path = tree.manifest_path(spelled)
+        if not path.is_file():
+            raise self._absent(name, "`aiadmin list` shows the models that are here.")
+        with disk_errors("reading the model", path):
+            try:
+                manifest, data = tree.read_manifest(path)
+            except ValueError as error:
+                raise StoreError(f"The manifest of '{name}' cannot be read: {error}.") from error
+        return pack(tree, manifest, data)
+
     def intact(
         self, model: StoredModel, *, thorough: bool = False, progress: Callable[[Progress], None] = lambda _: None
     ) -> bool:
@@ -288,6 +303,16 @@ class ModelStore:
         """The file with this digest, where it is a blob or was uploaded."""
         places = [self.shared.blob_path(digest), self.private.blob_path(digest), self.uploads.path(digest)]
         return next((path for path in places if path.is_file()), None)
+
+    def held(self, digests: Iterable[str], *, thorough: bool, progress: Callable[[Progress], None]) -> dict[str, Path]:
+        """Those of `digests` of which the store has a file that is what it should be, whichever model it belongs to.
+        Files that were touched, or never hashed here, are hashed, and all of them where `thorough`. Blocking."""
+        found = {}
+        for digest in digests:
+            path = self.blob(digest)
+            if path and self._integrity.is_right(path, digest, thorough=thorough, progress=progress):
+                found[digest] = path
+        return found
 
     def _known(self, file: FetchedFile) -> Known | None:
         """What is known of a file by where it lies; of the user's own, by `file.digest` and when that was computed."""
@@ -326,7 +351,7 @@ class ModelStore:
         for digest, data in composed.texts.items():
             self._blobs.place_text(tree, digest, data)
         record = Record(origin=fetched.origin, info=stored_info(info))
-        self._publish(tree, name, encode(composed.manifest), record)
+        self._publish(tree, name, composed.manifest, record)
         added = self._find(name)
         assert added is not None
         return added

@@ -10,6 +10,7 @@ from .generate.route import generate
 from .loaded import ps, stop
 from .options import NAMES
 from .pulling import pull_model
+from .pushing import push_model
 from .renaming import copy, remove
 from .root import root, version
 from .show import show
@@ -21,9 +22,8 @@ API = Api(
     paths=("/api",),
     routes=(
         *(root, version, chat, generate, embed, embeddings, tags, show, ps, stop),
-        *(pull_model, create_model, has_blob, put_blob, copy, remove),
+        *(pull_model, push_model, create_model, has_blob, put_blob, copy, remove),
     ),
     envelope=envelope,
     names=NAMES,
-    absent=tuple(f"/api/{name}" for name in ("push",)),
 )

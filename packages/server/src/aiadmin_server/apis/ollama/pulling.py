@@ -25,6 +25,8 @@ from ...sources.installed import installed_sources
 from .named import Named, name_in
 from .progress import SUCCESS, Lines, ProgressLine, Report, steps, told_in_lines
 
+FIRST = "pulling manifest"
+
 SettingsDependency = NamedDependency[SkipValidation[Settings]]
 
 
@@ -32,7 +34,7 @@ class PullRequest(Named, frozen=True, kw_only=True):
     stream: bool | None = None
     """True where it is left out."""
     insecure: bool | None = None
-    """No effect: what comes is checked by its digest, wherever the catalogue has one."""
+    """Take what comes over plain http, too."""
     username: str | None = None
     """No effect, nor has the next."""
     password: str | None = None
@@ -56,6 +58,7 @@ async def pull_model(
         over="http",
         identity=request.scope["state"].get("identity") or "",
         private_addresses=settings.private_sources,
+        insecure=bool(data.insecure),
     )
     digest = await asyncio.to_thread(lambda: _planned(name, resolver, caller))
 
@@ -63,10 +66,11 @@ async def pull_model(
         pull(name, store=resolver.store, plugins=resolver.plugins, progress=report, caller=caller)
 
     async def lines() -> Lines:
-        yield ProgressLine(status="pulling manifest")
+        yield ProgressLine(status=FIRST)
         async with aclosing(steps(work, what="A pull")) as found:
             async for step in found:
-                yield line_of(step, digest)
+                if step.status != FIRST:
+                    yield line_of(step, digest)
         await router.refresh()  # the name may stand for something else now
         yield ProgressLine(status=SUCCESS)
 
@@ -74,7 +78,9 @@ async def pull_model(
 
 
 def line_of(step: Progress, digest: str) -> ProgressLine:
-    """A step in Ollama's words: while bytes of a file come, which file it is. Pure."""
+    """A step in Ollama's words: while bytes of a file come, which file it is (`digest` where the step does not say).
+    Pure."""
+    digest = step.digest or digest
     bytes_come = step.status == "downloading" and digest
     return ProgressLine(
         status=f"pulling {digest.removeprefix('sha256:')[:12]}" if bytes_come else step.status,

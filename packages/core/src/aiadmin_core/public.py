@@ -2,6 +2,7 @@
 
 `refuse_private` judges a name when it is pulled. A name may lead elsewhere the next time it is looked up (DNS
 rebinding), so the transports here look it up themselves for each new request, and connect to the address they judged.
+Needs httpx (`aiadmin-core[http]`).
 """
 
 import asyncio

@@ -1,0 +1,65 @@
+"""What a pull will take, said before it is begun: bytes to fetch, room on the disk, memory. Used by `pull`."""
+
+import shutil
+from pathlib import Path
+
+from msgspec import Struct
+
+from aiadmin_core.memory import container_memory
+
+OVERHEAD = 1.15
+"""What a model takes in memory, beside its weights: a context of ordinary length, scratch memory, its process."""
+USABLE = 0.9
+"""Of the machine's memory."""
+
+
+class Forecast(Struct, frozen=True, kw_only=True):
+    """Sizes in bytes; 0 is unknown."""
+
+    name: str
+    download_bytes: int
+    free_bytes: int
+    """On the store's disk."""
+    needed_bytes: int
+    """Of memory, to serve it."""
+    memory_bytes: int
+    """That there is."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the machine's own memory can hold it; True where nobody knows."""
+        return not self.memory_bytes or self.needed_bytes <= self.memory_bytes * USABLE
+
+
+def forecast(name: str, download_bytes: int, weights_bytes: int, folder: Path) -> Forecast:
+    return Forecast(
+        name=name,
+        download_bytes=download_bytes,
+        free_bytes=_free_bytes(folder),
+        needed_bytes=needed_memory(weights_bytes),
+        memory_bytes=machine_memory(),
+    )
+
+
+def needed_memory(weights_bytes: int) -> int:
+    """To serve a model whose weights have so many bytes. A rule of thumb: what is really taken depends on its context,
+    and is looked at before each load."""
+    return int(weights_bytes * OVERHEAD)
+
+
+def machine_memory() -> int:
+    """Of this machine or container."""
+    import psutil  # 20 ms
+
+    total: int = psutil.virtual_memory().total
+    container = container_memory()
+    return min(total, container.total) if container else total
+
+
+def _free_bytes(path: Path) -> int:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return 0
