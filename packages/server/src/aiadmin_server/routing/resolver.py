@@ -259,7 +259,7 @@ class Resolver:
     def _nearest(self, wanted: str) -> str | None:
         known = [model.name for model in self.store.models()] + [model.name for model in self.offered()]
         known += [*self.aliases.all(), *(entry.name for entry in catalogue(self.plugins))]
-        by_key = {short_name(name).lower(): short_name(name) for name in known}
+        by_key = {short_name(name).lower(): short_name(name) for name in reversed(known)}  # what is here goes first
         near = difflib.get_close_matches(short_name(wanted[:MAX_NAME]).lower(), by_key, n=1)
         return by_key[near[0]] if near else None
 

@@ -133,6 +133,15 @@ class Hub:
         return Listing(snapshot.name, files)
 
 
+def endpoint_of(endpoint: str | None) -> str:
+    """The hub's address: the one given, else the configured one."""
+    return (endpoint or huggingface_hub.constants.ENDPOINT).rstrip("/")
+
+
+def is_offline() -> bool:
+    return bool(huggingface_hub.constants.is_offline_mode())
+
+
 def _expect(response: httpx.Response, repo: str) -> None:
     status = response.status_code
     if status in (200, 206):
