@@ -2,10 +2,12 @@
 
     python bench/engine.py --model model.gguf [--sequences 1 4 8] [--json result.json]
 
-The bare loop fills a batch, calls llama_decode and samples, in one thread, with nothing around it: no scheduler, no
-queue, no events. Both decode greedily, the same number of tokens after the same short prompt, whatever the tokens are.
-They take turns after one round that is not counted (a processor that was idle is faster for a second), and the share
-is the median of the rounds' own: what else the machine does hits both alike.
+The bare loop fills a batch, calls llama_decode and samples, in one thread of a process of its own, with nothing
+around it: no scheduler, no queue, no events. (In one process, OpenMP would stop spinning for both:
+`engine.threads.apart`.) The engine has one context: two side by side would have no bare loop to compare with. Both
+decode greedily, the same number of tokens after the same short prompt, whatever the tokens are. They take turns after
+one round that is not counted (a processor that was idle is faster for a second), and the share is the median of the
+rounds' own: what else the machine does hits both alike.
 """
 
 import argparse
@@ -15,7 +17,9 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
@@ -48,7 +52,7 @@ class Row:
 
 
 class BareLoop:
-    """The low-level API and nothing else."""
+    """The low-level API and nothing else. See `Bare`, which asks one in another process."""
 
     def __init__(self, model: Path, *, n_threads: int, n_sequences: int, safe_mode: bool) -> None:
         from llama_cpp import llama_cpp as lib
@@ -83,10 +87,34 @@ class BareLoop:
             context.decode(batch)
         return n_sequences * n_tokens / (time.perf_counter() - started)
 
+
+_loop: BareLoop | None = None
+"""In the other process."""
+
+
+def _open_loop(model: Path, n_threads: int, n_sequences: int, safe_mode: bool) -> None:
+    global _loop
+    _loop = BareLoop(model, n_threads=n_threads, n_sequences=n_sequences, safe_mode=safe_mode)
+
+
+def _ask_loop(prompt: Sequence[int], n_sequences: int, n_tokens: int) -> float:
+    assert _loop is not None
+    return _loop.tokens_per_s(prompt, n_sequences=n_sequences, n_tokens=n_tokens)
+
+
+class Bare:
+    """A `BareLoop` in a process of its own."""
+
+    def __init__(self, model: Path, *, n_threads: int, n_sequences: int, safe_mode: bool) -> None:
+        self._process = ProcessPoolExecutor(
+            1, get_context("spawn"), _open_loop, (model, n_threads, n_sequences, safe_mode)
+        )
+
+    def tokens_per_s(self, prompt: Sequence[int], *, n_sequences: int, n_tokens: int) -> float:
+        return self._process.submit(_ask_loop, prompt, n_sequences, n_tokens).result()
+
     def close(self) -> None:
-        self.lib.llama_sampler_free(self.sampler)
-        self.context.close()
-        self.model.close()
+        self._process.shutdown()
 
 
 class Engine:
@@ -139,11 +167,11 @@ def measure(
 ) -> list[Row]:
     """Every number of sequences, `rounds` times, bare loop and engine in turns."""
     most = max(*sequences, 16)
-    options = EngineOptions(n_ctx=N_CTX, n_parallel=most, n_threads=n_threads, safe_mode=safe_mode)
+    options = EngineOptions(n_ctx=N_CTX, n_parallel=most, n_threads=n_threads, n_contexts=1, safe_mode=safe_mode)
     opened = LlamaBackend().open_engine(spec(model), options)
     prompt = opened.tokenizer.encode(PROMPT, special=False)
     engine = Engine(opened)
-    bare = BareLoop(model, n_threads=n_threads, n_sequences=most, safe_mode=safe_mode)
+    bare = Bare(model, n_threads=n_threads, n_sequences=most, safe_mode=safe_mode)
     rows = []
     for n in sequences:
         turns = [

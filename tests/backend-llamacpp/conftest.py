@@ -153,6 +153,7 @@ def open_driver(smollm2_spec: ModelSpec) -> Callable[..., Driver]:
 
         files = (ModelFile(role="model", path=str(path)),) if path else smollm2_spec.files
         spec = msgspec.structs.replace(smollm2_spec, digest=digest, files=files)
+        options = {"n_contexts": 1, **options}  # what one does is looked at more closely
         return Driver(LlamaBackend().open_engine(spec, EngineOptions(safe_mode=True, **options)))
 
     return open_driver

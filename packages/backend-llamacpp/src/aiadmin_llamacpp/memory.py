@@ -14,6 +14,10 @@ DEFAULT_N_BATCH = 512
 
 VALUE_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32}
 """Of a key or value in the cache."""
+MOST_SECOND_BYTES = 2**28
+"""Of a cache, for a model to have it twice where two contexts decode faster (`engine.side_by_side`)."""
+SECOND_SHARE = 8
+"""Part of the available memory that it may take."""
 PROCESS_BYTES = 105_000_000
 """Python, numpy, llguidance and llama.cpp itself."""
 TOKEN_BYTES = 300
@@ -49,11 +53,21 @@ def estimate(
     n_ctx = shape.context(options, weights_bytes=weights, available_bytes=available_bytes)
     return MemoryEstimate(
         weights_bytes=weights,
-        cache_bytes=n_ctx * shape.token_bytes,
+        cache_bytes=n_ctx * shape.token_bytes * _n_caches(n_ctx * shape.token_bytes, options, available_bytes),
         compute_bytes=PROCESS_BYTES + shape.compute_bytes,
         n_ctx=n_ctx,
         is_certain=not offloads,
     )
+
+
+def _n_caches(n_bytes: int, options: EngineOptions, available_bytes: int | None) -> int:
+    """How many caches of that size there may be: whether a second one pays is known when the model is open."""
+    return options.n_contexts or (2 if second_fits(n_bytes, available_bytes) else 1)
+
+
+def second_fits(n_bytes: int, available_bytes: int | None) -> bool:
+    """Whether a second cache of that size, which nobody asked for, is no matter."""
+    return n_bytes <= MOST_SECOND_BYTES and (available_bytes is None or n_bytes <= available_bytes // SECOND_SHARE)
 
 
 @dataclass(frozen=True, kw_only=True)

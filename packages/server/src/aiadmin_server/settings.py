@@ -48,6 +48,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     rope_scaling: RopeScaling | None = None
     """How positions are scaled in contexts beyond the trained one."""
     n_parallel: int | None = None
+    n_contexts: int | None = None
     kv_cache_type: str | None = None
     exact: bool = False
     """Refuse models whose answers cannot be reproduced to the last bit."""
@@ -112,6 +113,8 @@ FIELDS: dict[str, str] = {
     "AIADMIN_ROPE_SCALING": "How positions are scaled where a context is longer than the trained one, for llama.cpp: "
     "`yarn` or `linear`. Default `none`: contexts end where the training did.",
     "AIADMIN_NUM_PARALLEL": "Most sequences decoded together by one model. Default: the backend's.",
+    "AIADMIN_CONTEXTS": "How many contexts of a model decode side by side, for llama.cpp: `1`, `2` or `auto` "
+    "(default): what is faster, as measured when it is loaded, where memory is plenty; each has a cache of its own.",
     "AIADMIN_KV_CACHE_TYPE": "How keys and values are stored, for llama.cpp: `q8_0`, `bf16`, `f16` or `f32`. Default: "
     "`q8_0` on processors (half the memory of `f16`, and answers that can be reproduced), `f16` on GPUs.",
     "AIADMIN_EXACT": "`1` serves only models whose answers can be reproduced to the last bit, and always does so. "
@@ -191,6 +194,7 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         n_ctx=_count("AIADMIN_CONTEXT_LENGTH", get("AIADMIN_CONTEXT_LENGTH")) or None,
         rope_scaling=_scaling("AIADMIN_ROPE_SCALING", get("AIADMIN_ROPE_SCALING")),
         n_parallel=_count("AIADMIN_NUM_PARALLEL", get("AIADMIN_NUM_PARALLEL")) or None,
+        n_contexts=_CONTEXTS[_choice("AIADMIN_CONTEXTS", get("AIADMIN_CONTEXTS"), ("auto", "1", "2"))],
         kv_cache_type=get("AIADMIN_KV_CACHE_TYPE").lower() or None,
         exact=_switch(get("AIADMIN_EXACT")),
         speculation=_SPECULATION[_choice("AIADMIN_SPECULATION", get("AIADMIN_SPECULATION"), ("auto", "on", "off"))],
@@ -271,6 +275,7 @@ def _runner_memory(name: str, text: str, *, platform: str = sys.platform) -> int
     return mib
 
 
+_CONTEXTS = {"auto": None, "1": 1, "2": 2}
 _SPECULATION = {"auto": None, "on": True, "off": False}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from aiadmin_core.backend import Tokenizer, TokenRequest
@@ -20,22 +21,23 @@ from ..native.model import Model
 from ..tokenizer import LlamaTokenizer
 from .embedding import Embedder
 from .kv import KvCache
+from .lanes import Lane, Lanes
 from .loop import LlamaStepper
 from .parked import ParkedPrefixes
 from .scheduler import Scheduler
 from .speculation import Speculator
-from .threads import ThreadGovernor
+from .threads import Crew, ThreadGovernor
 
 MAX_LOGPROBS = 20
 
 
 class LlamaEngine:
-    """One model, one context, one thread that decodes. Owns all three until `close`."""
+    """One model, one context or more, each with a thread that decodes. Owns them all until `close`."""
 
     def __init__(
         self,
         model: Model,
-        context: Context,
+        contexts: Sequence[Context],
         facts: ModelFacts,
         *,
         n_parallel: int,
@@ -44,11 +46,12 @@ class LlamaEngine:
         block: int = 1,
         always_exact: bool = False,
         parking: Parking | None = None,
-        speculator: Speculator | None = None,
+        speculators: Sequence[Speculator | None] = (),
     ) -> None:
         """`block`: reproducible answers need steps of a multiple of so many rows, see `exactness`; they are filled for
-        requests with a seed, or all (`always_exact`). `parking` keeps prefixes that leave the context, `speculator`
-        guesses tokens. `embedding`: the context that makes vectors of texts, if ever one is asked for."""
+        requests with a seed, or all (`always_exact`). `parking` keeps prefixes that leave their context (a
+        `SharedParking` where there are several), `speculators` guess tokens, one for each context. `embedding`: the
+        context that makes vectors of texts, if ever one is asked for."""
         self.capabilities = Capabilities(
             inputs=frozenset({"text", "tokens"}),
             sampling=SUPPORTED,
@@ -64,34 +67,43 @@ class LlamaEngine:
         self._embedder = Embedder(lambda: EmbeddingContext(model, embedding), tokenizer)
         self._model = model
         self._adapters = adapters = Adapters(model)
-        kv = KvCache(context, n_cells=context.n_ctx, n_sequences=n_sequences)
-        scheduler = Scheduler(
-            kv,
-            n_batch=context.n_batch,
-            n_parallel=n_parallel,
-            block=block,
-            always_exact=always_exact,
-            parked=ParkedPrefixes(kv, context, parking) if parking else None,
-            speculator=speculator,
-        )
-        self._governor = governor = ThreadGovernor(context.n_threads)
-        self._thread = EngineThread(
-            "llama-engine",
-            lambda reports: LlamaStepper(context, scheduler, governor, reports, adapters, n_parallel=n_parallel),
-        )
+        self._crew = crew = Crew(contexts[0].n_threads)
+
+        def lane(context: Context, speculator: Speculator | None) -> Lane:
+            kv = KvCache(context, n_cells=context.n_ctx, n_sequences=n_sequences)
+            scheduler = Scheduler(
+                kv,
+                n_batch=context.n_batch,
+                n_parallel=n_parallel,
+                block=block,
+                always_exact=always_exact,
+                parked=ParkedPrefixes(kv, context, parking) if parking else None,
+                speculator=speculator,
+            )
+            governor = ThreadGovernor(context.n_threads)
+            return EngineThread(
+                "llama-engine",
+                lambda reports: LlamaStepper(
+                    context, scheduler, governor, crew, reports, adapters, n_parallel=n_parallel
+                ),
+            )
+
+        threads = [lane(context, guess) for context, guess in zip_longest(contexts, speculators)]
+        self._lanes = Lanes(threads)
+        self._thread = threads[0]
 
     def start(self, sink: Sink) -> None:
         """Begin to decode. `sink` is called on the engine thread, once a step; it must return at once."""
-        self._thread.start(sink)
+        self._lanes.start(sink)
 
     def submit(self, request: TokenRequest) -> None:
         """Queue `request`. Raises `EngineStopped` when the engine thread has ended; what is wrong with the request
         itself arrives as `Broken`."""
-        self._thread.submit(request)
+        self._lanes.submit(request)
 
     def cancel(self, request_id: int, choice: int | None = None) -> None:
         """Free the place of a request, or of one of its choices, before the next step."""
-        self._thread.cancel(request_id, choice)
+        self._lanes.cancel(request_id, choice)
 
     async def embed(self, inputs: Sequence[str | tuple[int, ...]], *, truncate: bool = False) -> Vectors:
         """See `backend.SupportsEmbed`: by a second context on the same weights, made on first use."""
@@ -103,14 +115,14 @@ class LlamaEngine:
 
     def use_threads(self, n_threads: int) -> None:
         """See `backend.SupportsThreads`."""
-        self._governor.limit(n_threads)
+        self._crew.limit(n_threads)
 
     def stats(self) -> EngineStats:
         """Counters as they stand. Raises `EngineStopped` when the engine thread has died."""
-        return self._thread.stats()
+        return self._lanes.stats()
 
     def close(self) -> None:
         """End every request with an error, join the thread after the step in progress, free the memory."""
         self._embedder.close()
-        self._thread.close()
+        self._lanes.close()
         self._model.close()

@@ -19,7 +19,7 @@ from ..native.batch import Batch
 from ..native.context import Context, Interrupted, OutOfCells
 from .scheduler import Scheduler, Step
 from .sequence import Choice, EndReason, Sequence
-from .threads import ThreadGovernor, size_of
+from .threads import Crew, ThreadGovernor, size_of
 from .tokens import TokenBuffer
 from .turns import State
 
@@ -37,6 +37,7 @@ class LlamaStepper:
         context: Context,
         scheduler: Scheduler,
         governor: ThreadGovernor,
+        crew: Crew,
         reports: Reports,
         adapters: Adapters,
         *,
@@ -50,6 +51,8 @@ class LlamaStepper:
         self._applied: State = ()
         self._scheduler = scheduler
         self._governor = governor
+        self._crew = crew
+        crew.join(lambda: scheduler.has_work)
         self._reports = reports
         self._pace = PrefillPace()
         self._sampler = StepSampler(context.n_vocab)
@@ -130,6 +133,7 @@ class LlamaStepper:
         self._apply(step.adapters)
         rows = self._fill(step)
         size = size_of(self._batch.n_tokens, sum(piece.sequence.slot.n for piece in step.pieces if piece.sequence.slot))
+        self._governor.limit(self._crew.share())
         self._context.set_threads(self._governor.choose(size, now=time.monotonic()))
         started = time.perf_counter()
         self._sound = False

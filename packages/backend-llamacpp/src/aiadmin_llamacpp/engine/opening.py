@@ -7,22 +7,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from aiadmin_core.cache.parking import Folder, Parking
+from aiadmin_core.cache.parking import Folder, Parking, SharedParking
 from aiadmin_core.context import chosen_scaling, context_length, context_notes
 from aiadmin_core.errors import AiAdminError, ModelLoadFailed
+from aiadmin_core.memory import machine_memory
 from aiadmin_core.specs.model import EngineOptions, ModelFacts, ModelSpec
 
 from .. import bert, gguf
 from ..build import build_id
-from ..memory import DEFAULT_N_BATCH
+from ..memory import DEFAULT_N_BATCH, cache_bytes, header_of, read_sizes, second_fits
 from ..native.batch import Batch
 from ..native.context import CACHE_TYPES, MAX_SEQUENCES, Context, ContextSettings
 from ..native.embedding import RANK, EmbeddingSettings
 from ..native.model import Model
-from . import exactness
+from . import exactness, side_by_side
 from .embedding import N_SEQUENCES
 from .encoder import EncoderEngine
 from .engine import LlamaEngine
@@ -51,6 +53,8 @@ MOST_ENCODED = 8192
 """Tokens of a text that an encoder embeds at once: it attends from each to each."""
 
 SAFE_MODE_NOTE = "safe mode: weights are not repacked for this processor (no AMX)"
+
+SIDE_BY_SIDE_NOTE = "two contexts decode side by side"
 
 N_WARM_UP = 16
 """Tokens of the first step. More than one, because matrices are multiplied by other code than vectors are (the AMX
@@ -81,9 +85,12 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Encod
             block = _block(context, options, device=device)
             facts = _facts(native, context, options, block, device=device, placed=placed.note)
             n_parallel = _n_parallel(options)
+            contexts = [context, *_beside(native, context, settings, model, options, device=device)]
+            if len(contexts) > 1:
+                facts = msgspec.structs.replace(facts, notes=(*facts.notes, SIDE_BY_SIDE_NOTE))
             return LlamaEngine(
                 native,
-                context,
+                contexts,
                 facts,
                 n_parallel=n_parallel,
                 n_sequences=settings.n_sequences,
@@ -93,7 +100,7 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Encod
                 block=block or 1,
                 always_exact=options.exact,
                 parking=_parking(context, model, options, device=device),
-                speculator=_speculator(context, options, block),
+                speculators=[_speculator(one, options, block) for one in contexts],
             )
         except BaseException:
             context.close()
@@ -260,6 +267,34 @@ def _block(context: Context, options: EngineOptions, *, device: str) -> exactnes
     return block
 
 
+def _beside(
+    native: Model, context: Context, settings: ContextSettings, model: ModelSpec, options: EngineOptions, *, device: str
+) -> list[Context]:
+    """A second context, where one was asked for, or nothing was and two decode faster than one. Without memory for it
+    there is none."""
+    wanted = options.n_contexts or 0
+    if wanted == 1 or device == "gpu" or not context.can_trim or model.format != "gguf":
+        return []
+    if not wanted:
+        machine = machine_memory()
+        sizes = read_sizes(header_of(Path(_parts(model)[0])))
+        n_bytes = cache_bytes(sizes, context.n_ctx, context.cache_type)
+        if context.n_threads < 2 or not second_fits(n_bytes, machine.available if machine else None):
+            return []
+    try:
+        other = Context(native, settings._replace(cache_type=context.cache_type))
+    except ModelLoadFailed:
+        return []
+    try:
+        if wanted or side_by_side.pays(context, other):
+            return [other]
+    except BaseException:
+        other.close()
+        raise
+    other.close()
+    return []
+
+
 def _speculator(context: Context, options: EngineOptions, block: exactness.Block) -> Speculator | None:
     """Unasked, only where more rows in a step leave the bits of each as they are: then it changes no answer. States
     that cannot be trimmed cannot take a wrong guess back."""
@@ -302,7 +337,7 @@ def _parking(context: Context, model: ModelSpec, options: EngineOptions, *, devi
         same = (model.digest, build_id(), context.cache_type, device, str(options.safe_mode), context.positions)
         name = hashlib.blake2b("\n".join(same).encode(), digest_size=16).hexdigest()
         folder = Folder(Path(options.prefix_folder) / name, options.prefix_disk_bytes)
-    return Parking(run=run_length(context.n_swa), max_bytes=max_bytes, folder=folder)
+    return SharedParking(run=run_length(context.n_swa), max_bytes=max_bytes, folder=folder)
 
 
 def _default_prefix_bytes() -> int:

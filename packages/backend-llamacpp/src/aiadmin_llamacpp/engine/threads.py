@@ -158,6 +158,26 @@ class ThreadGovernor:
         return self._times.setdefault(count, StepTimes())
 
 
+class Crew:
+    """The threads of an engine, shared out among its contexts while several of them have something to decode."""
+
+    def __init__(self, n_threads: int) -> None:
+        self._n_threads = n_threads
+        self._members: list[Callable[[], bool]] = []
+
+    def join(self, has_work: Callable[[], bool]) -> None:
+        """Another context, which says whether it has something to decode."""
+        self._members.append(has_work)
+
+    def limit(self, n_threads: int) -> None:
+        """So many threads for all of them together. Any thread."""
+        self._n_threads = n_threads
+
+    def share(self) -> int:
+        """Threads of one that is about to decode."""
+        return max(1, self._n_threads // max(1, sum(has_work() for has_work in self._members)))
+
+
 def _halves(n: int) -> Iterator[int]:
     """n, n // 2, ... 1."""
     while n:

@@ -8,6 +8,7 @@ and foreign ones are found out and removed.
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -269,6 +270,40 @@ class Parking:
             for node in replaced:
                 self._forget(node)
             texts[digest] = tokens
+
+
+class SharedParking(Parking):
+    """For several engine threads: one at a time."""
+
+    def __init__(self, *, run: int, max_bytes: int, folder: Folder | None = None) -> None:
+        self._lock = threading.RLock()
+        super().__init__(run=run, max_bytes=max_bytes, folder=folder)
+
+    def match(self, key: str, tokens: Tokens) -> list[Part[Parcel]]:
+        with self._lock:
+            return super().match(key, tokens)
+
+    def missing(self, key: str, tokens: Tokens) -> int:
+        with self._lock:
+            return super().missing(key, tokens)
+
+    def put(self, key: str, tokens: Tokens, start: int, state: State) -> bool:
+        """Where somebody else has parked that run meanwhile, theirs stays."""
+        with self._lock:
+            return super().missing(key, tokens) != start or super().put(key, tokens, start, state)
+
+    def read(self, part: Part[Parcel]) -> State | None:
+        """None, too, where somebody else has removed it since it was found."""
+        with self._lock:
+            return super().read(part) if any(node is part.node for node in self._tree) else None
+
+    def touch(self, parts: list[Part[Parcel]]) -> None:
+        with self._lock:
+            super().touch(parts)
+
+    def close(self, *, within_s: float) -> None:
+        with self._lock:
+            super().close(within_s=within_s)
 
 
 def _hash(key: str) -> str:

@@ -270,6 +270,7 @@ def engine_options(parameters: Mapping[str, Any], settings: Settings) -> EngineO
         rope_scaling=settings.rope_scaling,
         n_ctx=settings.n_ctx,
         n_parallel=settings.n_parallel,
+        n_contexts=settings.n_contexts,
         kv_cache_type=settings.kv_cache_type,
         exact=settings.exact,
         speculation=settings.speculation,

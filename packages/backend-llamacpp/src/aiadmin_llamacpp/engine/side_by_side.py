@@ -1,0 +1,56 @@
+"""Whether two contexts of a model, each on half the threads, decode faster than one on all of them: tried, when the
+model is opened. See `lanes`."""
+
+from concurrent.futures import ThreadPoolExecutor
+from statistics import mean
+from time import perf_counter
+
+import numpy as np
+
+from ..native.batch import Batch
+from ..native.context import Context
+
+N_ROWS = 4
+"""Sequences decoded to find out."""
+
+N_STEPS = 4
+"""Steps that are timed, after one that is not."""
+
+WORTH = 1.1
+"""How many times as fast two have to be: they take the memory of two."""
+
+SLOW_S = 0.15
+"""Steps that last longer are those of a model whose weights come from memory at every step: two of them would fetch
+them twice, and trying would take long."""
+
+
+def pays(one: Context, other: Context) -> bool:
+    """Both contexts are empty, and are left so."""
+    n_threads = one.n_threads
+    if n_threads < 2:
+        return False
+    together = min(_seconds(one, N_ROWS))
+    if together > SLOW_S:
+        return False
+    one.set_threads(n_threads // 2)
+    other.set_threads(n_threads // 2)
+    with ThreadPoolExecutor(2) as threads:
+        apart = max(mean(times) for times in threads.map(lambda context: _seconds(context, N_ROWS // 2), (one, other)))
+    one.set_threads(n_threads)
+    other.set_threads(n_threads)
+    return apart * WORTH < together
+
+
+def _seconds(context: Context, n_rows: int) -> list[float]:
+    """Of steps with so many sequences."""
+    batch, token = Batch(n_rows), np.ones(1, np.int32)
+    seconds = []
+    for position in range(N_STEPS + 1):
+        batch.clear()
+        for sequence in range(n_rows):
+            batch.add(sequence, token, position, rows=(0,))
+        started = perf_counter()
+        context.decode(batch)
+        seconds.append(perf_counter() - started)
+    context.clear()
+    return seconds[1:]
