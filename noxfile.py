@@ -49,10 +49,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and format of all code."""
+    """Check style and format of all code, and the Dockerfile."""
     session.install(*group("lint"))
     session.run("ruff", "check", *SOURCES)
     session.run("ruff", "format", "--check", *SOURCES)
+    session.run("hadolint", "Dockerfile")
 
 
 @nox.session
