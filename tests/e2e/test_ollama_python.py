@@ -55,3 +55,47 @@ def test_a_model_is_listed_described_and_unloaded(client: Any) -> None:
 def test_a_model_that_cannot_think_says_so(client: Any) -> None:
     with pytest.raises(ollama.ResponseError, match="does not support thinking"):
         client.chat(model="smollm2", messages=ASK, think=True)
+
+
+def test_a_conversation_goes_on_from_its_context(client: Any) -> None:
+    first = client.generate(model="smollm2", prompt="My name is Ada. Say hello.", options=SHORT)
+    second = client.generate(model="smollm2", prompt="What is my name?", context=first.context, options=SHORT)
+    alone = client.generate(model="smollm2", prompt="What is my name?", options=SHORT)
+
+    assert len(first.context) == first.prompt_eval_count + first.eval_count
+    assert second.context[: len(first.context)] == first.context
+    assert second.prompt_eval_count > alone.prompt_eval_count
+    assert client.generate(model="smollm2", prompt="Hi", raw=True, options=SHORT).context is None
+
+
+def test_a_request_may_bring_its_own_template(client: Any) -> None:
+    plain = client.generate(model="smollm2", prompt="Once upon a", raw=True, options=SHORT)
+    same = client.generate(model="smollm2", prompt="Once upon a", template="{{ .Prompt }}", options=SHORT)
+
+    assert same.response == plain.response
+    with pytest.raises(ollama.ResponseError, match="line 1: there is no function 'upper'"):
+        client.generate(model="smollm2", prompt="x", template="{{ upper .Prompt }}")
+
+
+def test_a_model_is_made_copied_and_deleted(client: Any) -> None:
+    done = client.create(
+        model="pirate",
+        from_="smollm2",
+        system="You are a pirate.",
+        template="{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n",
+        parameters={"temperature": 0, "num_predict": 5},
+    )
+    assert done.status == "success"
+    client.copy("pirate", "pirate-too")
+    client.delete("pirate")
+
+    shown = client.show("pirate-too")
+    answer = client.chat(model="pirate-too", messages=ASK)
+    own = client.chat(model="smollm2", messages=[{"role": "system", "content": "You are a pirate."}, *ASK], options=SHORT)
+
+    assert "SYSTEM" in shown.modelfile
+    assert answer.eval_count == 5
+    assert own.message.content.startswith(answer.message.content), "the template writes what the model's own does"
+    client.delete("pirate-too")
+    with pytest.raises(ollama.ResponseError, match="not found"):
+        client.show("pirate-too")

@@ -7,12 +7,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiadmin_core.backend import Health, MemoryEstimate, ModelInfo
+from aiadmin_core.backend import Health, MemoryEstimate, ModelInfo, Report
 from aiadmin_core.errors import ModelLoadFailed
 from aiadmin_core.memory import machine_memory
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
-from . import bert, gguf, memory
+from . import bert, gguf, memory, quantizing
 from .build import DISTRIBUTION, build_id, library_folder
 from .engine.threads import apart
 
@@ -90,6 +90,16 @@ class LlamaBackend:
         machine = machine_memory()
         available = None if machine is None else machine.available
         return memory.estimate(model, options, offloads=_offloads(), available_bytes=available)
+
+    def convert(self, folder: Path, destination: Path, report: Report) -> None:
+        """A folder of safetensors as a GGUF: Llama, Mistral, Qwen 2 and 3, BERT. Raises `BadRequest` for others."""
+        from .convert.convert import convert
+
+        convert(folder, destination, report)
+
+    def quantize(self, source: Path, destination: Path, kind: str, report: Report) -> None:
+        """By llama.cpp's own function, in a process that ends with it. Raises `BadRequest`."""
+        quantizing.quantize(source, destination, kind, report)
 
     def open_engine(self, model: ModelSpec, options: EngineOptions) -> "LlamaEngine | EncoderEngine":
         """Load `model` and decode once. Raises `ModelLoadFailed`."""

@@ -5,22 +5,18 @@ Names and keys as in llama.cpp's convert_hf_to_gguf.py (`BertModel`). Needs nump
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiadmin_core.backend import ModelInfo
 from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.model import ModelSpec
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+from .convert.tensors import count, read_json, stored_in, weights_in
 
 ARCHITECTURE = "bert"
 CONFIG, VOCABULARY, POOLING = "config.json", "vocab.txt", "1_Pooling/config.json"
-MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
-DTYPES = {"F32": "<f4", "F16": "<f2"}
 
 MEAN, CLS = 1, 2  # llama_pooling_type in llama.h
 NORMAL, CONTROL = 1, 3  # token types in llama.h
@@ -61,15 +57,15 @@ def is_bert(files: Mapping[str, Path]) -> bool:
 
 def model_info(files: Mapping[str, Path]) -> ModelInfo:
     """What its headers say. Raises `BadRequest` where one is broken."""
-    config = _read_json(files[CONFIG])
-    tensors = [found for path in _weights(files) for _, found in _entries(path)]
-    kinds = {found["dtype"] for found in tensors if len(found["shape"]) > 1}
+    config = read_json(files[CONFIG])
+    tensors = [found for path in weights_in(files) for found in stored_in(path)]
+    kinds = {found.dtype for found in tensors if len(found.shape) > 1}
     return ModelInfo(
         format="safetensors",
         architecture=ARCHITECTURE,
-        n_params=sum(_n_elements(found["shape"]) for found in tensors),
-        n_ctx_train=_count(config, "max_position_embeddings"),
-        n_embd=_count(config, "hidden_size"),
+        n_params=sum(found.n_elements for found in tensors),
+        n_ctx_train=count(config, "max_position_embeddings"),
+        n_embd=count(config, "hidden_size"),
         quantization=kinds.pop() if len(kinds) == 1 else "",
         metadata=config,
     )
@@ -83,22 +79,23 @@ def convert(files: Mapping[str, Path], target: Path) -> None:
     import gguf
     import numpy as np
 
-    config = _read_json(files[CONFIG])
-    _refuse_variants(config, _read_json(files["tokenizer_config.json"]) if "tokenizer_config.json" in files else {})
+    config = read_json(files[CONFIG])
+    _refuse_variants(config, read_json(files["tokenizer_config.json"]) if "tokenizer_config.json" in files else {})
     writer = gguf.GGUFWriter(target, ARCHITECTURE)
-    writer.add_context_length(_count(config, "max_position_embeddings"))
-    writer.add_embedding_length(_count(config, "hidden_size"))
-    writer.add_feed_forward_length(_count(config, "intermediate_size"))
-    writer.add_block_count(_count(config, "num_hidden_layers"))
-    writer.add_head_count(_count(config, "num_attention_heads"))
+    writer.add_context_length(count(config, "max_position_embeddings"))
+    writer.add_embedding_length(count(config, "hidden_size"))
+    writer.add_feed_forward_length(count(config, "intermediate_size"))
+    writer.add_block_count(count(config, "num_hidden_layers"))
+    writer.add_head_count(count(config, "num_attention_heads"))
     writer.add_layer_norm_eps(float(config.get("layer_norm_eps", 1e-12)))
     writer.add_causal_attention(False)
     writer.add_pooling_type(gguf.PoolingType(_pooling(files)))
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
-    _add_vocabulary(writer, files[VOCABULARY].read_text("utf-8").split("\n"), _count(config, "vocab_size"))
-    for path in _weights(files):
-        for name, tensor in _tensors(path):
-            if (known := gguf_name(name)) is not None:
+    _add_vocabulary(writer, files[VOCABULARY].read_text("utf-8").split("\n"), count(config, "vocab_size"))
+    for path in weights_in(files):
+        for stored in stored_in(path):
+            if (known := gguf_name(stored.name)) is not None:
+                tensor = stored.floats()
                 is_matrix = tensor.ndim > 1 and known != "token_types.weight" and known != "position_embd.weight"
                 writer.add_tensor(known, tensor.astype(np.float16 if is_matrix else np.float32))
     writer.write_header_to_file()
@@ -158,77 +155,10 @@ def _refuse_variants(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) ->
 
 def _pooling(files: Mapping[str, Path]) -> int:
     """How sentence-transformers makes a text's vectors one; the mean where nothing is said."""
-    config = _read_json(files[POOLING]) if POOLING in files else {"pooling_mode_mean_tokens": True}
+    config = read_json(files[POOLING]) if POOLING in files else {"pooling_mode_mean_tokens": True}
     modes = {key.removeprefix("pooling_mode_") for key, value in config.items() if value is True}
     if "mean_tokens" in modes:
         return MEAN
     if "cls_token" in modes:
         return CLS
     raise BadRequest("This model pools in a way that llama.cpp has not.", hint="The mean and [CLS] can be served.")
-
-
-def _weights(files: Mapping[str, Path]) -> list[Path]:
-    return [path for name, path in sorted(files.items()) if name.endswith(".safetensors")]
-
-
-def _entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name, and dtype, shape, first and last byte (of the file) of each tensor. Raises `BadRequest`."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        n = int.from_bytes(file.read(8), "little")
-        if not 0 < n <= min(size - 8, MAX_HEADER_BYTES):
-            raise _broken(path)
-        try:
-            header = json.loads(file.read(n))
-            for name, found in header.items():
-                if name != "__metadata__":
-                    start, end = (8 + n + offset for offset in found["data_offsets"])
-                    width = int(found["dtype"].lstrip("BFIU") or 8) // 8
-                    if end > size or end - start != _n_elements(found["shape"]) * width:
-                        raise _broken(path)
-                    yield name, {"dtype": found["dtype"], "shape": found["shape"], "start": start, "end": end}
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise _broken(path) from None
-
-
-def _tensors(path: Path) -> "Iterator[tuple[str, npt.NDArray[np.floating[Any]]]]":
-    """Read where they lie: nothing is in memory before it is written."""
-    import numpy as np
-
-    for name, found in _entries(path):
-        shape, start = tuple(found["shape"]), found["start"]
-        if found["dtype"] in DTYPES:
-            yield name, np.memmap(path, DTYPES[found["dtype"]], "r", start, shape)
-        elif found["dtype"] == "BF16":
-            halves = np.memmap(path, "<u2", "r", start, shape)
-            yield name, (halves.astype(np.uint32) << 16).view(np.float32)
-        elif gguf_name(name) is not None:
-            raise BadRequest(f"'{path.name}' holds {name} as {found['dtype']}, which is no float.")
-
-
-def _n_elements(shape: list[int]) -> int:
-    n = 1
-    for size in shape:
-        n *= size
-    return n
-
-
-def _count(config: Mapping[str, Any], name: str) -> int:
-    value = config.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise BadRequest(f"The model's config.json says {name} {value!r}.", hint="Fetch the model again.")
-    return value
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise _broken(path)
-    return value
-
-
-def _broken(path: Path) -> BadRequest:
-    return BadRequest(f"'{path.name}' is broken.", hint="The download may be incomplete: fetch the model again.")

@@ -40,6 +40,7 @@ from .specs.capabilities import Capabilities, ConstraintKind
 from .specs.content import Message
 from .specs.events import Event
 from .specs.model import EngineStats, ModelFacts, ModelSpec
+from .specs.prompt import Prompt, TokenSegment
 from .specs.request import ChatInput, GenerateRequest
 from .specs.sampling import SamplingParams
 from .specs.vectors import Scores, Vectors
@@ -108,7 +109,7 @@ class AssembledEngine:
             chat=template is not None,
             reasoning=self._speech.reasoning is not None,
             tools=self._speech.calls is not None,
-            suffix=engine.tokenizer.infill is not None,
+            suffix=self._writer.infills,
         )
         self.facts: ModelFacts = msgspec.structs.replace(engine.facts, notes=(*engine.facts.notes, *notes))
 
@@ -134,6 +135,7 @@ class AssembledEngine:
             max_tokens=prepared.max_tokens if _is_clamped(request, prepared) else None,
             n_dropped=n_dropped,
             scores=PromptScores(prepared.prompt, self._shown) if prepared.score_prompt else None,
+            told=_tokens_of(prepared.prompt) if request.tells_tokens else None,
         )
         ended = asyncio.get_running_loop().create_future()
         self._open[prepared.id] = _Open(generation, sink, ended)
@@ -368,6 +370,10 @@ def _template(engine: TokenEngine, model: ModelSpec) -> tuple[Template | None, t
     return None, stops, [f"no conversations: {note}" for note in notes]
 
 
+def _tokens_of(prompt: Prompt) -> list[int]:
+    return [token for segment in prompt if isinstance(segment, TokenSegment) for token in segment.tokens]
+
+
 def _capabilities(engine: Capabilities, *, chat: bool, reasoning: bool, tools: bool, suffix: bool) -> Capabilities:
     """What the engine can do and what core adds to it."""
     if not engine.generates:
@@ -379,6 +385,7 @@ def _capabilities(engine: Capabilities, *, chat: bool, reasoning: bool, tools: b
         reasoning=reasoning,
         tools=tools,
         suffix=suffix,
+        renders=True,
         protocols=engine.protocols | {"tokenize"},
     )
 

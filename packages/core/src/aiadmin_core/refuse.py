@@ -105,7 +105,11 @@ def _unsupported(request: GenerateRequest, able: Capabilities) -> Iterator[Unsup
 
 def _input(request: GenerateRequest, able: Capabilities) -> Iterator[UnsupportedParameter]:
     match request.input:
-        case ChatInput(messages=messages, tools=tools):
+        case ChatInput(messages=messages, tools=tools, template=template, context=context):
+            if template is not None and not able.renders:
+                yield UnsupportedParameter("template", why="this model's prompts are not written here.")
+            if context and not able.renders:
+                yield UnsupportedParameter("context", why="this model's prompts are not written here.")
             if "chat" not in able.inputs:
                 yield UnsupportedParameter("messages", why="this model has no conversations, only plain completions.")
             if tools and not able.tools:

@@ -31,6 +31,10 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tools: bool = False
     reasoning: bool = False
     suffix: bool = False
+    """Whether it fills a gap between two texts."""
+    renders: bool = False
+    """Whether conversations become prompts in the engine: a request may bring a chat template and tokens of earlier
+    turns, and be told the tokens."""
     protocols: frozenset[OptionalProtocol] = frozenset()
     """Optional protocols of `aiadmin_core.backend` the engine implements."""
     cached_tokens: bool = False

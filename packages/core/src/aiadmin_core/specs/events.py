@@ -140,6 +140,8 @@ class Finished(Struct, frozen=True, tag="finished", array_like=True):
     stop: str | None = None
     """The stop string that ended it, where one did; None too where the engine cannot know which it was (one that
     forwards to a server whose API does not say). Engines made by `assemble` always know."""
+    tokens: tuple[int, ...] = ()
+    """Of the prompt and the answer, the one that ended it included, where `GenerateRequest.tells_tokens` asked."""
 
 
 class Failed(Struct, frozen=True, tag="failed", array_like=True):

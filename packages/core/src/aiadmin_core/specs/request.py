@@ -16,6 +16,10 @@ class ChatInput(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="chat
     tools: tuple[Tool, ...] = ()
     template_options: dict[str, Any] = {}
     """Extra variables for the template (`enable_thinking`, ...)."""
+    template: str | None = None
+    """A chat template, in Go's language, instead of the model's own."""
+    context: tuple[int, ...] = ()
+    """Tokens of earlier turns, as `Finished.tokens` told them; what the conversation says stands behind them."""
     continues: bool = False
     """The last message is the assistant's and not over: the answer goes on where it ends."""
 
@@ -67,6 +71,8 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Report the log-probabilities of the prompt's own tokens too, with `sampling.logprobs` alternatives."""
     reads_only: bool = False
     """No answer: the choices end once the prompt is read, whatever `sampling.max_tokens` says."""
+    tells_tokens: bool = False
+    """`Finished` tells the tokens of the prompt and the answer."""
     constraint: Constraint | None = None
     tool_choice: ToolChoice = ToolChoice()
     reasoning_effort: str | None = None

@@ -19,7 +19,8 @@ from .prompt_scores import PromptScores
 class Generation:
     """`request_id` is the caller's; `pipelines` holds one for each choice; `cancel` frees a choice's place in the
     engine; `cached` says whether the engine knows how much of the prompt it had cached; `max_tokens` and `n_dropped`
-    are told as they are (see `Started`); `scores` tells the prompt's log-probabilities where they are wanted."""
+    are told as they are (see `Started`); `scores` tells the prompt's log-probabilities where they are wanted; `told`
+    are the prompt's tokens where all tokens are to be told."""
 
     def __init__(
         self,
@@ -31,6 +32,7 @@ class Generation:
         max_tokens: int | None = None,
         n_dropped: int = 0,
         scores: PromptScores | None = None,
+        told: Sequence[int] | None = None,
     ) -> None:
         self._request_id = request_id
         self._running = dict(enumerate(pipelines))
@@ -38,6 +40,7 @@ class Generation:
         self._cached = cached
         self._adjusted = (max_tokens, n_dropped)
         self._scores = scores
+        self._told = None if told is None else {choice: list(told) for choice in self._running}
         self._prefilled: Prefilled | None = None
         self._prefilled_at = 0.0
         self._error: Exception | None = None
@@ -59,11 +62,13 @@ class Generation:
             case Sampled(choice=choice) if choice in self._running:
                 pipeline = self._running[choice]
                 pipeline.feed(event)
+                self._tell(choice, event.token)
                 if pipeline.over:
                     self._cancel(choice)
                     self._finish(choice, "stop", pipeline.n_tokens, time.monotonic() - self._prefilled_at)
             case Ended(choice=choice) if choice in self._running:
                 self._running[choice].flush(event.token)
+                self._tell(choice, event.token)
                 self._finish(choice, event.reason, event.n_tokens, event.decode_s)
             case Prefilled():
                 self._prefilled, self._prefilled_at = event, time.monotonic()
@@ -117,7 +122,12 @@ class Generation:
             decode_s=decode_s,
         )
         self._out.extend(pipeline.take(self._request_id, choice))
-        self._out.append(Finished(self._request_id, pipeline.finish_reason(ended), usage, choice, pipeline.stop))
+        reason, tokens = pipeline.finish_reason(ended), tuple(self._told[choice]) if self._told else ()
+        self._out.append(Finished(self._request_id, reason, usage, choice, pipeline.stop, tokens))
+
+    def _tell(self, choice: int, token: int | None) -> None:
+        if self._told is not None and token is not None:
+            self._told[choice].append(token)
 
 
 def _foreseen(error: Exception) -> AiAdminError:

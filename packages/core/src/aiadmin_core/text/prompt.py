@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -14,7 +14,8 @@ from ..specs.prompt import Prompt, TokenSegment
 from ..specs.request import ChatInput, Input, TextInput, TokensInput
 from .control_tokens import ControlTokens, Run, unused_taint
 from .conversation import with_own
-from .template import Template
+from .infill import infill_of
+from .template import Template, go_template
 
 END_OF_TEXT = "<|endoftext|>"
 """What stands between documents, by the name that most vocabularies have for it."""
@@ -52,14 +53,25 @@ class PromptWriter:
         self._system = system
         self._messages = messages
         self._control = ControlTokens(tokenizer)
+        self._infill = infill_of(template)
+        self._read_template = lru_cache(maxsize=4)(go_template)  # those that requests bring
+
+    @property
+    def infills(self) -> bool:
+        """Whether a gap between two texts can be asked for."""
+        return self._infill is not None or self._tokenizer.infill is not None
 
     def write(self, input: Input, *, reasoning_effort: str | None = None) -> RenderedPrompt:
         """Raises `BadRequest` where the input cannot be a prompt of this model."""
         match input:
             case ChatInput():
                 runs = self.render(input, reasoning_effort=reasoning_effort)
-                tokens = self.with_bos([token for run in runs for token in self._control.encode(run)])
+                said = [token for run in runs for token in self._control.encode(run)]
+                tokens = [*input.context, *said] if input.context else self.with_bos(said)
+                self._check_ids(input.context, "context")
                 tail = runs[-1].text[-_TAIL:] if runs else ""
+            case TextInput(text=text, suffix=str(suffix)) if self._infill is not None:
+                tokens, tail = self.with_bos(self._tokenizer.encode(self._infill(text, suffix), special=True)), ""
             case TextInput(text=text, suffix=str(suffix)):
                 tokens, tail = self.with_bos(self._around_gap(text, suffix)), ""
             case TextInput(text=text):
@@ -68,18 +80,20 @@ class PromptWriter:
                 tokens = tokens or self._document_start()
             case TokensInput(tokens=given):
                 tokens, tail = list(given), ""
-                if any(not 0 <= token < self._tokenizer.n_vocab for token in tokens):
-                    raise BadRequest(
-                        f"The prompt holds token ids outside the model's vocabulary of {self._tokenizer.n_vocab}.",
-                        param="prompt",
-                    )
+                self._check_ids(given, "prompt")
         if not tokens:
             raise BadRequest("The prompt is empty.", param="messages" if isinstance(input, ChatInput) else "prompt")
         return RenderedPrompt(tokens=tokens, tail=tail)
 
+    def _check_ids(self, tokens: Sequence[int], param: str) -> None:
+        if any(not 0 <= token < self._tokenizer.n_vocab for token in tokens):
+            raise BadRequest(
+                f"The {param} holds token ids outside the model's vocabulary of {self._tokenizer.n_vocab}.", param=param
+            )
+
     def render(self, chat: ChatInput, *, reasoning_effort: str | None = None) -> list[Run]:
         """The conversation as text: which stretches of it may hold control tokens."""
-        template = self._template
+        template = self._template if chat.template is None else self._read_template(chat.template)
         if template is None:
             raise BadRequest("This model has no usable chat template.", param="messages")
         if (name := template.refused_option(chat.template_options)) is not None:
@@ -88,7 +102,9 @@ class PromptWriter:
                 hint="Leave it out.",
                 param=f"chat_template_kwargs.{name}",
             )
-        messages = with_own(chat.messages, self._system, self._messages)
+        messages = chat.messages
+        if not chat.context:  # which has them already
+            messages = with_own(messages, self._system, self._messages)
         begun = ""
         if chat.continues:
             *before, last = messages

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+from ..errors import BadRequest
 from ..specs.content import Message, Tool
 from .conversation import Mark, unmarked
 
@@ -50,6 +51,22 @@ def read_template(source: str, *, bos: str = "", eos: str = "") -> Template:
     from .chat_template import ChatTemplate
 
     return ChatTemplate(source, bos=bos, eos=eos)
+
+
+def go_template(source: str) -> Template:
+    """A template that came with a request: in Go's language, whose programs end. Raises `BadRequest`."""
+    from .go_template.chat import GoChatTemplate
+
+    if language_of(source) != "go":
+        raise BadRequest(
+            "A request's template is in Go's language: {{ .System }}, {{ .Prompt }}, {{ range .Messages }}.",
+            hint="A Jinja template belongs to a model: `aiadmin create` with a TEMPLATE line.",
+            param="template",
+        )
+    try:
+        return GoChatTemplate(source)
+    except BadRequest as error:
+        raise BadRequest(error.message, hint=error.hint, param="template") from None
 
 
 _ACTION = re.compile(

@@ -142,6 +142,7 @@ class NativeWriter(LineWriter):
             "prompt_eval_duration": ns(usage.prefill_s),
             "eval_count": usage.completion_tokens or UNSET,
             "eval_duration": ns(usage.decode_s),
+            **({"context": list(finished.tokens)} if finished.tokens else {}),
         }
 
 

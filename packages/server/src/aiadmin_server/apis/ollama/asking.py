@@ -27,18 +27,17 @@ class Asking(Struct, frozen=True, kw_only=True):
     """Models that think do, where it is left out."""
     top_logprobs: int | None = None
 
-    # Hints: a prompt that is too long is refused, and an answer that fills the context ends there.
-    shift: bool | None = None
     truncate: bool | None = None
+    """Leave out the oldest turns of a conversation that is too long; true where it is left out."""
+    shift: bool | None = None
+    """A hint: an answer that fills the context ends there."""
 
     # Refused by name.
     debug_render_only: bool | None = field(name="_debug_render_only", default=None)
 
 
-_REFUSED_WHOLE = "a prompt that is too long is refused, not cut."
 _UNPLACED = {
     "shift": Rule(why="an answer ends where the context does.", asks_nothing=lambda value: not value, is_hint=True),
-    "truncate": Rule(why=_REFUSED_WHOLE, asks_nothing=lambda value: not value, is_hint=True),
 }
 
 

@@ -25,6 +25,7 @@ def chat_call(decoded: Decoded[wire.NativeChatRequest]) -> Call:
         constraint=constraint_of(data),
         tool_choice=_choice(data),
         reasoning_effort=effort_of(data),
+        truncate=data.truncate is not False,
     )
     return Call(
         model=data.model,

@@ -21,6 +21,8 @@ def generate_call(decoded: Decoded[wire.GenerateBody]) -> Call:
     request = GenerateRequest(
         id=0,
         input=_input(data),
+        tells_tokens=not data.raw and not data.suffix,
+        truncate=data.truncate is not False,
         sampling=sampling,
         constraint=constraint_of(data),
         reasoning_effort=effort_of(data),
@@ -54,16 +56,17 @@ def _input(data: wire.GenerateBody) -> Input:
         return TextInput(text=prompt)
     system = (Message(role="system", content=(TextPart(data.system),)),) if data.system else ()
     media = media_parts(data.images, "images")
-    return ChatInput(messages=(*system, Message(role="user", content=(*media, TextPart(prompt)))))
+    return ChatInput(
+        messages=(*system, Message(role="user", content=(*media, TextPart(prompt)))),
+        template=data.template or None,
+        context=tuple(data.context or ()),
+    )
 
 
 def _unplaced(data: wire.GenerateBody) -> tuple[Unplaced, ...]:
-    context = "answers carry none; send the conversation to `/api/chat`, where what was read is not read again."
-    found: dict[str, tuple[object, str]] = {
-        "context": (data.context, context),
-        "template": (data.template, "a model's template is its own; `raw` takes a prompt without one."),
-    }
-    refused = [Unplaced(name=name, value=value, why=why) for name, (value, why) in found.items() if value]
-    if data.suffix and data.system:
-        refused.append(Unplaced(name="system", value=data.system, why="a gap has no system message.", is_hint=True))
-    return tuple(refused)
+    """A gap is asked for without a conversation around it."""
+    if not data.suffix:
+        return ()
+    left_out = {"system": data.system, "template": data.template, "context": data.context}
+    why = "a gap has no conversation around it."
+    return tuple(Unplaced(name=name, value=value, why=why, is_hint=True) for name, value in left_out.items() if value)

@@ -17,10 +17,10 @@ class GenerateBody(Asking, frozen=True, kw_only=True):
     suffix: str | None = None
     """What follows the gap to be filled, on models that can fill one."""
     system: str | None = None
-
-    # Refused by name, unless empty.
-    context: list[int] | None = None
     template: str | None = None
+    """A chat template in Go's language, instead of the model's own."""
+    context: list[int] | None = None
+    """What an earlier answer gave: the prompt goes on from there."""
 
 
 class GenerateLine(Metrics, frozen=True, kw_only=True):
@@ -32,4 +32,6 @@ class GenerateLine(Metrics, frozen=True, kw_only=True):
     response: str
     thinking: str | UnsetType = UNSET
     logprobs: list[Logprob] | UnsetType = UNSET
+    context: list[int] | UnsetType = UNSET
+    """In the last line, unless `raw`: tokens of all that was read and written, for the next request."""
     done: bool
