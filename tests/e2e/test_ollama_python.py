@@ -8,6 +8,7 @@ import pytest
 
 pytestmark = [pytest.mark.real_model, pytest.mark.xdist_group("server")]
 ASK = [{"role": "user", "content": "Say: this is a test."}]
+CHATML = "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"
 SHORT = {"num_predict": 40, "temperature": 0}
 
 
@@ -82,7 +83,7 @@ def test_a_model_is_made_copied_and_deleted(client: Any) -> None:
         model="pirate",
         from_="smollm2",
         system="You are a pirate.",
-        template="{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n",
+        template=CHATML,
         parameters={"temperature": 0, "num_predict": 5},
     )
     assert done.status == "success"
@@ -91,7 +92,9 @@ def test_a_model_is_made_copied_and_deleted(client: Any) -> None:
 
     shown = client.show("pirate-too")
     answer = client.chat(model="pirate-too", messages=ASK)
-    own = client.chat(model="smollm2", messages=[{"role": "system", "content": "You are a pirate."}, *ASK], options=SHORT)
+    own = client.chat(
+        model="smollm2", messages=[{"role": "system", "content": "You are a pirate."}, *ASK], options=SHORT
+    )
 
     assert "SYSTEM" in shown.modelfile
     assert answer.eval_count == 5

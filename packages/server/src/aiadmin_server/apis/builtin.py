@@ -7,11 +7,13 @@ from aiadmin_core.hookspecs import hookimpl
 
 @hookimpl
 def aiadmin_apis() -> Mapping[str, str]:
-    """OpenAI's, Ollama's, ranking, our own for aliases, and what process managers and Prometheus ask."""
+    """OpenAI's, Ollama's, LM Studio's list of models, ranking, our own for aliases, and what process managers and
+    Prometheus ask."""
     return {
         "openai": "aiadmin_server.apis.openai.api:API",
         "ollama": "aiadmin_server.apis.ollama.api:API",
         "rerank": "aiadmin_server.apis.rerank.api:API",
         "aliases": "aiadmin_server.apis.aliases.api:API",
+        "lmstudio": "aiadmin_server.apis.lmstudio:API",
         "health": "aiadmin_server.apis.health:API",
     }

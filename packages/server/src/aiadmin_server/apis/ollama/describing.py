@@ -12,6 +12,7 @@ from aiadmin_core.backend import Backend, ModelInfo
 from aiadmin_core.dialects.find import OURS
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import ModelFile
+from aiadmin_core.text.infill import infills
 
 from ...routing.entry import LoadedModel
 from ...serving.abilities import abilities
@@ -110,6 +111,7 @@ def capabilities_of(model: StoredModel, header: ModelInfo | None, loaded: Loaded
         "chat": template is not None,
         "tools": template is not None,
         "thinking": template is not None and any(one.reasoning and one.recognises(template) for one in OURS),
+        "insert": template is not None and infills(template),
         "vision": any(file.role == "projector" for file in model.files),
     }
     return [name for name, has in found.items() if has]
