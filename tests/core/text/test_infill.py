@@ -7,6 +7,7 @@ from aiadmin_core.text.infill import infill_of, infills
 from aiadmin_core.text.prompt import PromptWriter
 from aiadmin_core.text.template import read_template
 
+
 def test_only_templates_that_know_a_suffix_ask_for_gaps():
     source = "{{ if .Suffix }}<PRE>{{ .Prompt }}<SUF>{{ .Suffix }}<MID>{{ else }}{{ .Prompt }}{{ end }}"
 
