@@ -75,8 +75,11 @@ class Interleavings(RuleBasedStateMachine):
         self.plugins = load_plugins(only=[])
         self.creating: set[str] = set()
         """Names being made: another create of the same would wait for the first."""
+        self.held: list[Held] = []
 
     def teardown(self) -> None:
+        for held in self.held:
+            held.finish()
         shutil.rmtree(self.folder)
 
     def shop(self, report: Any) -> Workshop:
@@ -94,7 +97,9 @@ class Interleavings(RuleBasedStateMachine):
     @rule(target=begun, name=NAMES, data=WEIGHTS)
     def begin_pull(self, name: str, data: bytes) -> Any:
         fetched = self.fetched(data)
-        return Held(lambda report: self.store.add(name, fetched, replace=True, progress=report), "verifying")
+        held = Held(lambda report: self.store.add(name, fetched, replace=True, progress=report), "verifying")
+        self.held.append(held)
+        return held
 
     @rule(target=begun, name=NAMES, base=NAMES, system=strategies.sampled_from(["x", "y"]), template=TEMPLATES)
     def begin_create(self, name: str, base: str, system: str, template: str | None) -> Any:
@@ -104,6 +109,7 @@ class Interleavings(RuleBasedStateMachine):
         held = Held(lambda report: create(name, recipe, self.shop(report)), "creating new layer")
         held.name = name.lower().removesuffix(":latest")  # type: ignore[attr-defined]
         self.creating.add(held.name)  # type: ignore[attr-defined]
+        self.held.append(held)
         return held
 
     @rule(name=NAMES, data=WEIGHTS)

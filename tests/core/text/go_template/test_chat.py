@@ -104,7 +104,8 @@ def test_jinja_templates_are_told_apart(shared_data):
     for path in (shared_data / "chat_templates").glob("*.jinja"):
         assert language_of(path.read_text(encoding="utf-8")) == "jinja", path.name
     assert language_of("{{ messages[0].content }}") == language_of("{{ bos_token }}x") == "jinja"
-    assert language_of("{{ .Prompt }}") == language_of("{{- if .System }}x{{ end }}") == "go"
+    for source in ("{{ .Prompt }}", "{{- if .System }}x{{ end }}", "{{ upper .Prompt }}", "{{ $x }}"):
+        assert language_of(source) == "go"
 
 
 def test_a_template_of_one_exchange_is_written_for_each():

@@ -71,6 +71,6 @@ def go_template(source: str) -> Template:
 
 _ACTION = re.compile(
     r"\{\{-?\s*(?:[.$]|/\*|(?:if|range|with|end|else|define|template|block|break|continue|eq|and|or|not|json|slice|len|"
-    r"index|printf?|println|currentDate)\b)(?![^{}]*\bis\b)"
+    r"index|printf?|println|currentDate)\b|\w+\s+[.$\"])(?![^{}]*\bis\b)"
 )
 """An action that is none of Jinja's expressions."""
