@@ -36,8 +36,11 @@ class OnlyOpens(Backend):
             assert (path / "config.json").is_file()
             return ModelInfo(format="safetensors", architecture="llama")
         data = path.read_bytes()
-        architecture = "clip" if data.endswith(b"clip") else "llama"
-        return ModelInfo(format="gguf", architecture=architecture, n_params=2_000_000) if data[:4] == b"GGUF" else None
+        if data[:4] != b"GGUF":
+            return None
+        architecture = next((kind for kind in ("clip", "qwen2") if data.endswith(kind.encode())), "llama")
+        metadata = {"general.type": "adapter"} if b"lora" in data else {}
+        return ModelInfo(format="gguf", architecture=architecture, n_params=2_000_000, metadata=metadata)
 
     def open_engine(self, model, options):
         raise NotImplementedError
@@ -262,7 +265,8 @@ def test_nobody_who_quantizes_is_said_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "error", "message"),
     [
-        (Recipe(bases=("base",), adapters=("./lora.gguf",)), UnsupportedParameter, "LoRA adapters"),
+        (Recipe(bases=("base",), adapters=("./lora.gguf",)), NotAllowed, "not read for clients"),
+        (Recipe(bases=("base",), adapters=("lora",)), BadRequest, "is no path of a file"),
         (Recipe(bases=("base",), template="{{ .Prompt | upper }}"), BadRequest, "TEMPLATE: .*no function 'upper'"),
         (Recipe(bases=("base",), template="{% for %}"), BadRequest, "TEMPLATE: "),
         (Recipe(bases=("/etc/passwd",)), NotAllowed, "not read for clients"),
@@ -294,4 +298,21 @@ def test_the_only_name_of_another_model_is_not_lost(bench):
 
     assert bench.store.find("base").system == "Hi."
     assert bench.store.find("mine").files[0].digest != bench.store.find("other").files[0].digest
+    assert bench.whole()
+
+
+def test_an_adapter_is_part_of_a_model_and_has_to_fit_it(bench):
+    bench.add("base")
+    for name, data in (("lora", b"GGUF lora"), ("other", b"GGUF lora qwen2"), ("model", b"GGUF model")):
+        (bench.folder / f"{name}.gguf").write_bytes(data)
+
+    made = bench.make("tuned", "FROM base\nADAPTER ./lora.gguf")
+    again = bench.make("more", "FROM tuned\nSYSTEM Hi.")
+
+    assert [file.role for file in made.files] == [file.role for file in again.files] == ["model", "adapter"]
+    assert made.weights_digest != bench.store.find("base").weights_digest
+    with pytest.raises(BadRequest, match="family 'qwen2', and this is a 'llama'"):
+        bench.make("new", "FROM base\nADAPTER other.gguf")
+    with pytest.raises(BadRequest, match="is a model, not an adapter"):
+        bench.make("new", "FROM base\nADAPTER ./model.gguf")
     assert bench.whole()

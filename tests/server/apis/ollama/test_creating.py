@@ -114,7 +114,6 @@ async def test_a_file_with_another_digest_is_refused_and_leaves_nothing(serve, p
         ({"model": "mine", "from": "smollm2", "parameters": {"temprature": 1}}, 400, "temperature"),
         ({"model": "mine", "from": "smollm2", "parameters": {"temperature": "hot"}}, 400, "'temperature' cannot be"),
         ({"model": "mine", "from": "smollm2", "template": "{{ .Prompt | upper }}"}, 400, "line 1"),
-        ({"model": "mine", "from": "smollm2", "adapters": {"a.gguf": DIGEST}}, 400, "LoRA"),
         ({"model": "mine", "from": "smollm2", "messages": [{"role": "robot", "content": ""}]}, 400, "messages[0].role"),
         ({"model": "mine", "modelfile": "FORM x"}, 400, "Line 1"),
         ({"model": "mine", "from": "smollm2", "remote_host": "https://x"}, 400, "remote_host"),

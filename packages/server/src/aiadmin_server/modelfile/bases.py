@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from msgspec.structs import replace
 
-from aiadmin_core.backend import Backend
+from aiadmin_core.backend import Backend, ModelInfo
 from aiadmin_core.errors import AiAdminError, BadRequest, NotAllowed
 from aiadmin_core.plugins import Plugins
 from aiadmin_core.sources import Caller, FetchedFile, FetchedModel, Progress
@@ -49,6 +49,46 @@ def base_of(recipe: Recipe, shop: Workshop) -> tuple[FetchedModel, str]:
     for more in recipe.bases[1:]:
         found = replace(found, files=(*found.files, *(_projector(file, shop) for file in _base(more, shop)[0].files)))
     return found, origin
+
+
+def adapters_of(recipe: Recipe, base: FetchedModel, info: ModelInfo | None, shop: Workshop) -> tuple[FetchedFile, ...]:
+    """The files that `recipe`'s ADAPTERs name, each an adapter of a model like `base`. Raises `BadRequest`."""
+    if recipe.adapters and base.format != "gguf":
+        raise BadRequest(
+            f"ADAPTER is applied to models in GGUF; this one is of the format '{base.format}'.",
+            hint="Begin with the model as a GGUF, or let `-q` make one of it.",
+            param="adapters",
+        )
+    return tuple(_adapter(reference, info, shop) for reference in recipe.adapters)
+
+
+def _adapter(reference: str, base: ModelInfo | None, shop: Workshop) -> FetchedFile:
+    path = _path(reference, shop)
+    if path is not None and path.is_dir():
+        raise BadRequest(
+            f"ADAPTER '{reference[:100]}' is a folder: adapters are taken as GGUF.",
+            hint="convert_lora_to_gguf.py of llama.cpp makes one of it.",
+            param="adapters",
+        )
+    if path is None and not is_digest(reference.removeprefix("@").replace("sha256-", "sha256:")):
+        raise BadRequest(f"ADAPTER '{reference[:100]}' is no path of a file.", param="adapters")
+    (file, *_) = _base(reference, shop)[0].files
+    for backend in shop.backends.values():
+        info = backend.inspect(file.path)
+        if info is not None:
+            _check_adapter(reference, info, base)
+    return replace(file, role="adapter", name=Path(reference).name)
+
+
+def _check_adapter(reference: str, info: ModelInfo, base: ModelInfo | None) -> None:
+    if (info.metadata or {}).get("general.type") != "adapter":
+        raise BadRequest(f"ADAPTER '{reference[:100]}' is a model, not an adapter.", param="adapters")
+    if base is not None and info.architecture != base.architecture:
+        raise BadRequest(
+            f"ADAPTER '{reference[:100]}' is one for models of the family '{info.architecture}', and this is a "
+            f"'{base.architecture}'.",
+            param="adapters",
+        )
 
 
 def of_model(model: StoredModel) -> FetchedModel:

@@ -25,7 +25,7 @@ from ..store.disk import disk_errors, need_room
 from ..store.manifest import digest_of
 from ..store.names import parse_name
 from ..store.store import StoredModel
-from .bases import Workshop, base_of
+from .bases import Workshop, adapters_of, base_of
 from .recipe import Recipe
 
 
@@ -53,8 +53,6 @@ def create(name: str, recipe: Recipe, shop: Workshop, *, replace_others: bool = 
 
 def check(recipe: Recipe) -> None:
     """Whether a model can be made of it, as far as it says by itself. Raises `BadRequest`."""
-    if recipe.adapters:
-        raise UnsupportedParameter("adapters", why="no backend here applies LoRA adapters yet.")
     if recipe.template:
         try:
             read_template(recipe.template)
@@ -70,6 +68,8 @@ def _create(name: str, recipe: Recipe, shop: Workshop, workdir: Path, *, replace
         base, origin = base_of(recipe, shop)
         made = _made(base, recipe, shop, workdir)
         info = inspect(in_folder(made, workdir / "seen"), shop.backends)
+        adapters = adapters_of(recipe, made, info, shop)
+        made = replace(made, files=(*made.files, *adapters))
         fetched = _with(recipe, replace(made, origin=f"create:{origin}"))
         if not replace_others:
             _refuse_losing(name, fetched, shop)

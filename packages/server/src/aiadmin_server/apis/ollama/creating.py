@@ -65,8 +65,10 @@ class CreateRequest(Named, frozen=True, kw_only=True):
     info: dict[str, Any] | None = None
     """No effect: the files say it."""
 
-    # Refused, unless empty.
     adapters: dict[str, str] | None = None
+    """Digests of LoRA adapters that were sent, by their names."""
+
+    # Refused, unless empty.
     draft_files: dict[str, str] | None = None
     draft_quantize: str | None = None
     remote_host: str | None = None
@@ -140,7 +142,7 @@ def recipe_of(data: CreateRequest, *, may_read: bool) -> Recipe:
     return Recipe(
         bases=(data.from_,) if data.from_ else (),
         files=data.files or {},
-        adapters=tuple(data.adapters or ()),
+        adapters=tuple(f"@{digest.removeprefix('@')}" for digest in (data.adapters or {}).values()),
         parameters=checked(data.parameters or {}),
         template=data.template or None,
         system=data.system or None,
