@@ -183,6 +183,12 @@ def tiny_ranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def direct_logprobs() -> Any:
+    """`direct_logprobs(path, tokens)`: what llama.cpp says of a prompt when it is called directly."""
+    return _load("_direct").logprobs
+
+
 def _made_model(name: str, maker: str, source: Path) -> Path:
     """What `maker` of _models.py makes of `source`."""
     models = _load("_models")

@@ -1,5 +1,6 @@
 """A text is scored as evaluation harnesses ask for it."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -50,3 +51,25 @@ def test_an_answer_goes_on_behind_them(server: Any) -> None:
     assert (texts["text"], texts["logprobs"]) == (choice["text"], choice["logprobs"])
     assert choice["logprobs"]["token_logprobs"][-1] < 0
     assert choice["logprobs"]["text_offset"][-1] == len(tokens["text"])
+
+
+@pytest.mark.parametrize("tokenized", [True, False])
+def test_answers_to_a_question_have_the_numbers_of_a_direct_computation(
+    server: Any, smollm2_gguf: Path, direct_logprobs: Any, tokenized: bool
+) -> None:
+    """As `lm-eval` asks, with and without its `tokenized_requests`: question and answer, one after the other."""
+
+    def tokens_of(text: str) -> list[int]:
+        body = {"model": "smollm2", "prompt": text}
+        tokens: list[int] = httpx.post(f"{server.base_url}tokenize", json=body, timeout=60).json()["tokens"]
+        return tokens
+
+    question = "Question: What is the capital of France?\nAnswer:"
+    n_question = len(tokens_of(question))
+    for answer in (" Paris", " Berlin, I think", " a cat"):
+        tokens = tokens_of(question + answer)
+        (choice,) = complete(server, tokens if tokenized else question + answer, max_tokens=1)["choices"]
+        told = choice["logprobs"]["token_logprobs"][1:-1]
+        expected = direct_logprobs(smollm2_gguf, tokens)[range(len(tokens) - 1), tokens[1:]]
+        assert told == pytest.approx(expected.tolist(), abs=1e-3)
+        assert sum(told[n_question - 1 :]) == pytest.approx(sum(expected[n_question - 1 :]), abs=1e-3)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from llama_cpp import llama_cpp as lib
 
 from aiadmin_core.backend import Prefilled, PromptRows
 from aiadmin_core.specs.model import EngineOptions, ModelFile, ModelSpec
@@ -15,32 +14,9 @@ SHORT = "The sky over Zürich is 🙂 blue, 十二 times a day."
 LONG = "One day a fox met a hen. " * 30
 
 
-def direct(path, tokens, *, chunk=MOST_SCORED):
-    """float64[n - 1, n_vocab]: log-softmax of every row but the last, read in chunks of so many tokens."""
-    params = lib.llama_model_default_params()
-    params.n_gpu_layers, params.use_extra_bufts = 0, False
-    model = lib.llama_model_load_from_file(str(path).encode(), params)
-    options = lib.llama_context_default_params()
-    options.n_ctx, options.n_batch = 1024, 512
-    options.type_k = options.type_v = 8  # GGML_TYPE_Q8_0, the engine's own
-    context = lib.llama_init_from_model(model, options)
-    n_vocab = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
-    batch = lib.llama_batch_init(512, 0, 1)
-    rows = []
-    for start in range(0, len(tokens), chunk):
-        part = tokens[start : start + chunk]
-        batch.n_tokens = len(part)
-        for index, token in enumerate(part):
-            batch.token[index], batch.pos[index], batch.logits[index] = token, start + index, 1
-            batch.n_seq_id[index], batch.seq_id[index][0] = 1, 0
-        assert lib.llama_decode(context, batch) == 0
-        logits = np.ctypeslib.as_array(lib.llama_get_logits(context), shape=(len(part), n_vocab))
-        rows.append(logits.astype(np.float64))
-    lib.llama_batch_free(batch)
-    lib.llama_free(context)
-    lib.llama_model_free(model)
-    logits = np.concatenate(rows)[:-1]
-    return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+@pytest.fixture(scope="module")
+def direct(direct_logprobs):
+    return direct_logprobs
 
 
 def scored(asked):
@@ -69,7 +45,7 @@ def tiny(tiny_gguf):
 
 @pytest.mark.parametrize("text", [SHORT, LONG])
 @pytest.mark.parametrize("max_tokens", [0, 3])
-def test_they_are_those_of_a_direct_computation(driver, smollm2_gguf, text, max_tokens):
+def test_they_are_those_of_a_direct_computation(driver, smollm2_gguf, text, max_tokens, direct):
     tokens = driver.encode(f"{max_tokens}: {text}")
     driver.run(tokens, max_tokens=1)  # what is cached gives no rows: it must not be used
 
@@ -83,7 +59,7 @@ def test_they_are_those_of_a_direct_computation(driver, smollm2_gguf, text, max_
     assert kinds.index(Prefilled) == kinds.count(PromptRows)
 
 
-def test_another_model_says_what_it_says_itself(tiny, tiny_gguf):
+def test_another_model_says_what_it_says_itself(tiny, tiny_gguf, direct):
     tokens = tiny.encode(LONG + SHORT)
 
     asked = tiny.run(tokens, max_tokens=0, score_prompt=True, logprobs=2)
@@ -99,7 +75,7 @@ def test_a_long_text_is_scored_in_pieces(tiny):
     assert max(len(row.logprobs) for row in asked.all(PromptRows)) <= MOST_SCORED < len(tokens)
 
 
-def test_others_go_on_meanwhile(tiny, tiny_gguf):
+def test_others_go_on_meanwhile(tiny, tiny_gguf, direct):
     """Rows of who is decoded beside them are nobody else's."""
     first, second = tiny.encode(LONG), tiny.encode(SHORT + LONG)
     stream = tiny.submit("Once", max_tokens=200, ignore_eos=True)
@@ -133,7 +109,7 @@ def test_choices_share_the_scores_and_a_single_token_has_none(tiny):
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_answers_to_one_question_are_scored_as_if_each_came_alone(tiny, tiny_gguf, at_once):
+def test_answers_to_one_question_are_scored_as_if_each_came_alone(tiny, tiny_gguf, at_once, direct):
     """What they begin with is computed once, and told with each."""
     question = tiny.encode(f"{at_once}: " + LONG)
     prompts = [[*question, *tiny.encode(f"{word} is the answer to it")] for word in ("This", "That", "Those 🙂")]
