@@ -37,6 +37,7 @@ def test_a_ranking_model_ranks_and_scores_alike(url: str) -> None:
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "model")
     (listed,) = [one for one in httpx.get(url + "models").json()["data"] if one["id"] == "ranker"]
     assert listed["capabilities"] == ["rerank"]
+    assert "max_output_tokens" not in listed
 
 
 def test_embeddings_rank_where_that_is_asked_for(url: str) -> None:

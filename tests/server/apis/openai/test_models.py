@@ -77,7 +77,7 @@ async def test_a_model_that_only_embeds_says_so_and_nothing_else(serve, store):
     able = Capabilities(generates=False, protocols=frozenset({"embed", "tokenize"}))
     async with serve(plugins=GGUF) as server:
         server.router.models = [loaded(digest=store.find("smollm2").weights_digest, capabilities=able)]
-        assert (await server.http.get("/v1/models/smollm2")).json()["capabilities"] == ["embedding"]
+        assert (await server.http.get("/v1/models/smollm2")).json()["capabilities"] == ["embedding", "embeddings"]
 
 
 async def test_models_and_aliases_are_listed_with_what_is_known(serve, store):
@@ -95,10 +95,36 @@ async def test_models_and_aliases_are_listed_with_what_is_known(serve, store):
         assert one["format"] == "gguf"
         assert (one["loaded"], one["backend"], one["context_length"]) == (True, "llamacpp", 2048)
         assert one["capabilities"] == ["chat", "tools", "logprobs"]
+        assert one["max_output_tokens"] == 2047
         assert models["gpt-4o"]["alias_of"] == "small"
         assert models["gpt-4o"]["loaded"] is True
         assert models["me/other:v1"]["owned_by"] == "me"
         assert {model.id async for model in server.openai.models.list()} == set(models)
+
+
+async def test_capabilities_have_the_names_that_clients_look_for(serve, store):
+    able = Capabilities(
+        inputs=frozenset({"chat", "text"}),
+        modalities=frozenset({"text", "image"}),
+        constraints=frozenset({"json_object", "json_schema"}),
+        tools=True,
+        reasoning=True,
+        suffix=True,
+        protocols=frozenset({"embed"}),
+    )
+    async with serve(plugins=GGUF) as server:
+        server.router.models = [loaded(digest=store.find("smollm2").weights_digest, capabilities=able)]
+        found = (await server.http.get("/v1/models/smollm2")).json()["capabilities"]
+    assert {"tools", "json", "reasoning", "embeddings", "infill", "vision"} <= set(found)
+    assert {"completion", "chat", "thinking", "insert", "embedding", "json_object", "json_schema"} <= set(found)
+
+
+async def test_what_would_serve_a_model_is_told_before_it_is_loaded(serve, store):
+    async with serve(plugins=GGUF) as server:
+        models = {model["id"]: model for model in (await server.http.get("/v1/models")).json()["data"]}
+        assert {model["backend"] for model in models.values()} == {"llamacpp"}
+        assert not any(model["loaded"] for model in models.values())
+        assert not any("capabilities" in model for model in models.values())
 
 
 @pytest.mark.parametrize("name", ["smollm2", "SmolLM2:latest", "me/other:v1", "me%2Fother:v1", "gpt-4o"])

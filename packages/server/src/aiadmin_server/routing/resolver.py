@@ -125,15 +125,23 @@ class Resolver:
     def refusal(self, name: str) -> NoBackend | None:
         """Why a request to `name` would be told that no backend serves it; None where one does. Files are not looked
         at. Raises what `find` raises."""
+        try:
+            self.backend_of(name)
+        except NoBackend as refusal:
+            return refusal
+        return None
+
+    def backend_of(self, name: str) -> str:
+        """The backend that would serve a request to `name`. Raises `NoBackend` where none would, and what `find`
+        raises."""
         refused: NoBackend | None = None
         for target in self.find(name):
             try:
-                choose_backend(target, self._installed(), self.plugins.broken)
+                return choose_backend(target, self._installed(), self.plugins.broken)
             except NoBackend as refusal:
                 refused = refused or refusal
-            else:
-                return None
-        return refused
+        assert refused is not None, "a name leads somewhere"
+        raise refused
 
     def _installed(self) -> Offers:
         if self._asked is None:

@@ -37,11 +37,14 @@ class Model(Struct, frozen=True, kw_only=True):
     quantization: str | UnsetType = UNSET
     context_length: int | UnsetType = UNSET
     """What it is open with; what it was trained for, where it is not loaded."""
+    max_output_tokens: int | UnsetType = UNSET
+    """The longest answer, which a prompt of one token leaves room for; missing for a model that answers with none."""
     backend: str | UnsetType = UNSET
-    """Known once it is loaded, as `capabilities` is."""
+    """What serves it, or would."""
     problem: str | UnsetType = UNSET
     """Why no installed backend can serve it, and what to do about it."""
     capabilities: list[str] | UnsetType = UNSET
+    """As its engine says, so only while it is loaded."""
     loaded: bool = False
     alias_of: str | UnsetType = UNSET
 
@@ -80,7 +83,7 @@ async def _models(resolver: Resolver, router: RouterPort) -> list[Model]:
 
     def read() -> list[Model]:
         models = listed(resolver.store.models(), resolver.offered(), resolver.aliases.all(), loaded)
-        return [replace(model, problem=_problem(resolver, model.id)) for model in models]
+        return [_with_backend(resolver, model) for model in models]
 
     return await asyncio.to_thread(read)
 
@@ -106,12 +109,12 @@ def listed(
     return models
 
 
-def _problem(resolver: Resolver, name: str) -> str | UnsetType:
+def _with_backend(resolver: Resolver, model: Model) -> Model:
+    """`model` with what would serve it, or why nothing can."""
     try:
-        refusal = resolver.refusal(name)
-    except AiAdminError as error:  # gone, or damaged, a moment ago
-        return str(error)
-    return UNSET if refusal is None else str(refusal)
+        return replace(model, backend=resolver.backend_of(model.id) if model.backend is UNSET else model.backend)
+    except AiAdminError as error:  # none is installed; or it is gone, or damaged, since a moment ago
+        return replace(model, problem=str(error))
 
 
 def _follow(alias: Alias, aliases: Mapping[str, Alias], known: Mapping[Key, Model], passed: set[str]) -> Model | None:
@@ -139,6 +142,7 @@ def _key(name: str) -> Key:
 
 def _stored(model: StoredModel, loaded: LoadedModel | None) -> Model:
     n_ctx = (loaded.facts.n_ctx if loaded else 0) or model.info.n_ctx_train
+    able = loaded.capabilities if loaded else None
     return Model(
         id=short_name(model.name),
         created=int(model.modified_at),
@@ -146,14 +150,16 @@ def _stored(model: StoredModel, loaded: LoadedModel | None) -> Model:
         format=model.format,
         quantization=model.info.quantization or UNSET,
         context_length=n_ctx or UNSET,
+        max_output_tokens=_longest_answer(able, n_ctx),
         backend=loaded.backend if loaded else UNSET,
-        capabilities=_capabilities(loaded.capabilities if loaded else None),
+        capabilities=_capabilities(able),
         loaded=loaded is not None,
     )
 
 
 def _offered(spec: ModelSpec, loaded: LoadedModel | None) -> Model:
     facts = loaded.facts if loaded else ModelFacts()
+    able = loaded.capabilities if loaded else None
     return Model(
         id=short_name(spec.name),
         created=0,
@@ -161,12 +167,30 @@ def _offered(spec: ModelSpec, loaded: LoadedModel | None) -> Model:
         format=spec.format,
         quantization=facts.quantization or UNSET,
         context_length=facts.n_ctx or UNSET,
+        max_output_tokens=_longest_answer(able, facts.n_ctx),
         backend=loaded.backend if loaded else UNSET,
-        capabilities=_capabilities(loaded.capabilities if loaded else None),
+        capabilities=_capabilities(able),
         loaded=loaded is not None,
     )
 
 
+_ALSO = {
+    "json_object": "json",
+    "json_schema": "json",
+    "thinking": "reasoning",
+    "embedding": "embeddings",
+    "insert": "infill",
+}
+"""Words of OpenAI's clients for what Ollama's call something else: both are told."""
+
+
 def _capabilities(able: Capabilities | None) -> list[str] | UnsetType:
     """What a client may want to know before it asks, in the words that are usual for it."""
-    return UNSET if able is None else abilities(able)
+    if able is None:
+        return UNSET
+    found = abilities(able)
+    return list(dict.fromkeys([*found, *(_ALSO[name] for name in found if name in _ALSO)]))
+
+
+def _longest_answer(able: Capabilities | None, n_ctx: int) -> int | UnsetType:
+    return n_ctx - 1 if n_ctx > 1 and (able is None or able.generates) else UNSET
