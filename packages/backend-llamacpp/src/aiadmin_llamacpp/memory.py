@@ -62,7 +62,7 @@ def estimate(
 
 def _n_caches(n_bytes: int, options: EngineOptions, available_bytes: int | None) -> int:
     """How many caches of that size there may be: whether a second one pays is known when the model is open."""
-    return options.n_contexts or (2 if second_fits(n_bytes, available_bytes) else 1)
+    return options.n_contexts or (2 if options.n_parallel is None and second_fits(n_bytes, available_bytes) else 1)
 
 
 def second_fits(n_bytes: int, available_bytes: int | None) -> bool:

@@ -114,7 +114,8 @@ FIELDS: dict[str, str] = {
     "`yarn` or `linear`. Default `none`: contexts end where the training did.",
     "AIADMIN_NUM_PARALLEL": "Most sequences decoded together by one model. Default: the backend's.",
     "AIADMIN_CONTEXTS": "How many contexts of a model decode side by side, for llama.cpp: `1`, `2` or `auto` "
-    "(default): what is faster, as measured when it is loaded, where memory is plenty; each has a cache of its own.",
+    "(default): what is faster, as measured when it is loaded, where memory is plenty and `AIADMIN_NUM_PARALLEL` is "
+    "not set. Each has a cache of its own, and decodes as many sequences as one.",
     "AIADMIN_KV_CACHE_TYPE": "How keys and values are stored, for llama.cpp: `q8_0`, `bf16`, `f16` or `f32`. Default: "
     "`q8_0` on processors (half the memory of `f16`, and answers that can be reproduced), `f16` on GPUs.",
     "AIADMIN_EXACT": "`1` serves only models whose answers can be reproduced to the last bit, and always does so. "

@@ -275,6 +275,8 @@ def _beside(
     wanted = options.n_contexts or 0
     if wanted == 1 or device == "gpu" or not context.can_trim or model.format != "gguf":
         return []
+    if not wanted and options.n_parallel is not None:  # no more than that are to run, and each context has as many
+        return []
     if not wanted:
         machine = machine_memory()
         sizes = read_sizes(header_of(Path(_parts(model)[0])))
