@@ -69,7 +69,18 @@ async def conversation(server: Server, n_clients: int, n_tokens: int, salt: str)
     return [stream for streams in await asyncio.gather(*map(talk, range(n_clients))) for stream in streams]
 
 
-LOADS: dict[str, Load] = {load.__name__: load for load in (different, common, wave, second_wave, conversation)}
+async def beside_a_book(server: Server, n_clients: int, n_tokens: int, salt: str) -> list[Stream]:
+    """Streams that run while somebody else's prompt of 7,000 tokens is read: theirs, not that one's. The context has to
+    hold all of them."""
+    book = server.ask([_user(f"{salt} {BOOK * 7}")], 1)
+    streams = _together(server, [[_user(f"{salt}.{n} {STORY}")] for n in range(n_clients)], n_tokens)
+    got, _ = await asyncio.gather(streams, book)
+    return got
+
+
+LOADS: dict[str, Load] = {
+    load.__name__: load for load in (different, common, wave, second_wave, conversation, beside_a_book)
+}
 
 
 async def _together(server: Server, prompts: Sequence[Sequence[Message]], n_tokens: int) -> list[Stream]:
