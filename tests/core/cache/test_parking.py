@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from aiadmin_core.cache.forgetting import forget
 from aiadmin_core.cache.parking import Folder, Parking
 
 RUN = 4
@@ -143,3 +144,17 @@ def test_salts_are_not_written_down(open_parking, tmp_path):
     parking.close(within_s=10)
 
     assert all(b"secret" not in path.read_bytes() for path in tmp_path.glob("model/*"))
+
+
+def test_what_is_kept_of_a_model_can_be_forgotten(tmp_path):
+    """Another one's stays, and so does what nobody has signed."""
+    for name, model in (("a", "sha256:1"), ("b", "sha256:2"), ("c", "sha256:1"), ("d", "")):
+        folder = Folder(tmp_path / name, 1 << 20, model=model)
+        parking = Parking(run=4, max_bytes=0, folder=folder)
+        park(parking, tokens(1, 2, 3, 4))
+    forget(tmp_path, "sha256:1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "d"]
+    assert len(list((tmp_path / "b").glob("*.parcel"))) == 1
+    forget(tmp_path, "")
+    forget(tmp_path / "nowhere", "sha256:2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "d"]

@@ -149,3 +149,12 @@ def test_a_schema_of_the_same_name_that_litestar_made_stays_beside_ours():
     assert found["paths"]["/plain"]["get"]["responses"]["200"]["content"]["application/json"]["schema"] == {
         "$ref": "#/components/schemas/Item_"
     }
+
+
+@pytest.mark.parametrize("path", ["/schema", "/schema/", "/schema/swagger", "/schema/openapi.yaml"])
+async def test_what_is_not_there_below_the_document_is_an_error_like_any_other(serve, path):
+    async with serve() as server:
+        missing = await server.http.get(path)
+        assert (missing.status_code, missing.headers["content-type"]) == (404, "application/json")
+        assert "error" in missing.json()
+        assert (await server.http.get("/schema/openapi.json")).status_code == 200

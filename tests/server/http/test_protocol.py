@@ -335,3 +335,18 @@ def test_connections_on_which_nothing_moves_are_probed():
     with socket.socket() as connection:
         keep_alive(connection)
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+async def test_what_is_refused_before_it_is_a_request_is_in_the_request_log(serve, caplog):
+    caplog.set_level("INFO", logger="aiadmin.requests")
+    async with asyncio.timeout(10), serve() as server:
+        async with connected(server) as (reader, writer):
+            writer.write(b"no http\r\n\r\n")
+            assert (await response(reader))[0] == 400
+        async with connected(server) as (reader, writer):
+            writer.write(b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 70_000 + b"\r\n\r\n")
+            assert (await response(reader))[0] == 431
+    told = [record.fields for record in caplog.records if record.name == "aiadmin.requests"]
+    assert [(one["status"], one["error"]) for one in told] == [(400, "invalid_request"), (431, "headers_too_large")]
+    assert told[1]["endpoint"] == "GET /v1/models"
+    assert all(one["id"].startswith("req_") for one in told)

@@ -90,6 +90,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     debug: bool = False
 
     @property
+    def prefixes(self) -> Path:
+        """Where models keep what they computed for the beginnings of prompts."""
+        return self.state / "prefixes"
+
+    @property
     def url(self) -> str:
         """Where a client on this machine reaches the server."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound

@@ -338,7 +338,7 @@ def _parking(context: Context, model: ModelSpec, options: EngineOptions, *, devi
     if options.prefix_folder and options.prefix_disk_bytes and model.digest:
         same = (model.digest, build_id(), context.cache_type, device, str(options.safe_mode), context.positions)
         name = hashlib.blake2b("\n".join(same).encode(), digest_size=16).hexdigest()
-        folder = Folder(Path(options.prefix_folder) / name, options.prefix_disk_bytes)
+        folder = Folder(Path(options.prefix_folder) / name, options.prefix_disk_bytes, model=model.digest)
     return SharedParking(run=run_length(context.n_swa), max_bytes=max_bytes, folder=folder)
 
 

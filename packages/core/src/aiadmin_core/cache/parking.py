@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .budget import next_to_go
+from .forgetting import OWNER
 from .prefix_tree import Node, Part, PrefixTree, Tokens
 
 State = npt.NDArray[np.uint8]
@@ -55,8 +56,10 @@ class Folder:
     """Parcels of one model as files in a folder of its own, beside the folders of other models, within a budget for all
     of them together: the least recently used go first."""
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
+    def __init__(self, path: Path, max_bytes: int, *, model: str = "") -> None:
+        """`model`: the digest of its weights, by which `forgetting` finds them."""
         self._path = path
+        self._model = model
         self._max_bytes = max_bytes
         self._room = 0  # bytes to write before looking again: others write there too
 
@@ -100,7 +103,9 @@ class Folder:
         aside = path.with_suffix(f".{os.getpid()}.part")
         encoded = msgspec.msgpack.encode(header)
         try:
-            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._path.is_dir():
+                self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                (self._path / OWNER).write_text(self._model)
             if not self._make_room(header.n_bytes + len(encoded)):
                 return False
             with aside.open("wb") as file:

@@ -17,6 +17,7 @@ def command(names: tuple[str, ...]) -> None:
 
     Files that another name needs stay. A running server that has one of them loaded lets it go.
     """
+    from ..removing import remove_model
     from ..settings import load_settings
     from ..store.store import ModelStore
     from ._output import remark
@@ -26,7 +27,7 @@ def command(names: tuple[str, ...]) -> None:
     store = ModelStore(settings.models)
     for name in names:
         with files_needed(name, store, settings):
-            store.remove(name)
+            remove_model(name, store, settings)
         remark(f"Removed {name}.")
     from ._client import connect  # httpx: only where something was removed
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
-from litestar import Litestar, Request
+from litestar import Litestar, Request, Router
 from litestar.enums import OpenAPIMediaType
+from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import OpenAPIRenderPlugin
@@ -19,6 +20,7 @@ import aiadmin_server
 
 REF = "#/components/schemas/{name}"
 PATH = "/schema"
+DOCUMENT_PATH = f"{PATH}/openapi.json"
 SSE = "text/event-stream"
 NDJSON = "application/x-ndjson"
 
@@ -68,10 +70,16 @@ def openapi_config(envelope_of: EnvelopeOf, *, strict: bool) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="AiAdmin",
         version=aiadmin_server.__version__,
-        path=PATH,
+        openapi_router=Router(PATH, route_handlers=[], before_request=_only_the_document, include_in_schema=False),
         render_plugins=[Document(envelope_of, strict=strict)],
         use_handler_docstrings=True,
     )
+
+
+def _only_the_document(request: Request[Any, Any, Any]) -> None:
+    """Litestar answers what is not there below its path with a page of HTML: here it is an error like any other's."""
+    if request.scope["path"] != DOCUMENT_PATH:
+        raise NotFoundException
 
 
 Operation = tuple[str, str, Described]

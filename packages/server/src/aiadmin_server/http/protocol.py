@@ -7,6 +7,7 @@ connection ends.
 
 import asyncio
 import http
+import secrets
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .problem import Problem
+from .record import Record
 
 Envelope = Callable[[Problem, str], bytes]
 """A problem, and the path it was met at -> the JSON body that says so."""
@@ -237,6 +239,7 @@ class HttpConnection(HttpToolsProtocol):
             self.transport.close()  # an answer is on its way: nothing can be said in the middle of it
             return
         path = self.url.partition(b"?")[0].decode("ascii", "replace") if self.headers is not None else ""
+        self._tell(status, code, path)
         body = self._envelope(Problem(status=status, code=code, message=message), path)
         head = (
             f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
@@ -244,6 +247,17 @@ class HttpConnection(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+
+    def _tell(self, status: int, code: str, path: str) -> None:
+        """Let the request log have it: nobody else learns of a request that never became one. Of one that is being
+        answered, the line is written when its work has ended."""
+        if self.cycle is not None and not self.cycle.response_complete and self.cycle.more_body:
+            record = self.cycle.scope.get("state", {}).get("record")
+            if record is not None:
+                record.error = code
+                return
+        method = self.parser.get_method().decode("ascii", "replace") if self._has_begun else ""
+        Record(id="req_" + secrets.token_hex(12), method=method, endpoint=path, status=status, error=code).tell()
 
 
 def keep_alive(connection: socket.socket) -> None:

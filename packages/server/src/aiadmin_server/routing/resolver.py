@@ -283,7 +283,7 @@ def engine_options(parameters: Mapping[str, Any], settings: Settings) -> EngineO
         exact=settings.exact,
         speculation=settings.speculation,
         prefix_bytes=None if settings.prefix_memory_mib is None else settings.prefix_memory_mib << 20,
-        prefix_folder=str(settings.state / "prefixes") if settings.prefix_disk_mib else None,
+        prefix_folder=str(settings.prefixes) if settings.prefix_disk_mib else None,
         prefix_disk_bytes=settings.prefix_disk_mib << 20,
     )
     return replace(unasked, **engine_fields(parameters))

@@ -24,11 +24,10 @@ from ...modelfile.creating import check, create
 from ...modelfile.parameters import checked
 from ...modelfile.parsing import decoded, parse
 from ...modelfile.recipe import Recipe
-from ...serving.dependencies import ResolverDependency, RouterDependency
+from ...serving.dependencies import ResolverDependency, RouterDependency, SettingsDependency
 from ...store.names import parse_name
 from .named import Named, name_in
 from .progress import SUCCESS, Lines, ProgressLine, Report, steps, told_in_lines
-from .pulling import SettingsDependency
 
 
 class CreateMessage(Struct, frozen=True, kw_only=True):

@@ -7,8 +7,6 @@ from contextlib import aclosing
 from typing import Any
 
 from litestar import Request, Response, post
-from litestar.di import NamedDependency
-from litestar.params import SkipValidation
 from litestar.response import Stream
 from msgspec import UNSET
 
@@ -19,15 +17,12 @@ from ...http.openapi import NDJSON, described
 from ...http.reading import read
 from ...pull import plan, pull
 from ...routing.resolver import Resolver
-from ...serving.dependencies import ResolverDependency, RouterDependency
-from ...settings import Settings
+from ...serving.dependencies import ResolverDependency, RouterDependency, SettingsDependency
 from ...sources.installed import installed_sources
 from .named import Named, name_in
 from .progress import SUCCESS, Lines, ProgressLine, Report, steps, told_in_lines
 
 FIRST = "pulling manifest"
-
-SettingsDependency = NamedDependency[SkipValidation[Settings]]
 
 
 class PullRequest(Named, frozen=True, kw_only=True):

@@ -13,11 +13,10 @@ from aiadmin_core.sources import Caller
 from ...http.openapi import NDJSON, described
 from ...http.reading import read
 from ...push import check, push
-from ...serving.dependencies import ResolverDependency
+from ...serving.dependencies import ResolverDependency, SettingsDependency
 from ...sources.registry.source import RegistryAccess
 from .named import Named, name_in
 from .progress import SUCCESS, Lines, ProgressLine, Report, steps, told_in_lines
-from .pulling import SettingsDependency
 
 
 class PushRequest(Named, frozen=True, kw_only=True):

@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from ...http.openapi import described
 from ...http.reading import read
-from ...serving.dependencies import ResolverDependency, RouterDependency
+from ...removing import remove_model
+from ...serving.dependencies import ResolverDependency, RouterDependency, SettingsDependency
 from .named import Named, name_in
 
 
@@ -34,10 +35,13 @@ async def copy(
 
 @delete("/api/delete", status_code=200, opt=described(DeleteRequest, closed=False))
 async def remove(
-    request: Request[Any, Any, Any], resolver: ResolverDependency, router: RouterDependency
+    request: Request[Any, Any, Any],
+    resolver: ResolverDependency,
+    router: RouterDependency,
+    settings: SettingsDependency,
 ) -> Response[bytes]:
     """Forget a name, and the files that no other needs. Where it is loaded and has no other name, it is unloaded."""
     name = name_in((await read(request, DeleteRequest)).data)
-    await asyncio.to_thread(resolver.store.remove, name)
+    await asyncio.to_thread(remove_model, name, resolver.store, settings)
     await router.refresh()
     return Response(b"", status_code=200)
