@@ -90,6 +90,47 @@ WRITTEN = [
     ("{{print}} {{print .L}}", " [x y z]"),
     ("{{eq .nil nil}}", "true"),
     ("{{if .nil}}a{{else}}b{{end}}", "b"),
+    ('{{- $c := 0 }}{{- range .L }}{{- $c = len (printf "a%*s" $c "") }}{{- end }}{{ $c }}', "3"),
+    (
+        (
+            '{{- $s := "" }}{{- range .L }}{{- if (ne $s "") }}{{- $s = print $s "\\n\\n" }}{{- end}}'
+            "{{- $s = print $s . }}{{- end }}{{ $s }}"
+        ),
+        "x\n\ny\n\nz",
+    ),
+    ('{{ if (and\n (ne .A "x")\n (or (lt (len .A) 7) (ne (slice .A 0 7) "control"))\n)}}y{{end}}', "y"),
+    ('{{print ` {"length": "` (slice .A 1) `"}` }}', ' {"length": "ext"}'),
+    ("{{ range $i, $t := .L }}{{ if $i }} | {{ end }}{{ $t }}{{ end }}", "x | y | z"),
+    ("{{- /* Find */ -}} x {{- /* y */ -}}  z", "xz"),
+    ("{{if .T}}a{{- end -}}{{- /* c */ -}}\n b", "ab"),
+    ('{{ $h := false }}{{ range .L }}{{ if eq . "y" }}{{ $h = true -}} {{ end }}{{ end }}{{ $h }}', "true"),
+    ('{{ "{" }}"name"{{ "}" }}', '{"name"}'),
+    ('{{index .R 0 "k"}}{{with index .R 1}}{{.k}}{{end}}', "12"),
+    ("{{ with $x := index .L 0 }}{{ $x }}{{ . }}{{ end }}", "xx"),
+    ('{{ .L | len | printf "%d!" }}', "3!"),
+    ("{{ $.M.a }}{{ with .M }}{{ .b }}{{ $.A }}{{ end }}", "12text"),
+    ("{{ range $k, $v := .M }}<{{ $k }}={{ $v }}>{{ end }}", "<a=1><b=2>"),
+    ("{{- range $i, $_ := .L }}\n{{- if le (len (slice $.L $i)) 2 }}{{ . }}{{ end }}{{ end }}", "yz"),
+    ('{{ if not (or (eq .A "a") (eq .A "b")) }}n{{ end }}', "n"),
+    ('{{ or .B "default" }}|{{ and .A "v" }}', "default|v"),
+    ('{{ define "x" }}{{ if . }}{{ template "x" "" }}r{{ end }}{{ end }}{{ template "x" .A }}', "r"),
+    ("{{ $a := .A }}{{ $b := $a }}{{ $b }}", "text"),
+    ("{{ -1 }}{{ +2 }}", "-12"),
+    ('{{ len "é" }}{{ slice "héllo" 0 3 }}', "2hé"),
+    (
+        "{{ 07 }} {{ 0b11 }} {{ 0o17 }} {{ .5 }} {{ 1e-7 }} {{ 1e22 }} {{ 100000000000000000000.0 }}",
+        "7 3 15 0.5 1e-07 1e+22 1e+20",
+    ),
+    ('{{ html "<a>\'&\\"" }}', "&lt;a&gt;&#39;&amp;&#34;"),
+    ('{{ "\\"" }}', '"'),
+    ("{{ '\\n' }}", "10"),
+    ('{{ print 1 2 }} {{ print "a" "b" }} {{ print 1 "b" 2 }}', "1 2 ab 1b2"),
+    ("{{ println }}x", "\nx"),
+    ('{{ lt "a" "b" }}', "true"),
+    (
+        "{{ 1000000.0 }} {{ 123456.5 }} {{ 1e-5 }} {{ 0.0001 }} {{ 12345678.25 }}",
+        "1e+06 123456.5 1e-05 0.0001 1.234567825e+07",
+    ),
 ]
 REFUSED = [
     "{{if .T}}",
@@ -120,6 +161,10 @@ REFUSED = [
     '{{"a" "b"}}',
     "{{/* multi",
     "{{- /* no close }}",
+    "{{ range .S }}x{{ end }}",
+    "{{ not }}",
+    "{{ not 1 2 }}",
+    "{{ .T.x }}",
 ]
 """What Go refuses, too, when it reads the template or when it writes it."""
 

@@ -12,7 +12,7 @@ from urllib.parse import quote_plus
 from .values import Record, Types, is_true, to_json, written
 
 _MAX_WIDTH = 1000
-_VERB = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\d*)(?:\.(?P<precision>\d*))?(?P<verb>.|$)", re.DOTALL)
+_VERB = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\*|\d*)(?:\.(?P<precision>\d*))?(?P<verb>.|$)", re.DOTALL)
 
 
 def _equal(first: Any, *others: Any) -> bool:
@@ -119,22 +119,32 @@ def _printf(form: Any, *values: Any) -> str:
     def verb(match: re.Match[str]) -> str:
         if match["verb"] == "%":
             return "%"
+        width, flags = match["width"], match["flags"]
+        if width == "*":  # the next value says it
+            width = _width(left.pop(0)) if left else 0
+            width, flags = abs(width), flags + ("-" if width < 0 else "")
+        width, precision = int(width or 0), match["precision"]
         if not left:
             raise ValueError(f"printf has no value for {match[0]}")
-        width, precision = int(match["width"] or 0), match["precision"]
         if width > _MAX_WIDTH or int(precision or 0) > _MAX_WIDTH:
             raise ValueError(f"{match[0]} is too wide")
         text = _formatted(match["verb"], left.pop(0), None if precision is None else int(precision or 0), match[0])
-        if "+" in match["flags"] and match["verb"] in "dfeg" and not text.startswith("-"):
+        if "+" in flags and match["verb"] in "dfeg" and not text.startswith("-"):
             text = "+" + text
-        if "-" in match["flags"]:
+        if "-" in flags:
             return text.ljust(width)
-        return text.zfill(width) if "0" in match["flags"] and match["verb"] in "dfegx" else text.rjust(width)
+        return text.zfill(width) if "0" in flags and match["verb"] in "dfegx" else text.rjust(width)
 
     text = _VERB.sub(verb, form)
     if left:
         raise ValueError(f"printf has {len(left)} values too many")
     return text
+
+
+def _width(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{_kind(value)} is no width")
+    return value
 
 
 def _formatted(verb: str, value: Any, precision: int | None, whole: str) -> str:
@@ -209,7 +219,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "print": _print,
     "println": _println,
     "printf": _printf,
-    "html": lambda *values: html.escape(_print(*values)),
+    "html": lambda *values: html.escape(_print(*values)).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
     "js": _js,
     "urlquery": lambda *values: quote_plus(_print(*values)),
     "json": to_json,

@@ -5,7 +5,9 @@ what the models whose templates these are were served with.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 
@@ -86,11 +88,13 @@ _ESCAPES = {ord(one): f"\\u{ord(one):04x}" for one in "<>&\u2028\u2029"}
 
 
 def _float(value: float) -> str:
-    """The shortest form; an exponent from 21 digits on, and below 0.0001."""
-    if value != value or value in (float("inf"), float("-inf")):
-        return {"inf": "+Inf", "-inf": "-Inf"}.get(str(value), "NaN")
-    if value and (abs(value) >= 1e21 or abs(value) < 1e-4):
-        mantissa, _, exponent = f"{value:e}".partition("e")
-        mantissa = repr(float(value)).partition("e")[0].removesuffix(".0") if "e" in repr(value) else mantissa
-        return f"{mantissa}e{exponent[0]}{exponent[1:].zfill(2)}"
-    return repr(value).removesuffix(".0") if "e" not in repr(value) else f"{value:f}".rstrip("0").rstrip(".")
+    """The shortest form; with an exponent from 1e+06 on, and below 0.0001 (strconv's %g)."""
+    if not math.isfinite(value):
+        return {math.inf: "+Inf", -math.inf: "-Inf"}.get(value, "NaN")
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(exponent, int), "it is finite"
+    power = exponent + len(digits) - 1
+    if value and not -4 <= power < 6:
+        rest = "".join(map(str, digits[1:]))
+        return f"{'-' * sign}{digits[0]}{rest and '.' + rest}e{'-' if power < 0 else '+'}{abs(power):02}"
+    return f"{value:.10f}".rstrip("0").rstrip(".") if exponent >= -10 else f"{value:.{-exponent}f}"
