@@ -16,6 +16,7 @@ from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from . import memory, safetensors
+from .gguf import header
 
 LIBRARIES = ("mlx", "mlx-lm", "mlx-metal", "mlx-cpu", "mlx-cuda-12", "mlx-cuda-13")
 """Distributions whose versions make up the build: the front end, and the native library of each kind of device."""
@@ -36,21 +37,28 @@ print(json.dumps({"kind": mx.default_device().type.name, "device": device}))
 
 
 class MlxBackend:
-    """Opens safetensors models with mlx-lm."""
+    """Opens safetensors models with mlx-lm, and llamas in GGUF files, which it converts."""
 
     name = "mlx"
 
     def suitability(self, model: ModelSpec) -> int | None:
-        """100 on Apple silicon, which MLX is made for; 50 elsewhere; None for other formats, and without mlx."""
+        """100 on Apple silicon, which MLX is made for; 50 elsewhere; 10 for a GGUF that can be converted: its
+        quantization is lost, where llama.cpp keeps it. None for other formats, and without mlx."""
+        if model.format == "gguf" and importlib.util.find_spec("mlx") is not None:
+            files = [Path(file.path) for file in model.files if file.role == "model"]
+            return 10 if len(files) == 1 and header.architecture(files[0]) in header.ARCHITECTURES else None
         if model.format != "safetensors" or importlib.util.find_spec("mlx") is None or _is_encoder(model):
             return None
         return 100 if (platform.system(), platform.machine()) == ("Darwin", "arm64") else 50
 
     def inspect(self, path: Path) -> ModelInfo | None:
-        """Read a folder of config.json and *.safetensors (or one file of such a folder) without loading it.
+        """Read a folder of config.json and *.safetensors (or one file of such a folder), or a GGUF file, without
+        loading it.
 
         Raises `errors.BadRequest` where a file is broken.
         """
+        if path.is_file() and header.is_gguf(path):
+            return header.info(path)
         folder = path.parent if path.suffix == ".safetensors" else path
         return safetensors.read_folder(folder) if safetensors.is_model_folder(folder) else None
 
@@ -76,6 +84,10 @@ class MlxBackend:
 
     def estimate_memory(self, model: ModelSpec, options: EngineOptions) -> MemoryEstimate | None:
         """From the files' sizes and config.json. Raises `BadRequest` for a broken one."""
+        if model.format == "gguf" and (file := model.file("model")) is not None:
+            found = header.info(Path(file.path))
+            weights = found.n_params * (4 if found.quantization == "F32" else 2)
+            return MemoryEstimate(weights_bytes=weights, compute_bytes=memory.PROCESS_BYTES)
         config = next((Path(file.path) for file in model.files if file.name == "config.json"), None)
         if config is None:
             return None

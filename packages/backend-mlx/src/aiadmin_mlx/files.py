@@ -17,6 +17,10 @@ def model_folder(model: ModelSpec) -> Iterator[Path]:
 
     Raises `ModelLoadFailed` where a file is missing or its name leads out of the folder.
     """
+    if model.format == "gguf":
+        with _converted(model) as folder:
+            yield folder
+        return
     files = [file for file in model.files if file.role not in ("adapter", "draft", "projector")]
     for file in files:
         if not Path(file.path).is_file():
@@ -32,6 +36,24 @@ def model_folder(model: ModelSpec) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="aiadmin-mlx-", ignore_cleanup_errors=True) as temporary:
         for file, name in zip(files, names, strict=True):
             _place(Path(file.path), _inside(Path(temporary), name, model))
+        yield Path(temporary)
+
+
+@contextmanager
+def _converted(model: ModelSpec) -> Iterator[Path]:
+    """A temporary folder made of the model's GGUF file. It takes two bytes a parameter."""
+    from .gguf.converting import convert
+
+    file = model.file("model")
+    assert file is not None
+    with tempfile.TemporaryDirectory(prefix="aiadmin-mlx-", ignore_cleanup_errors=True) as temporary:
+        try:
+            convert(Path(file.path), Path(temporary))
+        except OSError as error:
+            raise ModelLoadFailed(
+                f"{model.name} could not be converted for MLX in '{temporary}' ({error.strerror or error}).",
+                hint="It takes two bytes a parameter there: free some room, or set TMPDIR to a folder on another disk.",
+            ) from error
         yield Path(temporary)
 
 

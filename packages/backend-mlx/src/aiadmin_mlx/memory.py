@@ -39,7 +39,7 @@ class MemoryPlan:
     """Tokens that kept prefixes may have; 0 where they are not what takes the memory."""
 
 
-_PROCESS_BYTES = 250_000_000
+PROCESS_BYTES = 250_000_000
 """Python, mlx and mlx-lm, before a model is loaded."""
 _EXPECTED_N_CTX = 8192
 """The cache grows with what is asked, up to what `plan` leaves: so much of it is counted on beforehand."""
@@ -53,7 +53,7 @@ def estimate(
     Keys and values are kept in 16 bits.
     """
     if separate:
-        return MemoryEstimate(compute_bytes=_PROCESS_BYTES)
+        return MemoryEstimate(compute_bytes=PROCESS_BYTES)
 
     def whole(*keys: str) -> int:
         return next((language[key] for key in keys if isinstance(language.get(key), int)), 0)
@@ -66,7 +66,7 @@ def estimate(
     return MemoryEstimate(
         weights_bytes=weights_bytes,
         cache_bytes=n_ctx * per_token,
-        compute_bytes=_PROCESS_BYTES,
+        compute_bytes=PROCESS_BYTES,
         n_ctx=n_ctx,
         is_certain=True,
     )
