@@ -37,6 +37,7 @@ ABLE = Capabilities(
     tools=True,
     reasoning=True,
     suffix=True,
+    predictions=True,
     protocols=frozenset({"embed", "tokenize"}),
 )
 """Everything that OpenAI's fields can ask for."""

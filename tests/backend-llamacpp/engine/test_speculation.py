@@ -118,6 +118,30 @@ def test_an_answer_that_repeats_takes_fewer_steps_than_it_has_tokens(guessing):
     assert stats.n_completion_tokens - before.n_completion_tokens == n_tokens
 
 
+def test_what_the_client_expects_is_guessed_from_the_first_token(guessing, plain):
+    expected = ask(plain, QUESTIONS[0], max_tokens=24).wait().tokens
+    changed = (*expected[:10], 5, *expected[10:])
+    before = guessing.engine.stats()
+
+    answers = [ask(guessing, QUESTIONS[0], max_tokens=24, prediction=text).wait() for text in (expected, changed)]
+
+    stats = guessing.engine.stats()
+    assert [one.tokens for one in answers] == [expected, expected]
+    foretold = [[event.foretold for event in one.choices[0].sampled] for one in answers]
+    assert foretold[0] == [True] * len(expected)
+    assert 15 < sum(foretold[1]) < len(expected)
+    assert stats.n_steps - before.n_steps < len(expected)
+
+
+def test_a_request_may_go_without(guessing, plain):
+    before = guessing.engine.stats()
+
+    answer = ask(guessing, QUESTIONS[0], speculation=False).wait()
+
+    assert guessing.engine.stats().n_drafted == before.n_drafted
+    assert told(answer) == told(ask(plain, QUESTIONS[0]).wait())
+
+
 def test_an_answer_never_gets_longer_than_it_may(guessing):
     for n in (1, 8, 9, 10, 11):
         answer = guessing.run("tick tock " * 20, max_tokens=n, ignore_eos=True)

@@ -76,6 +76,14 @@ def test_an_expected_text_is_guessed_from_its_beginning_and_found_again_after_a_
     assert found.n_foretold == 4
 
 
+def test_what_the_client_expects_comes_before_what_agrees_longer():
+    found = lookup([9, 1, 2, 3, 4], prediction=[7, 1, 2, 3, 5, 6])
+
+    told(found, [9, 1, 2, 3])
+
+    assert found.guess(2) == [5, 6]
+
+
 def test_images_are_no_text():
     found = lookup([1, 2, 3, 4, MEDIA, MEDIA, 5])
 

@@ -47,6 +47,26 @@ def test_unknown_fields_are_refused_dropped_or_passed_on():
         settled(one, forwarding)
 
 
+def test_a_prediction_is_left_out_and_named_where_nothing_is_guessed():
+    one = call()
+    one = replace(one, requests=(replace(one.requests[0], prediction="hi there"),))
+
+    (request,), ignored = settled(one)
+    assert (request.prediction, ignored) == ("", ("prediction",))
+    (request,), ignored = settled(one, replace(ABLE, predictions=True))
+    assert (request.prediction, ignored) == ("hi there", ())
+
+
+def test_a_prediction_is_passed_on_as_it_came():
+    sent = {"type": "content", "content": "hi there"}
+    one = call(unplaced=(Unplaced(name="prediction", value=sent),))
+    one = replace(one, requests=(replace(one.requests[0], prediction="hi there"),))
+
+    (request,), ignored = settled(one, replace(ABLE, forwards_unknown=True))
+
+    assert (request.prediction, request.extra, ignored) == ("", {"prediction": sent}, ())
+
+
 def test_a_number_that_the_runner_cannot_be_sent_is_named():
     with pytest.raises(BadRequest) as caught:
         settled(call(unknown={"foo": {"bar": [10**30]}}), Capabilities(forwards_unknown=True))

@@ -139,6 +139,7 @@ class AssembledEngine:
             cached=self.capabilities.cached_tokens,
             max_tokens=prepared.max_tokens if _is_clamped(request, prepared) else None,
             n_dropped=n_dropped,
+            n_predicted=len(prepared.prediction),
             scores=PromptScores(prepared.prompt, self._shown) if prepared.score_prompt else None,
             told=_tokens_of(prepared.prompt) if request.tells_tokens else None,
         )
@@ -267,6 +268,8 @@ class AssembledEngine:
             adapters=request.adapters,
             priority=request.priority,
             cache_salt=request.cache_salt,
+            prediction=tuple(self._tokenizer.encode(request.prediction, special=False)[: max(room, 0)]),
+            speculation=request.speculation,
         )
         return prepared, rendered.tail, n_dropped
 

@@ -313,6 +313,10 @@ class TokenRequest:
     adapters: tuple[Adapter, ...] = ()
     priority: int = 0
     cache_salt: str = ""
+    prediction: tuple[int, ...] = ()
+    """Tokens that the answer is expected to begin with, as far as it goes."""
+    speculation: bool = True
+    """Whether tokens may be guessed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +350,8 @@ class Sampled:
     logprob: float = 0.0
     top: tuple[tuple[int, float], ...] = ()
     """(token, log-probability), most likely first; filled where `sampling.logprobs` asks."""
+    foretold: bool = False
+    """Whether it is the one that `TokenRequest.prediction` has in its place."""
 
 
 @dataclass(frozen=True, slots=True)

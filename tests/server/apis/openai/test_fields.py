@@ -29,7 +29,7 @@ CHAT: dict[str, tuple[Any, Any]] = {
     "moderation": ({"model": "omni-moderation-latest"}, "refused"),
     "n": (2, lambda r: r.n == 2),
     "parallel_tool_calls": (False, lambda r: not r.tool_choice.parallel),
-    "prediction": ({"type": "content", "content": "hi"}, "refused"),
+    "prediction": ({"type": "content", "content": [{"type": "text", "text": "hi"}]}, lambda r: r.prediction == "hi"),
     "presence_penalty": (-0.5, lambda r: r.sampling.presence_penalty == -0.5),
     "prompt_cache_key": ("key", "none"),
     "prompt_cache_options": ({"ttl": "30m"}, "refused"),

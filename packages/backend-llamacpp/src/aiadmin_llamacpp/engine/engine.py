@@ -60,6 +60,7 @@ class LlamaEngine:
             scores_prompts=True,
             protocols=frozenset({"embed", "adapters", "threads"}),
             cached_tokens=True,
+            predictions=any(speculators),
         )
         self.facts = facts
         tokenizer = LlamaTokenizer(model)

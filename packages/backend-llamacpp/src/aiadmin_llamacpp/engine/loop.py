@@ -262,9 +262,8 @@ class LlamaStepper:
         except Exception as error:
             self._break(job, error)
             return False
-        self._reports.sampled(Sampled(job.request.id, choice.index, *chosen))
-        if choice.drafter is not None:
-            choice.drafter.accept(chosen.token)
+        foretold = choice.drafter is not None and choice.drafter.accept(chosen.token)
+        self._reports.sampled(Sampled(job.request.id, choice.index, *chosen, foretold))
         if choice.n_sampled >= job.max_tokens:
             self._conclude(sequence, "length")
             return False

@@ -33,10 +33,11 @@ class Speculator:
 
     def drafters(self, job: Job, *, filled: bool) -> list[Drafter | None]:
         """One for each choice of `job`; None where nothing is to be guessed. `filled`: its steps are."""
-        if job.max_tokens < LEAST_TOKENS or not (filled or self._everyone):
-            return [None] * job.request.n
-        beginning = Beginning(job.tokens)
-        return [Drafter(beginning) for _ in range(job.request.n)]
+        request = job.request
+        if job.max_tokens < LEAST_TOKENS or not request.speculation or not (filled or self._everyone):
+            return [None] * request.n
+        beginning = Beginning(job.tokens, request.prediction)
+        return [Drafter(beginning) for _ in range(request.n)]
 
     def observe(self, *, n_tokens: int, n_plain: int, n_rows: int, n_accepted: int, seconds: float) -> None:
         """A step of `n_rows` took so long, choosing its tokens included. It gave `n_tokens` and `n_accepted` guessed

@@ -39,5 +39,7 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Optional protocols of `aiadmin_core.backend` the engine implements."""
     cached_tokens: bool = False
     """Whether `Usage.cached_tokens` is reported."""
+    predictions: bool = False
+    """Whether a text that the client expects makes answers like it faster; elsewhere it is left out."""
     forwards_unknown: bool = False
     """Whether request fields AiAdmin does not know are passed on instead of refused."""

@@ -40,6 +40,10 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cached_tokens: int | None = None
     """Prompt tokens found in the prefix cache; None where the engine does not know."""
     reasoning_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    """Of the tokens generated those that `GenerateRequest.prediction` has foretold."""
+    rejected_prediction_tokens: int = 0
+    """Tokens of the prediction that came to nothing."""
     queue_s: float = 0.0
     prefill_s: float = 0.0
     decode_s: float = 0.0

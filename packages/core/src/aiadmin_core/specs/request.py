@@ -83,6 +83,10 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Only requests with the same salt share a cached prefix."""
     truncate: bool = False
     """Leave out the oldest turns of a conversation that is too long, instead of refusing it."""
+    prediction: str = ""
+    """What the answer is expected to be like: where it is, it comes faster, and it is no other for it."""
+    speculation: bool = True
+    """Whether tokens may be guessed, and several verified in a step, where the engine does that at all."""
     extra: dict[str, Any] = {}
     """Fields AiAdmin does not know, for engines whose capabilities say `forwards_unknown`."""
 

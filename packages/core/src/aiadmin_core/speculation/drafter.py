@@ -13,11 +13,6 @@ class Drafter:
         self._lookup = Lookup(beginning)
         self._acceptance = Acceptance(EXPECTED if beginning.predicted else AT_FIRST)
 
-    @property
-    def n_foretold(self) -> int:
-        """Tokens of the answer that the client's prediction has foretold."""
-        return self._lookup.n_foretold
-
     def chances(self) -> Iterable[float]:
         """That the first guessed token comes true, that the first two do, and so on; nothing where none is guessed."""
         return self._acceptance.chances() if self._lookup.guesses else ()
@@ -26,8 +21,10 @@ class Drafter:
         """At most `n` tokens that may come next."""
         return self._lookup.guess(n)
 
-    def accept(self, token: int) -> None:
-        """`token` was chosen."""
+    def accept(self, token: int) -> bool:
+        """`token` was chosen. Whether the client's prediction has it in its place."""
+        n_foretold = self._lookup.n_foretold
         hit = self._lookup.append(token)
         if hit is not None:
             self._acceptance.observe(hit=hit)
+        return self._lookup.n_foretold > n_foretold

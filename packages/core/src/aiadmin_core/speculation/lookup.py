@@ -19,7 +19,7 @@ N = 3
 _BITS = 21
 """Of a token's number that count: no vocabulary has more. `N` of them fit into 63."""
 _MOST_PLACES = 4
-"""That are looked at: the one before which most agrees is followed."""
+"""That are looked at: one in the client's prediction is followed before others, then that before which most agrees."""
 _LONGEST = 64
 """Tokens that agreement is measured over."""
 _GAP = np.array([-1], np.int32)
@@ -98,8 +98,10 @@ class Lookup:
             self._text = np.concatenate([self._text, np.empty(self._n, np.int32)])
         self._text[self._n] = token
         self._n += 1
-        found = self._enter(follow=not hit)
-        self._next = self._next + 1 if hit else max(found, key=self._agreement, default=0)
+        places = [self._next + 1] if hit else []
+        predicted = self._beginning.predicted
+        places += self._enter(follow=not hit or (bool(predicted) and self._next not in predicted))
+        self._next = places[0] if len(places) == 1 else max(places, key=self._merit, default=0)
         self.guesses = bool(self._next and self._text[self._next] >= 0)  # else the text that was followed is over
         return hit
 
@@ -115,8 +117,11 @@ class Lookup:
         own.append(self._n)
         return found + self._beginning.places(key, _MOST_PLACES - len(found)) if follow else []
 
+    def _merit(self, place: int) -> tuple[bool, int]:
+        """Whether the client expects what follows `place`, and how many tokens before it are those at the end."""
+        return place in self._beginning.predicted, self._agreement(place)
+
     def _agreement(self, place: int) -> int:
-        """How many tokens before `place` are those at the end."""
         n = min(_LONGEST, place)
         differs = np.flatnonzero(self._text[place - n : place] != self._text[self._n - n : self._n])
         return n - 1 - int(differs[-1]) if len(differs) else n

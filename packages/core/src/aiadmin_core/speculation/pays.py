@@ -1,6 +1,5 @@
 """How many guessed tokens a step is lengthened by: as many as are worth their time. Pure."""
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 
 MOST_DRAFTED = 32
@@ -16,59 +15,61 @@ SHARE_SAVED = 0.01
 
 _AT_FIRST = 0.5
 """What a row more costs, as a share of a step of one, before it was tried."""
+_GUESSED = (2, 16)
+"""Numbers of rows that this is assumed for, and how much these assumptions weigh against measurements."""
+_WEIGHT = 0.2
 _FASTER, _SLOWER = 0.5, 0.1
-"""How far a measurement moves the time of its number of rows. What else the machine does makes steps slower, never
+"""How far a measurement moves the time of a step of one row. What else the machine does makes steps slower, never
 faster: so the latter says more."""
-_SHARED = 0.5
-"""How much of that moves the times of all others too: machines get busy, and contexts fill. Less than all of it, or two
-numbers of rows could pull each other along for ever."""
-_FORGET = 0.9999
-"""What is left, with each step of fewer rows, of the time that more take: a step that something else held up is
-forgotten, and more rows are tried again."""
+_FADE = 0.97
+"""What a measurement of more rows leaves of the weight of those before it."""
+_FORGET = 0.9995
+"""What a step of one row leaves of it: what made more of them slow may be over, and they are tried again some day."""
+_LONGEST = 1.5
+"""How many times as long as expected a step may seem to have taken."""
 
 
 class RowTimes:
-    """How long steps of so many rows take here, measured."""
+    """How long steps of so many rows take here, measured: steps of one row apart (a vector is multiplied by other code
+    than a matrix), all others by the line that fits them best."""
 
     def __init__(self) -> None:
-        self._rows: list[int] = []
-        self._seconds: dict[int, float] = {}
+        self._one = 0.0
+        self._n = 0  # measurements of more rows
+        # Of these, weighted: how many, their rows, rows squared, seconds, and rows times seconds.
+        self._sums = [0.0] * 5
 
     def observe(self, n_rows: int, seconds: float) -> None:
         """A step of `n_rows` took `seconds`."""
-        known = self._seconds.get(n_rows)
-        if known is None:
-            insort(self._rows, n_rows)
-            self._seconds[n_rows] = seconds
-            return
-        # One step that the machine was busy with something else in says nothing about the next.
-        change = min(max(seconds / known, 0.5), 2.0) - 1
-        moved = 1 + change * (_FASTER if change < 0 else _SLOWER)
-        for other in self._seconds:
-            self._seconds[other] *= moved**_SHARED * (_FORGET if other > n_rows else 1)
-        self._seconds[n_rows] = known * moved
+        if n_rows > 1:
+            self._n += 1
+            # One step that the machine was busy with something else in says nothing about the next.
+            seconds = min(seconds, _LONGEST * self.of(n_rows)) if self._one or self._n > 1 else seconds
+            self._fade(_FADE)
+            for place, term in enumerate((1.0, n_rows, n_rows**2, seconds, n_rows * seconds)):
+                self._sums[place] += term
+        elif not self._one:
+            self._one = seconds
+        else:
+            change = min(seconds / self._one, 2.0) - 1
+            self._one *= 1 + change * (_FASTER if change < 0 else _SLOWER)
+            self._fade(_FORGET)
+
+    def _fade(self, share: float) -> None:
+        self._sums = [share * term for term in self._sums]
 
     def of(self, n_rows: int) -> float:
-        """Seconds that a step of `n_rows` should take, from the nearest numbers measured; 0 where none was."""
-        if not self._rows:
-            return 0.0
-        place = bisect_left(self._rows, n_rows)
-        if place == len(self._rows):
-            last = self._rows[-1]
-            return self._seconds[last] + (n_rows - last) * self._cost_beyond()
-        above = self._rows[place]
-        if place == 0 or above == n_rows:
-            return self._seconds[above]
-        below = self._rows[place - 1]
-        share = (n_rows - below) / (above - below)
-        return self._seconds[below] * (1 - share) + self._seconds[above] * share
-
-    def _cost_beyond(self) -> float:
-        """Of a row more than were ever measured."""
-        first, last = self._rows[0], self._rows[-1]
-        if first == last:
-            return _AT_FIRST * self._seconds[first] / first
-        return max(0.0, self._seconds[last] - self._seconds[first]) / (last - first)
+        """Seconds that a step of `n_rows` should take; 0 where nothing was measured."""
+        if n_rows == 1 and self._one:
+            return self._one
+        one = self._one or (self._sums[3] / self._sums[0] / 2 if self._sums[0] else 0.0)
+        n, x, xx, y, xy = self._sums
+        for rows in _GUESSED:
+            guess = one * (1 + _AT_FIRST * (rows - 1))
+            n, x, xx = n + _WEIGHT, x + _WEIGHT * rows, xx + _WEIGHT * rows**2
+            y, xy = y + _WEIGHT * guess, xy + _WEIGHT * rows * guess
+        slope = max(0.0, (n * xy - x * y) / (n * xx - x * x))
+        return max(one, (y - slope * x) / n + slope * n_rows)
 
 
 class Savings:

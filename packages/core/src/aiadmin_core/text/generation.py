@@ -6,6 +6,7 @@ that is slow.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -19,8 +20,8 @@ from .prompt_scores import PromptScores
 class Generation:
     """`request_id` is the caller's; `pipelines` holds one for each choice; `cancel` frees a choice's place in the
     engine; `cached` says whether the engine knows how much of the prompt it had cached; `max_tokens` and `n_dropped`
-    are told as they are (see `Started`); `scores` tells the prompt's log-probabilities where they are wanted; `told`
-    are the prompt's tokens where all tokens are to be told."""
+    are told as they are (see `Started`); `n_predicted` tokens are the client's prediction; `scores` tells the prompt's
+    log-probabilities where they are wanted; `told` are the prompt's tokens where all tokens are to be told."""
 
     def __init__(
         self,
@@ -31,6 +32,7 @@ class Generation:
         cached: bool,
         max_tokens: int | None = None,
         n_dropped: int = 0,
+        n_predicted: int = 0,
         scores: PromptScores | None = None,
         told: Sequence[int] | None = None,
     ) -> None:
@@ -39,6 +41,8 @@ class Generation:
         self._cancel = cancel
         self._cached = cached
         self._adjusted = (max_tokens, n_dropped)
+        self._n_predicted = n_predicted
+        self._n_foretold: Counter[int] = Counter()  # tokens of each choice
         self._scores = scores
         self._told = None if told is None else {choice: list(told) for choice in self._running}
         self._prefilled: Prefilled | None = None
@@ -63,6 +67,7 @@ class Generation:
                 pipeline = self._running[choice]
                 pipeline.feed(event)
                 self._tell(choice, event.token)
+                self._n_foretold[choice] += event.foretold
                 if pipeline.over:
                     self._cancel(choice)
                     self._finish(choice, "stop", pipeline.n_tokens, time.monotonic() - self._prefilled_at)
@@ -117,6 +122,8 @@ class Generation:
             completion_tokens=n_tokens,
             cached_tokens=prefilled.n_cached if self._cached else None,
             reasoning_tokens=pipeline.n_reasoning_tokens,
+            accepted_prediction_tokens=self._n_foretold[choice],
+            rejected_prediction_tokens=max(0, self._n_predicted - self._n_foretold[choice]),
             queue_s=prefilled.queue_s,
             prefill_s=prefilled.prefill_s,
             decode_s=decode_s,

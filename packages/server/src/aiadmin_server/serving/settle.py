@@ -65,6 +65,10 @@ def settle(
         stops = tuple(dict.fromkeys((*request.sampling.stop, *stop)))
         sampling = replace(request.sampling, **usable | {"stop": stops})
         settled = replace(request, input=_told(request.input, system), extra=extra, sampling=sampling)
+        if request.prediction and not capabilities.predictions:
+            settled = replace(settled, prediction="")
+            if not capabilities.forwards_unknown:
+                hints.append(names.get("prediction", "prediction"))
         if not capabilities.reasoning and not (call.must_reason and request.reasoning_effort != "none"):
             settled = replace(settled, reasoning_effort=None)
             if request.reasoning_effort not in (None, "none"):

@@ -49,6 +49,8 @@ class Extensions(SamplingFields, frozen=True, kw_only=True):
     guided_regex: str | None = None
     repetition_penalty: Annotated[float | None, Meta(extra_json_schema=_PENALTY_RANGE)] = None
     """vLLM's `repeat_penalty`, which looks back on the whole context."""
+    speculation: bool | None = None
+    """false: no tokens are guessed."""
     num_ctx: Annotated[int | None, Meta(extra_json_schema={"minimum": 1, "maximum": MAX_INT})] = None
     """Context to open the model with: one that is open with another is opened once more."""
 

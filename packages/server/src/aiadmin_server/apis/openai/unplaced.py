@@ -19,12 +19,12 @@ _HARMLESS: dict[str, Callable[[Any], bool]] = {
     "store": lambda value: value is False,
     "user": lambda _: True,
     "verbosity": lambda value: value == "medium",
-    "add_generation_prompt": lambda _: True,  # these three have a place, and others' servers want them as they came
+    "add_generation_prompt": lambda _: True,  # these have a place, and others' servers want them as they came
     "continue_final_message": lambda _: True,
     "truncation": lambda _: True,
+    "prediction": lambda _: True,
     "audio": lambda _: False,
     "moderation": lambda _: False,
-    "prediction": lambda _: False,
     "web_search_options": lambda _: False,
 }
 _WHY: dict[str, str] = {

@@ -13,6 +13,10 @@ class PromptTokensDetails(Struct, frozen=True, kw_only=True):
 
 class CompletionTokensDetails(Struct, frozen=True, kw_only=True):
     reasoning_tokens: int
+    accepted_prediction_tokens: int | UnsetType = UNSET
+    """Of the answer; both are missing where the request had no `prediction`, or it was of no use here."""
+    rejected_prediction_tokens: int | UnsetType = UNSET
+    """Of the prediction."""
 
 
 class Usage(Struct, frozen=True, kw_only=True):
@@ -38,6 +42,8 @@ class UsageTally:
         n_prompt = sum(max(usage.prompt_tokens for usage in request) for request in self._requests.values())
         n_completion = sum(usage.completion_tokens for usage in choices)
         cached = [_most_cached(request) for request in self._requests.values()]
+        accepted = sum(usage.accepted_prediction_tokens for usage in choices)
+        rejected = sum(usage.rejected_prediction_tokens for usage in choices)
         known = [count for count in cached if count is not None]
         return Usage(
             prompt_tokens=n_prompt,
@@ -45,7 +51,9 @@ class UsageTally:
             total_tokens=n_prompt + n_completion,
             prompt_tokens_details=PromptTokensDetails(cached_tokens=sum(known)) if known else UNSET,
             completion_tokens_details=CompletionTokensDetails(
-                reasoning_tokens=sum(usage.reasoning_tokens for usage in choices)
+                reasoning_tokens=sum(usage.reasoning_tokens for usage in choices),
+                accepted_prediction_tokens=accepted if accepted + rejected else UNSET,
+                rejected_prediction_tokens=rejected if accepted + rejected else UNSET,
             ),
         )
 

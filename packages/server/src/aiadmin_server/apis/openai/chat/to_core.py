@@ -46,6 +46,8 @@ def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
         priority=data.priority or 0,
         cache_salt=data.cache_salt or "",
         truncate=data.truncation == "auto",
+        prediction=_prediction(data.prediction),
+        speculation=data.speculation is not False,
     )
     return Call(
         model=data.model,
@@ -57,6 +59,14 @@ def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
         unplaced=(*unplaced(data), *asked),
         unknown=unknown,
     )
+
+
+def _prediction(given: wire.Prediction | None) -> str:
+    if given is None:
+        return ""
+    if isinstance(given.content, str):
+        return given.content
+    return "".join(part.text for part in given.content)
 
 
 def _continues(data: wire.ChatCompletionRequest) -> bool:

@@ -113,6 +113,17 @@ class PromptCacheOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ttl: str | None = None
 
 
+class PredictedText(Struct, frozen=True, kw_only=True, tag_field="type", tag="text"):
+    text: str
+
+
+class Prediction(Struct, frozen=True, kw_only=True):
+    """A text that much of the answer is expected to be."""
+
+    type: Literal["content"]
+    content: str | list[PredictedText]
+
+
 class ChatCompletionRequest(Extensions, frozen=True, kw_only=True):
     """`POST /v1/chat/completions`."""
 
@@ -124,6 +135,7 @@ class ChatCompletionRequest(Extensions, frozen=True, kw_only=True):
     max_tokens: int | None = None
     n: int | None = None
     parallel_tool_calls: bool | None = None
+    prediction: Prediction | None = None
     reasoning_effort: ReasoningEffort | None = None
     response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
     stop: str | list[str] | None = None
@@ -154,7 +166,6 @@ class ChatCompletionRequest(Extensions, frozen=True, kw_only=True):
     # Refused by name.
     audio: dict[str, Any] | None = None
     moderation: dict[str, Any] | None = None
-    prediction: dict[str, Any] | None = None
     web_search_options: dict[str, Any] | None = None
 
     # Extensions; more of them are in `Extensions`.

@@ -57,6 +57,7 @@ def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
                 constraint=constraint,
                 priority=data.priority or 0,
                 cache_salt=data.cache_salt or "",
+                speculation=data.speculation is not False,
             )
             for item in inputs
         ),
