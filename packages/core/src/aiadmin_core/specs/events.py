@@ -109,6 +109,8 @@ class ToolCallDelta(Struct, frozen=True, tag="tool_call", array_like=True):
     id: str | None = None
     name: str | None = None
     arguments: str = ""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """Of the tokens behind it, the markup around a call among them, where they were asked for."""
 
 
 class Embedded(Struct, frozen=True, tag="embedded", array_like=True):

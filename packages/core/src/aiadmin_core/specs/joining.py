@@ -56,9 +56,9 @@ def _one(run: Sequence[Event]) -> Event:
     first = run[0]
     if len(run) == 1:
         return first
+    logprobs = tuple(item for event in run if isinstance(event, Delta) for item in event.logprobs)
     if isinstance(first, ToolCallDelta):
-        return replace(first, arguments="".join(_arguments(run)))
-    logprobs = tuple(item for event in run if isinstance(event, TextDelta | ReasoningDelta) for item in event.logprobs)
+        return replace(first, arguments="".join(_arguments(run)), logprobs=logprobs)
     return replace(first, text="".join(_texts(run)), logprobs=logprobs)
 
 

@@ -31,6 +31,7 @@ class _CallDelta:
     id: str | None = None
     name: str | None = None
     arguments: str = ""
+    logprobs: list[TokenLogprob] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -224,11 +225,20 @@ class TextPipeline:
 
     def _attach(self, position: int) -> None:
         """Log-probabilities of the tokens whose text begins before `position`, which is what has been given out. Of
-        a character's tokens, the first ones wait for the last; those of tool calls have no delta to go with."""
+        a character's tokens, the first ones wait for the last."""
         while self._waiting and self._waiting[0].start < position:
             waiting = self._waiting.popleft()
-            if waiting.kind == "reasoning" or self._gave_text or not self._n_calls:
-                self._last(waiting.kind).logprobs.append(waiting.logprob)
+            is_text = waiting.kind == "reasoning" or self._gave_text or not self._n_calls
+            delta = self._last(waiting.kind) if is_text else self._last_call()
+            delta.logprobs.append(waiting.logprob)
+
+    def _last_call(self) -> _CallDelta:
+        for delta in reversed(self._deltas):
+            if isinstance(delta, _CallDelta):
+                return delta
+        made = _CallDelta(self._n_calls - 1)
+        self._deltas.append(made)
+        return made
 
     def _last(self, kind: Kind) -> _Delta:
         for delta in reversed(self._deltas):
@@ -249,6 +259,8 @@ class TextPipeline:
 
 def _event(delta: _Delta | _CallDelta, request_id: int, choice: int) -> Event:
     if isinstance(delta, _CallDelta):
-        return ToolCallDelta(request_id, delta.index, choice, delta.id, delta.name, delta.arguments)
+        return ToolCallDelta(
+            request_id, delta.index, choice, delta.id, delta.name, delta.arguments, tuple(delta.logprobs)
+        )
     kind = ReasoningDelta if delta.kind == "reasoning" else TextDelta
     return kind(request_id, delta.text, choice, tuple(delta.logprobs))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from aiadmin_core.specs.capabilities import Capabilities
@@ -193,6 +194,30 @@ async def test_logprobs_carry_bytes_and_alternatives(serve):
             "top_logprobs": [{"token": "\ufffd", "logprob": -9999.0, "bytes": [255]}],
         }
         ChatCompletion.model_validate(body, strict=True)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_logprobs_of_thoughts_and_calls_have_lists_of_their_own(serve, stream):
+    """That of OpenAI holds the tokens of the content alone."""
+
+    def token(number):
+        return (TokenLogprob(number, str(number).encode(), -float(number)),)
+
+    async def thinking(request):
+        yield ReasoningDelta(request.id, "1", logprobs=token(1))
+        yield TextDelta(request.id, "2", logprobs=token(2))
+        yield ToolCallDelta(request.id, 0, 0, "call_1", "f", "", token(3))
+        yield ToolCallDelta(request.id, 0, 0, arguments="{}", logprobs=token(4))
+        yield Finished(request.id, "tool_calls")
+
+    async with serve(script=thinking) as server:
+        response = await server.chat(logprobs=True, stream=stream)
+        bodies = payloads(response.text) if stream else [response.json()]
+    told = {"content": [], "reasoning_content": [], "tool_calls": []}
+    for logprobs in (body["choices"][0]["logprobs"] for body in bodies):
+        for name, found in told.items():
+            found += [item["token"] for item in (logprobs or {}).get(name) or []]
+    assert told == {"content": ["2"], "reasoning_content": ["1"], "tool_calls": ["3", "4"]}
 
 
 async def test_extensions_and_keep_alive_reach_engine_and_router(serve):

@@ -15,6 +15,8 @@ from . import wire
 from .tools import Telling
 
 _FUNCTIONS = Telling()
+KINDS = (core.TextDelta, core.ReasoningDelta, core.ToolCallDelta)
+"""Of deltas: `chat_logprobs` tells each apart."""
 
 
 class ChatWriter(OpenAIWriter):
@@ -40,9 +42,17 @@ class ChatWriter(OpenAIWriter):
                 delta = wire.Delta(content=event.text)
                 choice = wire.ChunkChoice(index=event.choice, delta=delta, logprobs=chat_logprobs(event.logprobs))
             case core.ReasoningDelta():
-                choice = wire.ChunkChoice(index=event.choice, delta=wire.Delta(reasoning_content=event.text))
+                choice = wire.ChunkChoice(
+                    index=event.choice,
+                    delta=wire.Delta(reasoning_content=event.text),
+                    logprobs=chat_logprobs((), thoughts=event.logprobs),
+                )
             case core.ToolCallDelta():
-                choice = wire.ChunkChoice(index=event.choice, delta=self._call_delta(event))
+                choice = wire.ChunkChoice(
+                    index=event.choice,
+                    delta=self._call_delta(event),
+                    logprobs=chat_logprobs((), calls=event.logprobs),
+                )
             case core.Finished():
                 self.tally.add(event)
                 reason = self._reason(event.reason)
@@ -99,7 +109,9 @@ class ChatWriter(OpenAIWriter):
                 tool_calls=told if told and not self.telling.legacy else UNSET,
                 function_call=legacy if legacy and self.telling.legacy else UNSET,
             ),
-            logprobs=chat_logprobs([item for event in texts for item in event.logprobs]),
+            logprobs=chat_logprobs(
+                *([item for event in lane if isinstance(event, kind) for item in event.logprobs] for kind in KINDS)
+            ),
             finish_reason=self._reason(next(event.reason for event in lane if isinstance(event, core.Finished))),
         )
 
@@ -147,20 +159,31 @@ def _add(call: core.ToolCallDelta | None, delta: core.ToolCallDelta) -> core.Too
     )
 
 
-def chat_logprobs(tokens: Sequence[core.TokenLogprob]) -> wire.ChoiceLogprobs | None:
-    if not tokens:
+def chat_logprobs(
+    tokens: Sequence[core.TokenLogprob],
+    thoughts: Sequence[core.TokenLogprob] = (),
+    calls: Sequence[core.TokenLogprob] = (),
+) -> wire.ChoiceLogprobs | None:
+    """None where nothing was asked for, or there is nothing to tell."""
+    if not (tokens or thoughts or calls):
         return None
     return wire.ChoiceLogprobs(
-        content=[
-            wire.TokenLogprob(
-                token=text_of(item.bytes),
-                logprob=finite(item.logprob),
-                bytes=list(item.bytes),
-                top_logprobs=[
-                    wire.TopLogprob(token=text_of(other.bytes), logprob=finite(other.logprob), bytes=list(other.bytes))
-                    for other in item.top
-                ],
-            )
-            for item in tokens
-        ]
+        content=_told(tokens) or None,
+        reasoning_content=_told(thoughts) or UNSET,
+        tool_calls=_told(calls) or UNSET,
     )
+
+
+def _told(tokens: Sequence[core.TokenLogprob]) -> list[wire.TokenLogprob]:
+    return [
+        wire.TokenLogprob(
+            token=text_of(item.bytes),
+            logprob=finite(item.logprob),
+            bytes=list(item.bytes),
+            top_logprobs=[
+                wire.TopLogprob(token=text_of(other.bytes), logprob=finite(other.logprob), bytes=list(other.bytes))
+                for other in item.top
+            ],
+        )
+        for item in tokens
+    ]

@@ -205,6 +205,11 @@ class ChoiceLogprobs(Struct, frozen=True, kw_only=True):
     content: list[TokenLogprob] | None
     refusal: None = None
 
+    # Not OpenAI's, whose list holds the tokens of the content alone.
+    reasoning_content: list[TokenLogprob] | UnsetType = UNSET
+    tool_calls: list[TokenLogprob] | UnsetType = UNSET
+    """Those of all calls, in order, with the markup around them."""
+
 
 class FunctionCall(Struct, frozen=True, kw_only=True):
     name: str
