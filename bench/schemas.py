@@ -2,15 +2,14 @@
 
     python bench/schemas.py --model model.gguf --schemas FOLDER [--tokens 1500] [--part 1/3] [--json result.json]
 
-For each schema of the folder the model is asked for a document. An answer is *valid* where it ends by itself and
+For each schema of the folder the model is asked for a document. An answer is *valid* where it is JSON and
 `jsonschema` agrees with it, *refused* where the schema cannot be enforced (before anything is generated), *cut* where
-it has not ended after so many tokens, *invalid* where it ended and is wrong: there must be none.
+it has not ended after so many tokens, *invalid* where it is wrong: there must be none.
 """
 
 import argparse
 import asyncio
 import json
-import os
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -29,7 +28,7 @@ from aiadmin_core.specs.model import EngineOptions
 from aiadmin_core.specs.request import ChatInput, GenerateRequest
 from aiadmin_core.specs.sampling import SamplingParams
 from aiadmin_llamacpp.backend import LlamaBackend
-from aiadmin_llamacpp.engine.threads import default_threads, prepare_environment, usable_cores
+from aiadmin_llamacpp.engine.threads import default_threads, usable_cores
 
 N_AT_ONCE = 4
 LONGEST_PROMPT = 400
@@ -45,6 +44,8 @@ class Row:
     why: str
     """What was refused, or is wrong; the end of an answer that was cut."""
     n_tokens: int
+    closed: bool
+    """Whether it was brought to its end since the limit was near."""
     compile_ms: float
     """Until the first token, with compiling, masks and reading the prompt."""
 
@@ -66,15 +67,16 @@ async def answer(engine: Any, number: int, name: str, schema: Any, n_tokens: int
             elif isinstance(event, Finished):
                 reason, used = event.reason, event.usage.completion_tokens
             elif isinstance(event, Failed):
-                return Row(name, "refused" if not text else "failed", event.message, 0, 0.0)
+                return Row(name, "refused" if not text else "failed", event.message, 0, False, 0.0)
     except AiAdminError as error:
-        return Row(name, "refused" if not text else "failed", str(error), 0, 0.0)
+        return Row(name, "refused" if not text else "failed", str(error), 0, False, 0.0)
     outcome, why = judged(schema, text, reason)
-    return Row(name, outcome, why, used, round(1000 * (first - began), 1))
+    closed = reason == "length" and outcome != "cut"
+    return Row(name, outcome, why, used, closed, round(1000 * (first - began), 1))
 
 
 def judged(schema: Any, text: str, reason: str) -> tuple[str, str]:
-    if reason != "stop":
+    if reason == "length" and not is_json(text):
         return "cut", text[-120:]
     validator = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)(schema)
     try:
@@ -84,9 +86,17 @@ def judged(schema: Any, text: str, reason: str) -> tuple[str, str]:
     return ("valid", "") if error is None else ("invalid", f"{error.json_path}: {error.message[:200]}")
 
 
+def is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 async def measure(model: Path, schemas: dict[str, Any], n_tokens: int, threads: int, safe_mode: bool) -> list[Row]:
     spec = bench_engine.spec(model)
-    options = EngineOptions(n_ctx=8192, n_parallel=N_AT_ONCE, n_threads=threads, safe_mode=safe_mode)
+    options = EngineOptions(n_ctx=8192, n_parallel=N_AT_ONCE, n_threads=threads, n_contexts=1, safe_mode=safe_mode)
     engine = assemble(LlamaBackend().open_engine(spec, options), spec)
     places = asyncio.Semaphore(N_AT_ONCE)
 
@@ -111,14 +121,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=default_threads(usable_cores()))
     parser.add_argument("--json", type=Path, default=None, help="where to write the rows")
     options = parser.parse_args()
-    prepare_environment(os.environ)
     part, n_parts = map(int, options.part.split("/"))
     paths = sorted(options.schemas.glob("*.json"))[part - 1 :: n_parts]
     safe_mode = bench_engine.crashes(options.model)
     schemas = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
     rows = asyncio.run(measure(options.model, schemas, options.tokens, options.threads, safe_mode))
     counts = Counter(row.outcome for row in rows)
-    print(f"{options.model.name}, {len(rows)} schemas, {options.tokens} tokens:", dict(counts))
+    n_closed = sum(row.closed for row in rows)
+    print(f"{options.model.name}, {len(rows)} schemas, {options.tokens} tokens: {dict(counts)}, {n_closed} closed")
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=2))
 

@@ -38,7 +38,7 @@ def smollm2_tokenizer(smollm2_gguf: Path) -> Iterator[Any]:
             self.control_tokens = {
                 text: token for token, text in texts.items() if llama_cpp.llama_vocab_is_control(vocab, token)
             }
-            self.bos, self.add_bos = None, False
+            self.bos, self.add_bos, self.infill = None, False, None
             self.eos = llama_cpp.llama_vocab_eos(vocab)
             self.end_tokens = frozenset(t for t in range(n) if llama_cpp.llama_vocab_is_eog(vocab, t))
             self.chat_template = llama_cpp.llama_model_chat_template(model, None).decode()

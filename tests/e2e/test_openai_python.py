@@ -105,6 +105,23 @@ def test_a_json_schema_binds(client: Any) -> None:
     assert isinstance(rating["see_it"], bool)
 
 
+@pytest.mark.parametrize("limit", [24, 32])
+def test_json_that_the_limit_ends_is_json_all_the_same(client: Any, limit: int) -> None:
+    schema = {"type": "object", "properties": {"story": {"type": "string", "minLength": 30}}, "required": ["story"]}
+    answer = client.chat.completions.create(
+        model="smollm2",
+        messages=[{"role": "user", "content": "Tell a very long story about the sea, of many pages."}],
+        response_format={"type": "json_schema", "json_schema": {"name": "tale", "schema": schema}},
+        max_tokens=limit,
+        temperature=0,
+    )
+    (choice,) = answer.choices
+
+    assert choice.finish_reason == "length"
+    assert json.loads(choice.message.content)["story"]
+    assert answer.usage.completion_tokens <= limit
+
+
 def test_a_stop_string_ends_the_answer_and_never_appears(client: Any) -> None:
     request = {
         "model": "smollm2",

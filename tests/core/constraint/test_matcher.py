@@ -1,5 +1,6 @@
 """One choice's constraint as the engine meets it."""
 
+import json
 import string
 
 import numpy as np
@@ -279,3 +280,65 @@ def test_a_token_that_opens_the_reasoning_may_hold_its_first_words():
     commit(made, ", so</think>{")
 
     assert END not in allowed(made)
+
+
+PROFILE = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "likes": {"type": "array"}, "age": {"type": "integer"}},
+    "required": ["name", "likes", "age"],
+    "additionalProperties": False,
+}
+
+
+def limited(schema, limit, *, dialect=None, tail=""):
+    tokenizer = ByteTokenizer()
+    before = dialect.before_answer(tail, dict(tokenizer.control_tokens)) if dialect else None
+    shape = AnswerShape(format=JsonSchema(schema=schema))
+    (made,) = ConstraintCompiler(tokenizer).matchers(shape, 1, before, limit=limit)
+    return made
+
+
+def running_on(made, begin, limit, pick):
+    """What is written by who would write on for ever, and how it ended."""
+    commit(made, begin)
+    written = bytearray(begin.encode())
+    while len(written) < limit:
+        allowed_now = allowed(made)
+        if allowed_now == {END}:
+            return written.decode(), made.closed
+        token = pick(allowed_now - {END})
+        made.commit(token)
+        written.append(token)
+    return None, made.closed
+
+
+@pytest.mark.parametrize(
+    ("begin", "character"),
+    [('{"name": "', "x"), ('{"name": "', "}"), ('{"name": "a", "likes": [1', "1"), ('{"name": "a", "likes": ["', "b")],
+)
+def test_json_that_runs_on_comes_to_its_end_before_the_limit(begin, character):
+    def pick(tokens):
+        return ord(character) if ord(character) in tokens else min(tokens)
+
+    text, closed = running_on(limited(PROFILE, 400), begin, 400, pick)
+
+    assert closed
+    document = json.loads(text)
+    assert list(document) == ["name", "likes", "age"]
+    assert len(text) > 340
+
+
+def test_what_ends_by_itself_is_not_closed():
+    made = limited(PROFILE, 400)
+    commit(made, '{"name": "a", "likes": [], "age": 3}')
+
+    assert allowed(made) == {END}
+    assert not made.closed
+
+
+def test_thoughts_are_not_hurried():
+    made = limited(PROFILE, 16, dialect=THINK, tail="<think>")
+    commit(made, "a thought that is longer than the limit")
+
+    assert {ord("x"), ord("\n"), ord('"')} <= allowed(made)
+    assert not made.closed

@@ -142,6 +142,7 @@ class AssembledEngine:
             n_predicted=len(prepared.prediction),
             scores=PromptScores(prepared.prompt, self._shown) if prepared.score_prompt else None,
             told=_tokens_of(prepared.prompt) if request.tells_tokens else None,
+            closed=lambda choice: getattr(prepared.matchers[choice], "closed", False),
         )
         ended = asyncio.get_running_loop().create_future()
         self._open[prepared.id] = _Open(generation, sink, ended)
@@ -262,7 +263,7 @@ class AssembledEngine:
             max_tokens=0 if request.reads_only else min(sampling.max_tokens or room, room),
             score_prompt=request.score_prompt,
             n=request.n,
-            matchers=self._matchers(request, shape, speech, rendered),
+            matchers=self._matchers(request, shape, speech, rendered, min(sampling.max_tokens or room, room)),
             end_tokens=frozenset() if sampling.ignore_eos else self._tokenizer.end_tokens,
             breakers=self._breakers(sampling),
             adapters=request.adapters,
@@ -298,7 +299,7 @@ class AssembledEngine:
         return self._breaker_finder.find(sampling.dry_sequence_breakers)
 
     def _matchers(
-        self, request: GenerateRequest, shape: AnswerShape, speech: Speech, rendered: RenderedPrompt
+        self, request: GenerateRequest, shape: AnswerShape, speech: Speech, rendered: RenderedPrompt, limit: int
     ) -> tuple[Matcher | None, ...]:
         if shape.free:
             return (None,) * request.n
@@ -311,7 +312,7 @@ class AssembledEngine:
         compiler: ConstraintCompiler = self._compiler
         before = speech.before_answer(rendered.tail, self._tokenizer.control_tokens)
         param = "tools" if shape.calls else "constraint"
-        return compiler.matchers(shape, request.n, before, param=param)
+        return compiler.matchers(shape, request.n, before, param=param, limit=limit)
 
     def _pipelines(self, request: GenerateRequest, tail: str) -> list[TextPipeline]:
         speech, tools = self._speech_for(request), offered(request)

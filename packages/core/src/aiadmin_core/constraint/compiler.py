@@ -8,10 +8,11 @@ from typing import Any
 
 from llguidance import LLMatcher
 
-from ..backend import Matcher, Tokenizer
+from ..backend import Tokenizer
 from ..errors import BadRequest
-from ..specs.constraint import JsonSchema
+from ..specs.constraint import JsonObject, JsonSchema
 from .answer import to_grammar
+from .closing import Closing, closing_of
 from .matcher import GrammarMatcher
 from .schema import located
 from .shape import AnswerShape
@@ -25,13 +26,15 @@ class ConstraintCompiler:
         self._tokenizer = tokenizer
         self._control_tokens = dict(tokenizer.control_tokens)
         self._vocabulary: Any = None
+        self._closes: Closing | None = None
         self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()
 
     def matchers(
-        self, shape: AnswerShape, n: int, before: str | None = None, *, param: str = "constraint"
-    ) -> tuple[Matcher, ...]:
-        """A matcher for each of `n` choices; `before` is what a dialect lets stand before an answer.
+        self, shape: AnswerShape, n: int, before: str | None = None, *, param: str = "constraint", limit: int = 0
+    ) -> tuple[GrammarMatcher, ...]:
+        """A matcher for each of `n` choices; `before` is what a dialect lets stand before an answer. JSON is brought to
+        its end before it has `limit` tokens, 0 for none.
 
         Raises `BadRequest` of `param` where the shape is none that can be enforced; the message names the keyword.
         """
@@ -42,8 +45,19 @@ class ConstraintCompiler:
             if fault := _fault(compiled):
                 raise _refused(fault, shape, param)
             self._keep(grammar, compiled)
-        tokenizer = self._tokenizer
-        return tuple(GrammarMatcher(compiled.deep_copy(), tokenizer.n_vocab, tokenizer.end_tokens) for _ in range(n))
+        tokenizer, closing = self._tokenizer, self._closing(shape) if limit else None
+        return tuple(
+            GrammarMatcher(compiled.deep_copy(), tokenizer.n_vocab, tokenizer.end_tokens, closing, limit)
+            for _ in range(n)
+        )
+
+    def _closing(self, shape: AnswerShape) -> Closing | None:
+        if shape.calls is not None or not isinstance(shape.format, JsonSchema | JsonObject):
+            return None
+        with self._lock:
+            if self._closes is None:
+                self._closes = closing_of(self._tokenizer)
+            return self._closes
 
     def _compiled_before(self, grammar: str) -> LLMatcher | None:
         with self._lock:

@@ -15,6 +15,7 @@ from llguidance import LLMatcher
 from numpy.typing import NDArray
 
 from ..errors import AiAdminError, BadRequest
+from .closing import Closing, reserve
 
 Mask = NDArray[np.int32]
 
@@ -23,12 +24,24 @@ class GrammarMatcher:
     """Keeps a choice to a grammar.
 
     `state` is this choice's own `LLMatcher`. End tokens are allowed exactly where the grammar can end; once it is
-    complete nothing else is. `mask` raises `BadRequest` where the grammar proves too complex for llguidance's limits,
+    complete nothing else is. Where `closing` is given, an answer that comes near `limit` tokens is brought to its end
+    (see `closing`). `mask` raises `BadRequest` where the grammar proves too complex for llguidance's limits,
     which shows only as text comes.
     """
 
-    def __init__(self, state: LLMatcher, n_vocab: int, end_tokens: frozenset[int]) -> None:
+    def __init__(
+        self,
+        state: LLMatcher,
+        n_vocab: int,
+        end_tokens: frozenset[int],
+        closing: Closing | None = None,
+        limit: int = 0,
+    ) -> None:
         self._state = state
+        self._closing = closing
+        self._close_from = limit - reserve(limit)
+        self.closed = False
+        """Whether the answer was brought to its end."""
         self._end_tokens = end_tokens
         self._words = np.zeros((n_vocab + 31) // 32, dtype=np.int32)
         self._ends = token_bits(end_tokens, n_vocab)
@@ -85,7 +98,15 @@ class GrammarMatcher:
         self._words &= ~self._ends
         if self._state.is_accepting():
             self._words |= self._ends
+        if self._closing is not None and len(self._consumed) >= self._close_from:
+            self._close(self._closing)
         return self._words
+
+    def _close(self, closing: Closing) -> None:
+        allowed = self._words
+        left = self._ends if self._state.is_accepting() else closing.narrowed(allowed)
+        self.closed = self.closed or bool((allowed & ~left).any())
+        self._words &= left
 
 
 def token_bits(tokens: frozenset[int], n_vocab: int) -> Mask:

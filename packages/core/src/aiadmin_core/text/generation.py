@@ -20,8 +20,9 @@ from .prompt_scores import PromptScores
 class Generation:
     """`request_id` is the caller's; `pipelines` holds one for each choice; `cancel` frees a choice's place in the
     engine; `cached` says whether the engine knows how much of the prompt it had cached; `max_tokens` and `n_dropped`
-    are told as they are (see `Started`); `n_predicted` tokens are the client's prediction; `scores` tells the prompt's
-    log-probabilities where they are wanted; `told` are the prompt's tokens where all tokens are to be told."""
+    are told as they are (see `Started`); `n_predicted` tokens are the client's prediction; `closed` says whether a
+    choice was brought to its end because of its limit; `scores` tells the prompt's log-probabilities where they are
+    wanted; `told` are the prompt's tokens where all tokens are to be told."""
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Generation:
         n_predicted: int = 0,
         scores: PromptScores | None = None,
         told: Sequence[int] | None = None,
+        closed: Callable[[int], bool] | None = None,
     ) -> None:
         self._request_id = request_id
         self._running = dict(enumerate(pipelines))
@@ -45,6 +47,7 @@ class Generation:
         self._n_foretold: Counter[int] = Counter()  # tokens of each choice
         self._scores = scores
         self._told = None if told is None else {choice: list(told) for choice in self._running}
+        self._closed = closed
         self._prefilled: Prefilled | None = None
         self._prefilled_at = 0.0
         self._error: Exception | None = None
@@ -74,7 +77,8 @@ class Generation:
             case Ended(choice=choice) if choice in self._running:
                 self._running[choice].flush(event.token)
                 self._tell(choice, event.token)
-                self._finish(choice, event.reason, event.n_tokens, event.decode_s)
+                reason = "length" if self._closed is not None and self._closed(choice) else event.reason
+                self._finish(choice, reason, event.n_tokens, event.decode_s)
             case Prefilled():
                 self._prefilled, self._prefilled_at = event, time.monotonic()
                 cached = event.n_cached if self._cached else None

@@ -25,6 +25,8 @@ _LONGEST_TAIL = 80
 """Characters, beyond those of the form, in which a call has to be closed."""
 _MEMBERS = r'(?:\s*,\s*"\w+"\s*:\s*(?:"[^"]*"|[\w.]+))*'
 _CDATA = re.compile(r"<!\[CDATA\[([\s\S]*)\]\]>")
+_MEMBER = re.compile(r"\s*,")
+"""Begins a member of a call's object behind its arguments."""
 _NAME_KEYS = ("name", "tool_name", "function", "tool")
 _ARGUMENT_KEYS = ("arguments", "parameters", "args", "input")
 
@@ -94,7 +96,7 @@ class FormParser:
             text, self._again = self._again, ""
             pieces.extend(self.feed(text))
             self._take(pieces, True)
-        if self._take in (self._text, self._bare, self._header) and self._held:
+        if self._held:  # a call that was cut, or went on as none does
             pieces.append(self._held)
             self._held = ""
         return pieces
@@ -213,6 +215,10 @@ class FormParser:
             pieces.append(CallPiece(arguments="}" if self._arguments else "{}"))
             self._held = ""
             self._take = self._between
+        elif over:
+            begun, before, tail = self._held.strip(), tags.before.strip(), self._form.tail.strip()
+            if begun.startswith(before) or before.startswith(begun) or tail.startswith(begun):
+                self._held = ""  # the beginning of what was to come
 
     @property
     def _ends_argument(self) -> str:
@@ -241,7 +247,9 @@ class FormParser:
             self._held = ""
             self._take = self._between
         elif over:
-            self._held = ""
+            cut = "".join(self._held.split())
+            if "".join(self._form.tail.split()).startswith(cut) or _MEMBER.match(self._held):
+                self._held = ""  # the beginning of what was to come
         elif len(self._held) > len(self._form.tail) + _LONGEST_TAIL:
             self._give_up(pieces)
 
