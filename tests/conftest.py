@@ -104,6 +104,12 @@ def minilm_folder() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def bert_reference(minilm_folder: Path) -> Any:
+    """What all-MiniLM-L6-v2's vectors should be (_bert.py)."""
+    return _load("_bert").Reference(minilm_folder)
+
+
 def _load(name: str) -> ModuleType:
     """A module beside this file; the tests are no package."""
     if name in sys.modules:

@@ -18,7 +18,7 @@ from aiadmin_core.testing.opening import open_for_test
 
 Opened = tuple[asyncio.Runner, Engine]
 
-NOT_CLAIMED = {"embeddings_have_length_one"}
+NOT_CLAIMED: set[str] = set()
 
 SENSE = {
     "an_answer_has_text",

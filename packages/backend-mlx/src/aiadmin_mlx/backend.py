@@ -37,19 +37,22 @@ print(json.dumps({"kind": mx.default_device().type.name, "device": device}))
 
 
 class MlxBackend:
-    """Opens safetensors models with mlx-lm, and llamas in GGUF files, which it converts."""
+    """Opens safetensors models with mlx-lm, llamas in GGUF files, which it converts, and encoders by `bert`."""
 
     name = "mlx"
 
     def suitability(self, model: ModelSpec) -> int | None:
-        """100 on Apple silicon, which MLX is made for; 50 elsewhere; 10 for a GGUF that can be converted: its
-        quantization is lost, where llama.cpp keeps it. None for other formats, and without mlx."""
+        """100 on Apple silicon, which MLX is made for; elsewhere 50, and 40 for encoders, in which llama.cpp is faster;
+        10 for a GGUF that can be converted: its quantization is lost, where llama.cpp keeps it. None for other formats,
+        and without mlx."""
         if model.format == "gguf" and importlib.util.find_spec("mlx") is not None:
             files = [Path(file.path) for file in model.files if file.role == "model"]
             return 10 if len(files) == 1 and header.architecture(files[0]) in header.ARCHITECTURES else None
-        if model.format != "safetensors" or importlib.util.find_spec("mlx") is None or _is_encoder(model):
+        if model.format != "safetensors" or importlib.util.find_spec("mlx") is None:
             return None
-        return 100 if (platform.system(), platform.machine()) == ("Darwin", "arm64") else 50
+        if (platform.system(), platform.machine()) == ("Darwin", "arm64"):
+            return 100
+        return 40 if _is_encoder(model) else 50
 
     def inspect(self, path: Path) -> ModelInfo | None:
         """Read a folder of config.json and *.safetensors (or one file of such a folder), or a GGUF file, without
@@ -102,13 +105,17 @@ class MlxBackend:
 
     def open_engine(self, model: ModelSpec, options: EngineOptions) -> TokenEngine:
         """Load `model` on a thread of its own, and decode with it once. Raises `errors.ModelLoadFailed`."""
+        if _is_encoder(model):
+            from .engine.encoder import EncoderEngine
+
+            return EncoderEngine(model, options)
         from .engine.engine import MlxEngine
 
         return MlxEngine(model, options)
 
 
 def _is_encoder(model: ModelSpec) -> bool:
-    """Whether it is a BERT: mlx-lm has none."""
+    """Whether it is a BERT, of which mlx-lm has none: `bert` has."""
     config = next((Path(file.path) for file in model.files if file.name == "config.json"), None)
     try:
         return config is not None and safetensors.read_json(config).get("model_type") == "bert"

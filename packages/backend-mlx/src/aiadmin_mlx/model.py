@@ -18,6 +18,7 @@ from aiadmin_core.errors import AiAdminError, ModelLoadFailed
 from aiadmin_core.specs.model import EngineOptions, ModelFacts, ModelSpec
 
 from . import memory
+from .engine.pooling import hidden_states
 from .files import model_folder
 from .safetensors import read_folder
 from .tokenizer import MlxTokenizer
@@ -36,6 +37,8 @@ class OpenedModel:
 
     call: Any
     """The mlx-lm model: (tokens [n_rows, n], cache=caches) -> logits [n_rows, n, n_logits]."""
+    hidden: Callable[[mx.array], mx.array] | None
+    """(tokens [n_rows, n]) -> the last hidden states; None where the model gives none, and so makes no vectors."""
     make_caches: Callable[[], list[Any]]
     """New empty caches of one sequence."""
     n_logits: int
@@ -51,16 +54,8 @@ class OpenedModel:
 
 def load(model: ModelSpec, options: EngineOptions) -> OpenedModel:
     """Load `model` and decode with it, alone and as a batch. Raises `ModelLoadFailed`."""
-    if unknown := sorted(set(options.extra) - set(OPTIONS)):
-        raise ModelLoadFailed(
-            f"The MLX backend has no setting {', '.join(unknown)}.", hint=f"It has {', '.join(OPTIONS)}."
-        )
-    if options.exact:
-        raise ModelLoadFailed(
-            "MLX cannot be held to 'exact': whether its answers are the same beside others is unmeasured.",
-            hint="Leave 'exact' out, or serve a GGUF of the model with llama.cpp.",
-        )
-    _choose_device(options)
+    check_options(options)
+    choose_device(options)
     limit = int(options.extra.get("memory_limit_bytes") or memory.available_bytes(mx.device_info()))
     with model_folder(model) as folder:
         try:
@@ -95,7 +90,7 @@ def load(model: ModelSpec, options: EngineOptions) -> OpenedModel:
         n_embd=info.n_embd,
         size_bytes=size,
         quantization=info.quantization,
-        device=_device_name(),
+        device=device_name(),
         notes=tuple(
             _notes(
                 options,
@@ -109,6 +104,7 @@ def load(model: ModelSpec, options: EngineOptions) -> OpenedModel:
     )
     return OpenedModel(
         call=call,
+        hidden=hidden_states(call),
         make_caches=lambda: list(make_prompt_cache(call)),
         n_logits=warm_up.n_logits,
         tokenizer=tokenizer,
@@ -120,7 +116,20 @@ def load(model: ModelSpec, options: EngineOptions) -> OpenedModel:
     )
 
 
-def _choose_device(options: EngineOptions) -> None:
+def check_options(options: EngineOptions) -> None:
+    """Raises `ModelLoadFailed` for what MLX cannot do."""
+    if unknown := sorted(set(options.extra) - set(OPTIONS)):
+        raise ModelLoadFailed(
+            f"The MLX backend has no setting {', '.join(unknown)}.", hint=f"It has {', '.join(OPTIONS)}."
+        )
+    if options.exact:
+        raise ModelLoadFailed(
+            "MLX cannot be held to 'exact': whether its answers are the same beside others is unmeasured.",
+            hint="Leave 'exact' out, or serve a GGUF of the model with llama.cpp.",
+        )
+
+
+def choose_device(options: EngineOptions) -> None:
     """`n_gpu_layers` 0 computes on the CPU (MLX does not split a model); safe mode fuses no kernels at run time."""
     if options.n_gpu_layers == 0:
         mx.set_default_device(mx.cpu)
@@ -200,7 +209,7 @@ def _bytes_per_token(cache: Any) -> int:
     return sum(array.nbytes // array.shape[2] for array in arrays if isinstance(array, mx.array))
 
 
-def _device_name() -> str:
+def device_name() -> str:
     device = mx.default_device().type.name
     name = mx.device_info().get("device_name", "") if device == "gpu" else ""
     return f"{device} ({name})" if name else device

@@ -7,6 +7,7 @@ read into exact bytes per token, so that pieces joined give back the text whatev
 import json
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -51,7 +52,8 @@ class MlxTokenizer:
         self.control_tokens: Mapping[str, int] = MappingProxyType(control)
         vocabulary: dict[str, int] = self._special.get_vocab(with_added_tokens=True)
         self.n_vocab = max(n_logits, max(vocabulary.values(), default=-1) + 1)
-        self._pieces = _pieces(vocabulary, byte_level=_is_byte_level(description), n_vocab=self.n_vocab)
+        kinds = _decoder_kinds(description)
+        self._pieces = _pieces(vocabulary, kinds=kinds, n_vocab=self.n_vocab)
         for token, entry in added.items():
             self._pieces[token] = b"" if entry.special else entry.content.encode()
         bos = _content(settings.get("bos_token"))
@@ -75,6 +77,11 @@ class MlxTokenizer:
         text."""
         whole = text.encode("utf-8", "replace").decode()
         return list(self._plain.encode(whole).ids)
+
+    @cached_property
+    def closing(self) -> frozenset[int]:
+        """Control tokens that the tokenizer puts at the end of a text."""
+        return frozenset(self.encode_whole("a")[-1:]) & frozenset(self.control_tokens.values())
 
     def piece(self, token: int) -> bytes:
         """The bytes `token` stands for; b"" for control tokens. Not always whole characters.
@@ -136,18 +143,22 @@ def _steps(part: Any, list_key: str) -> list[dict[str, Any]]:
     return list(part[list_key]) if part.get("type") == "Sequence" else [part]
 
 
-def _is_byte_level(description: Mapping[str, Any]) -> bool:
+def _decoder_kinds(description: Mapping[str, Any]) -> frozenset[str]:
+    """What turns tokens into text, by tokenizers' names: "ByteLevel", "WordPiece", ..."""
     steps = _steps(description.get("decoder"), "decoders") or _steps(description.get("pre_tokenizer"), "pretokenizers")
-    return any(step.get("type") == "ByteLevel" for step in steps)
+    return frozenset(str(step.get("type")) for step in steps)
 
 
-def _pieces(vocabulary: Mapping[str, int], *, byte_level: bool, n_vocab: int) -> list[bytes]:
+def _pieces(vocabulary: Mapping[str, int], *, kinds: frozenset[str], n_vocab: int) -> list[bytes]:
     """The bytes of every token id; ids no token has are b""."""
     pieces = [b""] * n_vocab
+    byte_level, word_piece = "ByteLevel" in kinds, "WordPiece" in kinds
     alphabet = _byte_alphabet() if byte_level else {}
     for text, token in vocabulary.items():
         if byte_level:
             pieces[token] = b"".join(alphabet.get(character, character.encode()) for character in text)
+        elif word_piece:  # "##" goes on with a word, anything else begins one
+            pieces[token] = (text[2:] if text.startswith("##") else f" {text}").encode()
         elif match := _BYTE_TOKEN.fullmatch(text):
             pieces[token] = bytes.fromhex(match[1])
         else:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from aiadmin_core.backend import Tokenizer, TokenRequest
+from aiadmin_core.embedder import Embedder
 from aiadmin_core.errors import UnsupportedParameter
 from aiadmin_core.reports import Sink
 from aiadmin_core.specs.capabilities import Capabilities, OptionalProtocol
@@ -13,7 +14,6 @@ from aiadmin_core.specs.vectors import Scores, Vectors
 from ..native.embedding import RANK, EmbeddingContext, EmbeddingSettings
 from ..native.model import Model
 from ..tokenizer import LlamaTokenizer
-from .embedding import Embedder
 from .ranking import read_pairs, scores
 
 

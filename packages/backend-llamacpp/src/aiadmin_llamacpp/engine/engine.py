@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aiadmin_core.backend import Tokenizer, TokenRequest
 from aiadmin_core.cache.parking import Parking
+from aiadmin_core.embedder import Embedder
 from aiadmin_core.engine_thread import EngineThread
 from aiadmin_core.reports import Sink
 from aiadmin_core.sampling.choice import SUPPORTED
@@ -19,7 +20,6 @@ from ..native.context import Context
 from ..native.embedding import EmbeddingContext, EmbeddingSettings
 from ..native.model import Model
 from ..tokenizer import LlamaTokenizer
-from .embedding import Embedder
 from .kv import KvCache
 from .lanes import Lane, Lanes
 from .loop import LlamaStepper

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from aiadmin_core.cache.parking import Folder, Parking, SharedParking
 from aiadmin_core.context import chosen_scaling, context_length, context_notes
+from aiadmin_core.embedder import N_SEQUENCES
 from aiadmin_core.errors import AiAdminError, ModelLoadFailed
 from aiadmin_core.memory import machine_memory
 from aiadmin_core.specs.model import EngineOptions, ModelFacts, ModelSpec
@@ -25,7 +26,6 @@ from ..native.context import CACHE_TYPES, MAX_SEQUENCES, Context, ContextSetting
 from ..native.embedding import RANK, EmbeddingSettings
 from ..native.model import Model
 from . import exactness, side_by_side
-from .embedding import N_SEQUENCES
 from .encoder import EncoderEngine
 from .engine import LlamaEngine
 from .parked import run_length

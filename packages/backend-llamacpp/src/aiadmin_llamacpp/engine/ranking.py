@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from aiadmin_core.embedder import Job, Tokens
 from aiadmin_core.errors import AiAdminError, InputTooLong
 from aiadmin_core.specs.vectors import Scores
 
 from ..tokenizer import LlamaTokenizer
-from .embedding import Job, Tokens
 
 Pair = tuple[list[int], list[int], list[int]]
 """What stands before a document, the document, and what stands behind it."""

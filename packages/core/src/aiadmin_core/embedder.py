@@ -1,30 +1,26 @@
 """Vectors for texts, or ranks, on a thread of their own: generating goes on beside it, and neither waits for the other.
 
-The context is made when the first text comes. Inputs of several requests share a batch; none is ever cut in two, since
-llama.cpp pools what fits one micro-batch (see `native.embedding`).
+Used by the backends that compute them. The context is made when the first text comes. Inputs of several requests share
+a batch; none is ever cut in two.
 """
 
 import asyncio
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import islice
 from queue import SimpleQueue
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from aiadmin_core.errors import AiAdminError, BadRequest, EngineStopped, InputTooLong
-from aiadmin_core.specs.model import EngineStats
-from aiadmin_core.specs.vectors import Vectors
-
-from ..native.context import Interrupted
-from ..native.embedding import EmbeddingContext
-from ..tokenizer import LlamaTokenizer
+from .errors import AiAdminError, BadRequest, EngineStopped, InputTooLong
+from .specs.model import EngineStats
+from .specs.vectors import Vectors
 
 N_TOGETHER = 512
 """Tokens of inputs that share a batch. A longer input has one for itself: memory grows with what is read at once."""
@@ -32,6 +28,38 @@ N_SEQUENCES = 64
 
 Inputs = Sequence[str | tuple[int, ...]]
 Tokens = npt.NDArray[np.int32]
+Row = npt.NDArray[np.float32]
+
+
+class EmbeddingContext(Protocol):
+    """What computes the rows. Made, used and closed on the embedder's thread."""
+
+    n_most: int
+    """Tokens of an input at most."""
+    n_sequences: int
+    """Inputs of one batch at most."""
+
+    def embed(self, inputs: Sequence[Tokens]) -> Iterable[Row]:
+        """A row for each input."""
+
+    def interrupt(self) -> None:
+        """Let `embed` raise soon, whatever. On any thread; the embedder is closing."""
+
+    def close(self) -> None:
+        """Free the memory."""
+
+
+class TextTokenizer(Protocol):
+    """What reads the texts."""
+
+    n_vocab: int
+
+    @property
+    def closing(self) -> frozenset[int]:
+        """Tokens put at the end of a text, which stay there when it is cut."""
+
+    def encode_whole(self, text: str) -> list[int]:
+        """The tokens of a text, with what is put around one."""
 
 
 @dataclass(eq=False)
@@ -47,7 +75,7 @@ class Job:
     """Set by whoever asked: what is not computed yet is not wanted any more."""
     tokens: list[Tokens] = field(default_factory=list)
     """Of every input, once they are read."""
-    rows: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     """Of the inputs that are done: the first ones."""
 
     @property
@@ -82,7 +110,7 @@ def share(missing: Sequence[Sequence[int]], *, n_tokens: int, n_sequences: int) 
 class Embedder:
     """Every method may be called on any thread."""
 
-    def __init__(self, make: Callable[[], EmbeddingContext], tokenizer: LlamaTokenizer) -> None:
+    def __init__(self, make: Callable[[], EmbeddingContext], tokenizer: TextTokenizer) -> None:
         """`make` is called on the embedder's thread when there is something to do, again after it failed."""
         self._make = make
         self._tokenizer = tokenizer
@@ -115,7 +143,7 @@ class Embedder:
             if self._closed:
                 raise EngineStopped("The engine is closed.")
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="llama-embedder", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="embedder", daemon=True)
                 self._thread.start()
             self._waiting.put(job)
         return job
@@ -152,9 +180,9 @@ class Embedder:
             while self._take():
                 try:
                     self._step()
-                except Interrupted:  # by `close`: the end is near
-                    continue
                 except Exception as error:  # whatever it is, it ends who was waiting, and the next ones may do better
+                    if self._closed:  # broken off
+                        continue
                     if not isinstance(error, AiAdminError):
                         traceback.print_exc()
                     self._fail_all(error)
@@ -219,7 +247,7 @@ class Embedder:
                 job.result.set_exception(error)
 
 
-def _texts(inputs: Inputs, tokenizer: LlamaTokenizer, n_most: int, truncate: bool) -> list[Tokens]:
+def _texts(inputs: Inputs, tokenizer: TextTokenizer, n_most: int, truncate: bool) -> list[Tokens]:
     """The tokens of texts, with what the vocabulary puts around one; token ids are read as they are."""
     found: list[Tokens] = []
     for index, one in enumerate(inputs):
