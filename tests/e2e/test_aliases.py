@@ -115,9 +115,11 @@ def test_a_fallback_answers_for_a_model_that_cannot_be_loaded(server: Any, place
 def test_the_well_known_names_are_set_at_once(place: Any, server: Any) -> None:
     place.run("cp", "smollm2", "gpt-4")
     place.run("alias", "set", "gpt-5", "broken")
+    place.run("alias", "set", "o3", "smollm2", "--system", "Mine.")
     done = place.run("alias", "openai", "smollm2").stderr
-    assert "gpt-4 stays as it is: a model has this name." in done
-    assert "gpt-5 stays as it is: it stands for broken." in done
+    assert "gpt-4 (a model has this name)" in done
+    assert "gpt-5 (it stands for broken)" in done
+    assert json.loads(place.run("alias", "show", "o3", "--json").stdout)["alias"]["system"] == "Mine."
     assert "These now stand for smollm2: gpt-3.5-turbo, gpt-4o, " in done
     assert chat(server, "gpt-4.1-nano-2025-04-14").json()["model"] == "gpt-4.1-nano-2025-04-14"
     assert place.run("alias", "openai", "smolm2", check=False).returncode == 1

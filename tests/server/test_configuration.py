@@ -123,6 +123,7 @@ def test_changing_the_file_leaves_the_rest_as_it_is(file: Path):
 
 def test_a_new_file_is_its_owners_alone(file: Path):
     settings_file.put(file, "api_key", "sk-1")
+    settings_file.put(file, "max_queue", "3")
     assert file.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in file.parent.iterdir()] == ["config.toml"]
 
@@ -142,10 +143,12 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path):
 
 
 def test_every_setting_is_shown_and_no_key():
-    found = load_configuration({"AIADMIN_API_KEY": "sk-secret", "AIADMIN_MAX_QUEUE": "9"})
+    environ = {"AIADMIN_API_KEY": "sk-secret", "AIADMIN_REGISTRY_CREDENTIALS": "h=me:secret", "AIADMIN_MAX_QUEUE": "9"}
+    found = load_configuration(environ)
     shown = {one["setting"]: (one["value"], one["from"]) for one in records(found, read_settings(found.texts()))}
     assert len(shown) == len(FIELDS) - 1
     assert shown["api_key"] == ("(set)", "AIADMIN_API_KEY")
+    assert "secret" not in str(shown)
     assert shown["max_queue"] == ("9", "AIADMIN_MAX_QUEUE")
     assert shown["keep_alive"] == ("300s", "default")
     assert shown["host"] == ("127.0.0.1:11434", "default")

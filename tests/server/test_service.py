@@ -56,5 +56,6 @@ def test_launchd_is_given_the_same():
 
 
 def test_the_shells_settings_go_along_and_no_key():
-    environ = {"AIADMIN_HOST": "x", "AiAdmin_MODELS": "/m", "AIADMIN_API_KEY": "sk-1", "AIADMIN_EXACT": "", "PATH": "/"}
+    secrets = {"AIADMIN_API_KEY": "sk-1", "AIADMIN_REGISTRY_CREDENTIALS": "h=a:b"}
+    environ = secrets | {"AIADMIN_HOST": "x", "AiAdmin_MODELS": "/m", "AIADMIN_EXACT": "", "PATH": "/"}
     assert carried(environ) == {"AIADMIN_HOST": "x", "AIADMIN_MODELS": "/m"}

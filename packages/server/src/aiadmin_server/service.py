@@ -5,12 +5,12 @@ import plistlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .settings import SECRETS
+
 SYSTEMD_NAME = "aiadmin.service"
 LAUNCHD_LABEL = "ai.aiadmin.server"
 STOP_S = 30
 """How long running requests may take to end: more than the server itself gives them."""
-_NOT_COPIED = frozenset({"AIADMIN_API_KEY"})
-"""What must not stand in a file that others may read."""
 
 
 def systemd_unit(command: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -51,7 +51,7 @@ def launchd_plist(command: Sequence[str], environment: Mapping[str, str], *, log
 def carried(environ: Mapping[str, str]) -> dict[str, str]:
     """Of an environment, what the service is to have as well: it starts without the shell's."""
     found = {name.upper(): value for name, value in environ.items() if name.upper().startswith("AIADMIN_") and value}
-    return {name: value for name, value in sorted(found.items()) if name not in _NOT_COPIED}
+    return {name: value for name, value in sorted(found.items()) if name not in SECRETS}
 
 
 def _quoted(word: str) -> str:

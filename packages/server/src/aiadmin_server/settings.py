@@ -227,7 +227,10 @@ def read_settings(values: Mapping[str, str]) -> Settings:
     )
 
 
+SECRETS = frozenset({"AIADMIN_API_KEY", "AIADMIN_REGISTRY_CREDENTIALS"})
+"""What is shown to nobody who did not ask for it, and written nowhere by us."""
 _ATTRIBUTES = {
+    "AIADMIN_CONTEXTS": "n_contexts",
     "AIADMIN_KEEP_ALIVE": "keep_alive_s",
     "AIADMIN_LOAD_TIMEOUT": "load_timeout_s",
     "AIADMIN_MAX_LOADED_MODELS": "max_loaded",

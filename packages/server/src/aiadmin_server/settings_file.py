@@ -1,6 +1,7 @@
 """Changes the settings file: one line at a time, comments and all others as they are. Used by `aiadmin config`."""
 
 import os
+import stat
 from pathlib import Path
 
 import tomlkit
@@ -8,7 +9,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from aiadmin_core.errors import BadRequest
 
-from .store.disk import disk_errors, write_file
+from .store.disk import disk_errors, make_folder, temporary_path
 
 PRIVATE = 0o600
 """Others may not read it: it may hold a key."""
@@ -45,7 +46,15 @@ def _read(path: Path) -> tomlkit.TOMLDocument:
 def _write(path: Path, document: tomlkit.TOMLDocument) -> None:
     target = path.resolve()  # a link into a folder of dotfiles stays one
     with disk_errors("writing the settings", target.parent):
-        existed = target.exists()
-        write_file(target, tomlkit.dumps(document).encode(), scratch=target.parent)
-        if not existed and os.name == "posix":
-            target.chmod(PRIVATE)
+        make_folder(target.parent)
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else PRIVATE
+        aside = temporary_path(target.parent)
+        try:
+            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb") as file:
+                file.write(tomlkit.dumps(document).encode())
+                file.flush()
+                os.fsync(file.fileno())
+            aside.chmod(mode)
+            aside.replace(target)
+        finally:
+            aside.unlink(missing_ok=True)

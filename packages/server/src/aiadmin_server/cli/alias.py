@@ -151,12 +151,15 @@ def set_well_known(model: str, embeddings: str | None) -> None:
     for target in dict.fromkeys(wanted.values()):
         resolver.explain(target)  # says what is missing, before anything is set
     done: dict[str, list[str]] = {}
+    kept: list[str] = []
     for name, target in wanted.items():
-        if taken := _taken(resolver, name, target):
-            remark(f"{name} stays as it is: {taken}.")
+        if taken := _taken(resolver, name):
+            kept.append(f"{name} ({taken})")
         else:
             aliasing.set_alias(resolver, name, Alias(target=target))
             done.setdefault(target, []).append(name)
+    if kept:
+        remark(f"Left as they are: {', '.join(kept)}.")
     for target, names in done.items():
         remark(f"These now stand for {target}: {', '.join(names)}.")
     if not embeddings:
@@ -188,14 +191,14 @@ def settings_of(alias: "Alias") -> str:
     return ", ".join(f"{name} {value}" for name, value in own_settings(alias).items())
 
 
-def _taken(resolver: "Resolver", name: str, target: str) -> str:
-    """Why a name is not to be set; "" where it is free, or stands for the same already."""
+def _taken(resolver: "Resolver", name: str) -> str:
+    """Why a name is not to be set: it would lose what it has. "" where it is free."""
     from ..store.patterns import is_pattern
 
     if not is_pattern(name) and resolver.store.find(name) is not None:
         return "a model has this name"
     alias = resolver.aliases.get(name)
-    return f"it stands for {alias.target}" if alias is not None and alias.target != target else ""
+    return f"it stands for {alias.target}" if alias is not None else ""
 
 
 def _resolver() -> "Resolver":

@@ -110,15 +110,15 @@ def path() -> None:
 def records(configuration: "Configuration", settings: "Settings", *, secrets: bool = False) -> list[dict[str, Any]]:
     """Every setting as `--json` has it; keys are shown only where `secrets`. Pure."""
     from ..configuration import FILE_VARIABLE, PREFIX, key_of
-    from ..settings import FIELDS, value_of
+    from ..settings import FIELDS, SECRETS, value_of
 
     found = []
     for name in FIELDS:
         if name == FILE_VARIABLE:
             continue
         value = value_of(settings, name, configuration.text(name))
-        if name in SECRET and value and not secrets:
-            value = "(set)"
+        if name in SECRETS and not secrets:
+            value = "(set)" if configuration.text(name) else ""
         found.append({"setting": key_of(name), "value": value, "from": configuration.where(name)})
     assert all(name.startswith(PREFIX) for name in FIELDS)
     return found

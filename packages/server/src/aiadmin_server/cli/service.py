@@ -37,8 +37,8 @@ def command() -> None:
 def install(dry_run: bool) -> None:
     """Write the service's file and start it.
 
-    AIADMIN_* variables that are set now are written into it, but for AIADMIN_API_KEY; others stand in the settings
-    file (`aiadmin config set`).
+    AIADMIN_* variables that are set now are written into it, but for keys and passwords; those belong in the settings
+    file (`aiadmin config set`), which nobody else may read.
     """
     from ._output import remark
 
