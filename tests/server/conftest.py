@@ -175,6 +175,7 @@ class FakeRouter:
                 defaults={},
                 system=None,
                 stop=(),
+                adapters=(),
                 fell_back="",
                 answers_as=name,
                 model="echo",

@@ -52,6 +52,7 @@ async def test_a_call_without_requests_loads_the_model_and_no_more():
                 defaults={},
                 system=None,
                 stop=(),
+                adapters=(),
                 resolved="m:latest",
                 backend="echo",
             )

@@ -255,6 +255,7 @@ def model_info(header: Header) -> ModelInfo:
         chat_template=_text(metadata.get("tokenizer.chat_template")),
         metadata=metadata,
         parameters=_sampling(metadata),
+        is_adapter=metadata.get("general.type") == "adapter",
     )
 
 

@@ -35,7 +35,6 @@ from .dialects.choice import offered, to_shape
 from .dialects.dialect import Dialect
 from .dialects.find import OURS, Speech, find_speech
 from .errors import BadRequest, ContextLengthExceeded, EngineStopped
-from .own_adapters import OwnAdapters
 from .refuse import unsupported
 from .specs.capabilities import Capabilities, ConstraintKind
 from .specs.content import Message
@@ -97,7 +96,6 @@ class AssembledEngine:
         self._speech = find_speech(template, dialects, tuple(engine.tokenizer.control_tokens)) if template else Speech()
         self._piece = cache(engine.tokenizer.piece)  # asked for at every token, and bounded by the vocabulary
         self._writer = PromptWriter(engine.tokenizer, template, system=model.system, messages=model.messages)
-        self._own_adapters = OwnAdapters(model, engine.capabilities)
         self._control_texts = {token: text.encode() for text, token in engine.tokenizer.control_tokens.items()}
         self._breaker_finder: BreakerFinder | None = None
         self._compiler: Any = None  # a constraint.compiler.ConstraintCompiler, imported when a request needs it
@@ -126,9 +124,6 @@ class AssembledEngine:
         if refusal := unsupported(request, self.capabilities):
             raise refusal
         self._start()
-        if self._own_adapters.all and not request.adapters:
-            await self._own_adapters.load(cast(SupportsAdapters, self._engine))
-            request = msgspec.structs.replace(request, adapters=self._own_adapters.all)
         prepared, tail, n_dropped = await self._on_worker(self._prepare, request, next(self._ids))
         if self._closed:
             raise EngineStopped("The engine is closed.")

@@ -45,6 +45,8 @@ class ModelInfo:
     metadata: Mapping[str, Any] | None = None
     parameters: Mapping[str, Any] | None = None
     """How the file recommends to sample, by the names of `SamplingParams`."""
+    is_adapter: bool = False
+    """It is no model, but changes one (LoRA)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,7 +91,13 @@ def create_app(
     plugins.require_guards()
     store = ModelStore(settings.models)
     resolver = Resolver(store, Aliases(store.aliases_path), plugins, settings)
-    router = router or Router(resolve=resolver.resolve, find=resolver.find, plugins=plugins, settings=settings)
+    router = router or Router(
+        resolve=resolver.resolve,
+        find=resolver.find,
+        adapters=resolver.adapters,
+        plugins=plugins,
+        settings=settings,
+    )
     metrics = Metrics(router)
     exchanges = Exchanges(
         router=router,

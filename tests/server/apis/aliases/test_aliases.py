@@ -26,6 +26,7 @@ WHOLE: dict[str, Any] = {
     "backend": "llamacpp",
     "keep_alive": "10m",
     "system": "Be brief.",
+    "lora": [{"name": "french", "scale": 0.5}],
     "parameters": {"temperature": 0.2, "stop": ["END"], "num_ctx": 512, "rope_scaling": "none"},
 }
 

@@ -58,6 +58,14 @@ class Adapter(Struct, frozen=True, kw_only=True):
     scale: float = 1.0
 
 
+class NamedAdapter(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The same as people write it: the adapters of a model that was made with some."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    scale: Annotated[float, Meta(ge=-100, le=100)] = 1.0
+    """How much of what they add is added; 0 leaves the model as it is."""
+
+
 class GenerateRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One request for one or more answers to one input."""
 

@@ -9,6 +9,8 @@ from ._parameters import chosen, parameter_options
 from ._verb import json_option, with_debug
 
 if TYPE_CHECKING:
+    from aiadmin_core.specs.request import NamedAdapter
+
     from ..routing.resolver import Resolver
     from ..store.aliases import Alias
 
@@ -93,6 +95,9 @@ def show_alias(name: str, as_json: bool) -> None:
 @click.option("--backend", help="The backend that must serve it.")
 @click.option("--system", metavar="TEXT", help="A system message for conversations that have none.")
 @click.option("--keep-alive", metavar="TIME", help="How long it stays loaded when idle: 300, 10m, -1 for ever.")
+@click.option(
+    "--lora", multiple=True, metavar="MODEL[*SCALE]", help="Apply the adapters of this model, by so much (1)."
+)
 @parameter_options
 @missing_ok_option
 def set_alias(
@@ -102,6 +107,7 @@ def set_alias(
     backend: str | None,
     system: str | None,
     keep_alive: str | None,
+    lora: tuple[str, ...],
     missing_ok: bool,
     **given: Any,
 ) -> None:
@@ -125,6 +131,7 @@ def set_alias(
         backend=aliasing.known_backend(resolver, backend) if backend is not None else None,
         keep_alive=keep_alive,
         system=system,
+        lora=tuple(map(_adapter, lora)) or None,
         parameters=chosen(given),
     )
     aliasing.set_alias(resolver, name, alias, missing_ok=missing_ok)
@@ -179,9 +186,21 @@ def remove_aliases(names: tuple[str, ...]) -> None:
         remark(f"Removed the alias {name}.")
 
 
+def _adapter(text: str) -> "NamedAdapter":
+    """`french*0.5`."""
+    from aiadmin_core.specs.request import NamedAdapter
+
+    name, star, scale = text.rpartition("*")
+    try:
+        return NamedAdapter(name=name, scale=float(scale)) if star else NamedAdapter(name=text)
+    except ValueError:
+        raise click.UsageError(f"'{text}': after the * there has to be a number, as in 'french*0.5'.") from None
+
+
 def own_settings(alias: "Alias") -> dict[str, Any]:
     """What an alias sets beside what it stands for, by the names of the options."""
     more = {"backend": alias.backend, "keep-alive": alias.keep_alive, "system": alias.system}
+    more["lora"] = ", ".join(f"{one.name}*{one.scale:g}" for one in alias.lora or ()) or None
     pairs = more | {name.replace("_", "-"): value for name, value in alias.parameters.items()}
     return {name: value for name, value in pairs.items() if value is not None}
 

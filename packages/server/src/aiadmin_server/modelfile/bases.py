@@ -81,7 +81,7 @@ def _adapter(reference: str, base: ModelInfo | None, shop: Workshop) -> FetchedF
 
 
 def _check_adapter(reference: str, info: ModelInfo, base: ModelInfo | None) -> None:
-    if (info.metadata or {}).get("general.type") != "adapter":
+    if not info.is_adapter:
         raise BadRequest(f"ADAPTER '{reference[:100]}' is a model, not an adapter.", param="adapters")
     if base is not None and info.architecture != base.architecture:
         raise BadRequest(

@@ -16,6 +16,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
     files: Mapping[str, str] = {}
     """Instead of `bases`: digests of files that were uploaded, by their names in the model."""
     adapters: tuple[str, ...] = ()
+    """Paths of LoRA adapters that fit the base, or digests of what was uploaded."""
     parameters: Mapping[str, Any] = {}
     """By Ollama's names, over those of the base."""
     template: str | None = None

@@ -2,22 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from aiadmin_core.backend import Engine, MemoryEstimate
+from aiadmin_core.backend import Engine, MemoryEstimate, SupportsAdapters
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
+from aiadmin_core.specs.request import Adapter
 
 from ..durations import FOREVER
 from ..runners.supervisor import Running
 from ..store.names import same_name, short_name
 from . import scheduler
+from .adapters import LoadedFrom
 from .choice import same_files
 from .reasons import Reason
 from .scheduler import State
@@ -36,6 +39,8 @@ class Lease:
     requested: str
     resolved: str
     backend: str
+    adapters: tuple[Adapter, ...] = ()
+    """What requests apply."""
     load_s: float = 0.0
     """How long this lease waited for the model to be loaded."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -116,7 +121,20 @@ class Replica:
     """One of the engines that answer for a model."""
 
     running: Running
+    adapters: set[str] = field(default_factory=set)
+    """Digests of those it has loaded."""
     leases: list[Lease] = field(default_factory=list)
+
+    async def load(self, adapters: Iterable[LoadedFrom]) -> None:
+        """Have its engine load those that it has not. One that applies none is asked nothing: what is wanted of it is
+        refused by name, later. Raises what the engine says of a file."""
+        engine = self.running.engine
+        if "adapters" not in engine.capabilities.protocols:
+            return
+        for one in adapters:
+            if one.adapter.digest not in self.adapters:
+                await cast(SupportsAdapters, engine).load_adapter(one.adapter.digest, Path(one.path))
+                self.adapters.add(one.adapter.digest)
 
 
 @dataclass(kw_only=True, eq=False)

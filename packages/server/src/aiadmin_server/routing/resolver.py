@@ -13,7 +13,7 @@ The order is fixed:
 import difflib
 import itertools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -24,6 +24,7 @@ from aiadmin_core.errors import BadRequest, InvalidName, ModelNotFound, NoBacken
 from aiadmin_core.plugins import Plugins
 from aiadmin_core.specs.loading import engine_fields
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
+from aiadmin_core.specs.request import NamedAdapter
 
 from ..catalogue import catalogue, find_entry
 from ..durations import parse_duration
@@ -32,6 +33,7 @@ from ..store.aliases import Alias, Aliases, find_alias, match_alias
 from ..store.defaults import Default
 from ..store.names import same_name, short_name
 from ..store.store import ModelStore, StoredModel
+from .adapters import LoadedFrom, adapters_of, without_adapters
 from .choice import Offers, choose_backend
 from .search import Search, defaults_of
 from .target import NothingLeft, Target
@@ -85,6 +87,10 @@ class Resolver:
         if isinstance(search.found, StoredModel):
             return replace(target, doubts=self.store.doubts(target.spec))
         return target
+
+    def adapters(self, wanted: Sequence[NamedAdapter]) -> tuple[LoadedFrom, ...]:
+        """Those that a request names. Raises `BadRequest` for a name without any, `InvalidName`."""
+        return adapters_of(wanted, self.store)
 
     def find(self, name: str) -> list[Target]:
         """All that `name` may stand for and that is there, its files not looked at: for what is loaded, whatever has
@@ -151,7 +157,9 @@ class Resolver:
     def _target(self, search: Search) -> Target:
         """Raises what `_found` does."""
         found = self._found(search)
-        spec = self.store.unchecked_spec(found) if isinstance(found, StoredModel) else found
+        whole = self.store.unchecked_spec(found) if isinstance(found, StoredModel) else found
+        spec, adapters = without_adapters(whole)
+        chosen = next((alias.lora for _, alias in search.followed if alias.lora), None)
         own = {name: default.value for name, default in defaults_of(search, found).items()}
         keep_alive, system = own.pop("keep_alive", None), own.pop("system", None)
         stops = [alias.parameters.get("stop", ()) for _, alias in search.followed]
@@ -162,6 +170,7 @@ class Resolver:
             defaults=own,
             system=system,
             stop=tuple(next((texts for texts in stops if texts), ())),
+            adapters=adapters if chosen is None else adapters_of(chosen, self.store),
             backend=search.backend,
             options=engine_options(own, self.settings),
             n_ctx_train=found.info.n_ctx_train if isinstance(found, StoredModel) else 0,

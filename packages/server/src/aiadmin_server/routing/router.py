@@ -13,10 +13,12 @@ from aiadmin_core.errors import AiAdminError, ModelNotFound, Overloaded
 from aiadmin_core.memory import Memory, machine_memory, within
 from aiadmin_core.plugins import Plugins
 from aiadmin_core.specs.model import EngineOptions
+from aiadmin_core.specs.request import NamedAdapter
 
 from ..runners.supervisor import Opener, Supervisor
 from ..settings import Settings
 from . import reasons
+from .adapters import LoadedFrom
 from .backoff import Backoff
 from .choice import choose_backend, engine_key, with_options
 from .entry import Clock, Entry, Lease, LoadedModel
@@ -64,18 +66,20 @@ class Router:
         plugins: Plugins,
         settings: Settings,
         find: Callable[[str], Sequence[Target]] | None = None,
+        adapters: Callable[[Sequence[NamedAdapter]], tuple[LoadedFrom, ...]] = lambda _: (),
         opener: Opener | None = None,
         clock: Clock | None = None,
         memory: Callable[[], Memory | None] | None = None,
         limits: Limits | None = None,
         backoff: Backoff = Backoff(),
     ) -> None:
-        """`resolve` and `find` are the resolver's; they read the disk, and are called on a worker thread. Without
-        `find`, a name stands for one model. `memory` and `limits` are the machine's and the settings' where none are
-        given.
+        """`resolve`, `find` and `adapters` are the resolver's; they read the disk, and are called on a worker thread.
+        Without `find`, a name stands for one model. `memory` and `limits` are the machine's and the settings' where
+        none are given.
         """
         self._resolve = resolve
         self._find = find or (lambda name: [resolve(name, 0)])
+        self._adapters = adapters
         self._fallbacks = Fallbacks()
         self._settings = settings
         self._offers = plugins.offers()
@@ -98,23 +102,27 @@ class Router:
         keep_alive_s: float | None = None,
         *,
         options: EngineOptions | None = None,
+        lora: Sequence[NamedAdapter] | None = None,
         n_requests: int = 1,
         asked_by: str = "",
     ) -> AsyncGenerator[Lease, None]:
         """The engine for the model `name`, which stays loaded until the context is left.
 
         `keep_alive_s` sets how long it stays loaded after that, until another request sets it; None leaves it. What
-        `options` has set replaces what name and settings say: a model opened in another way is another engine.
+        `options` has set replaces what name and settings say: a model opened in another way is another engine. `lora`
+        takes the place of the name's own adapters.
         `n_requests` is how many requests will be put to the engine, `asked_by` who asks, for the log.
 
         Raises what `resolve` raises, `NoBackend`, `Overloaded`, `ModelCrashing`, and what loading the model raises.
         """
         ask = _Ask(name, keep_alive_s, options, n_requests, asked_by)
+        named = None if lora is None else await asyncio.to_thread(self._adapters, lora)
         asked_at = self._clock.now()
         served = await self._served(ask)
         target, entry = served.target, served.entry
         replica = entry.least_busy()
         assert replica is not None  # nothing was awaited since
+        adapters = target.adapters if named is None else named
         lease = Lease(
             engine=replica.running.engine,
             spec=target.spec,
@@ -125,6 +133,7 @@ class Router:
             defaults=target.defaults,
             system=target.system,
             stop=target.stop,
+            adapters=tuple(one.adapter for one in adapters),
             fell_back=served.fell_back,
             n_waiting=n_requests,
         )
@@ -132,6 +141,7 @@ class Router:
         entry.n_served += 1
         self.fleet.schedule()
         try:
+            await replica.load(adapters)
             yield lease
         finally:
             replica.leases.remove(lease)

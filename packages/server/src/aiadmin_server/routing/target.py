@@ -8,6 +8,7 @@ from msgspec import Struct
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from ..store.checking import Doubt
+from .adapters import LoadedFrom
 
 
 class NothingLeft(Exception):
@@ -29,6 +30,8 @@ class Target(Struct, frozen=True, kw_only=True):
     """The name's system message, for conversations that have none; None leaves it to the model's own."""
     stop: tuple[str, ...] = ()
     """Texts that end answers under this name, besides the model's own."""
+    adapters: tuple[LoadedFrom, ...] = ()
+    """What requests apply that ask for no others."""
     backend: str | None = None
     """The backend that must serve it; None lets the most suitable one."""
     options: EngineOptions = EngineOptions()

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.model import EngineOptions
-from aiadmin_core.specs.request import GenerateRequest, Request
+from aiadmin_core.specs.request import GenerateRequest, NamedAdapter, Request
 
 from ..http.record import Record
 
@@ -46,6 +46,8 @@ class Call(Struct, frozen=True, kw_only=True):
     """Whether a `reasoning_effort` is refused by an engine that does not reason, and not left out as a hint."""
     keep_alive_s: float | None = None
     """How long the model stays loaded afterwards, where the request says."""
+    lora: tuple[NamedAdapter, ...] | None = None
+    """The adapters to apply, where the request says: instead of the name's own."""
     load: EngineOptions | None = None
     """How the model is to be opened, where the request says."""
     names: Mapping[str, str] = {}

@@ -75,6 +75,7 @@ class Exchanges:
                     call.model,
                     keep_alive_s=call.keep_alive_s,
                     options=call.load,
+                    lora=call.lora,
                     n_requests=len(call.requests),
                     asked_by=caller.identity or "",
                 )
@@ -86,6 +87,7 @@ class Exchanges:
                 defaults=lease.defaults,
                 system=lease.system,
                 stop=lease.stop,
+                adapters=lease.adapters,
                 ignore_unknown=self.ignore_unknown_fields,
                 names=names,
             )

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from aiadmin_core.specs.model import EngineOptions
+from aiadmin_core.specs.request import NamedAdapter
 
 from ..routing.entry import Lease, LoadedModel
 from ..routing.fallbacks import Fallback
@@ -20,10 +21,12 @@ class RouterPort(Protocol):
         keep_alive_s: float | None = None,
         *,
         options: EngineOptions | None = None,
+        lora: Sequence[NamedAdapter] | None = None,
         n_requests: int = 1,
         asked_by: str = "",
     ) -> AbstractAsyncContextManager[Lease]:
-        """`options`: how to open the model, where a request says; `n_requests`: how many requests it will be."""
+        """`options`: how to open the model, `lora`: the adapters to apply, where a request says; `n_requests`: how many
+        requests it will be."""
 
     def loaded(self) -> Sequence[LoadedModel]: ...
     def departed(self) -> Sequence[Departure]:

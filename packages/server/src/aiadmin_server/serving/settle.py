@@ -11,7 +11,7 @@ from aiadmin_core.errors import UnsupportedParameter
 from aiadmin_core.refuse import unsupported
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.content import Message, TextPart
-from aiadmin_core.specs.request import ChatInput, GenerateRequest, Input, Request, TokenizeRequest
+from aiadmin_core.specs.request import Adapter, ChatInput, GenerateRequest, Input, Request, TokenizeRequest
 from aiadmin_core.specs.sampling import SamplingParams
 
 from .call import Call, portable
@@ -32,11 +32,13 @@ def settle(
     names: Mapping[str, str] = {},
     system: str | None = None,
     stop: tuple[str, ...] = (),
+    adapters: tuple[Adapter, ...] = (),
 ) -> tuple[tuple[Request, ...], tuple[str, ...]]:
     """The requests as this engine gets them, and the names of fields that are left out.
 
     `defaults` are the model's own parameters, for what the call leaves open; `names` is what the caller calls neutral
-    fields. `system` is for conversations without a system message, `stop` joins the request's own texts.
+    fields. `system` is for conversations without a system message, `stop` joins the request's own texts, `adapters` are
+    applied by all that generate.
 
     Raises `UnsupportedParameter` for the first thing the engine does not have and, unless `ignore_unknown`, for all
     unknown fields at once.
@@ -64,7 +66,8 @@ def settle(
     def filled(request: GenerateRequest) -> GenerateRequest:
         stops = tuple(dict.fromkeys((*request.sampling.stop, *stop)))
         sampling = replace(request.sampling, **usable | {"stop": stops})
-        settled = replace(request, input=_told(request.input, system), extra=extra, sampling=sampling)
+        told = _told(request.input, system)
+        settled = replace(request, input=told, extra=extra, sampling=sampling, adapters=adapters)
         if request.prediction and not capabilities.predictions:
             settled = replace(settled, prediction="")
             if not capabilities.forwards_unknown:

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from aiadmin_core.errors import AiAdminError, BadRequest, StoreError
+from aiadmin_core.specs.request import NamedAdapter
 
 from ..durations import parse_duration
 from .disk import disk_errors, write_file
@@ -42,6 +43,8 @@ class Alias(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As in a request: seconds, or a text such as "10m"; negative is forever."""
     system: str | None = None
     """A system message for conversations that have none; goes before the model's own."""
+    lora: tuple[NamedAdapter, ...] | None = None
+    """The adapters to apply, instead of the model's own."""
     parameters: dict[str, Any] = {}
     """Defaults that go before the model's own, by the names of `SamplingParams` and `LoadParams`."""
 
@@ -66,6 +69,7 @@ class _Written(Alias, frozen=True, kw_only=True):
             backend=self.backend,
             keep_alive=self.keep_alive,
             system=self.system,
+            lora=self.lora,
             parameters=known | self.parameters,
         )
 

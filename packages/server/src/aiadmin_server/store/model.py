@@ -27,7 +27,8 @@ from .names import ModelName
 from .records import Record
 from .tree import Tree
 
-_ENGINE_ROLES = frozenset({"model", "projector", "adapter", "draft"})
+_ENGINE_ROLES = frozenset({"model", "projector", "draft"})
+"""Not adapters: requests bring them along, to the engine of the model without."""
 
 
 class StoredModel(Struct, frozen=True, kw_only=True):

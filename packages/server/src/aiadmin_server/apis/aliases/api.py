@@ -68,6 +68,7 @@ def _set(resolver: Resolver, name: str, decoded: Decoded[AliasRequest]) -> Alias
         backend=known_backend(resolver, data.backend) if data.backend is not None else None,
         keep_alive=data.keep_alive,
         system=data.system,
+        lora=None if data.lora is None else tuple(data.lora),
         parameters=read_defaults(data.parameters, within="parameters"),
     )
     set_alias(resolver, name, alias, missing_ok=data.missing_ok)

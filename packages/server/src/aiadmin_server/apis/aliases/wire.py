@@ -5,6 +5,7 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 from aiadmin_core.errors import AiAdminError
+from aiadmin_core.specs.request import NamedAdapter
 
 from ...routing.resolver import Resolver
 from ...store.aliases import Alias
@@ -23,6 +24,8 @@ class AliasRequest(Struct, frozen=True, kw_only=True):
     """Seconds, or a text such as `10m`; negative is forever."""
     system: str | None = None
     """A system message for conversations that have none."""
+    lora: list[NamedAdapter] | None = None
+    """Adapters to apply, by the models that were made with them, instead of the model's own."""
     parameters: dict[str, Any] = {}
     """Defaults for sampling and loading, by the names that requests have for them: `temperature`, `num_ctx`."""
     missing_ok: bool = False
@@ -38,6 +41,7 @@ class AliasRecord(Struct, frozen=True, kw_only=True):
     backend: str | None
     keep_alive: str | float | None
     system: str | None
+    lora: list[NamedAdapter] | None
     parameters: dict[str, Any]
     resolved: str | UnsetType = UNSET
     """The model behind it."""
@@ -66,6 +70,7 @@ def record_of(resolver: Resolver, name: str, alias: Alias) -> AliasRecord:
         backend=alias.backend,
         keep_alive=alias.keep_alive,
         system=alias.system,
+        lora=None if alias.lora is None else list(alias.lora),
         parameters=alias.parameters,
         resolved=resolved,
         problem=problem,

@@ -7,6 +7,7 @@ from msgspec import Struct, field
 
 from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.constraint import Constraint, JsonObject, JsonSchema
+from aiadmin_core.specs.request import NamedAdapter
 
 from ...serving.call import Unplaced, portable
 from .options import Options, Rule, unplaced_options
@@ -20,6 +21,8 @@ class Asking(Struct, frozen=True, kw_only=True):
     """`json`, or a JSON schema; an empty text asks for nothing."""
     keep_alive: int | float | str | None = None
     logprobs: bool | None = None
+    lora: list[NamedAdapter] | None = None
+    """An extension: LoRA adapters to apply, by the models that were made with them; an empty list applies none."""
     options: Options | None = None
     stream: bool | None = None
     """True where it is left out."""

@@ -23,6 +23,7 @@ NAMES = {name: f"options.{name}" for name in parameters()} | {
     "max_tokens": "options.num_predict",
     "logprobs": "top_logprobs",
     "constraint": "format",
+    "adapters": "lora",
     "reasoning_effort": "think",
 }
 """What Ollama's clients call core's fields."""

@@ -23,7 +23,7 @@ API = Api(
         list_models,
     ),
     envelope=envelope,
-    names={"constraint": "response_format"},
+    names={"constraint": "response_format", "adapters": "lora"},
     absent=(
         "/v1/assistants",
         "/v1/audio",

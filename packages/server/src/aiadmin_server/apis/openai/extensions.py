@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.constraint import Choice, Constraint, JsonObject, JsonSchema, LarkGrammar, Regex
 from aiadmin_core.specs.model import EngineOptions
+from aiadmin_core.specs.request import NamedAdapter
 from aiadmin_core.specs.sampling import MAX_INT
 
 from ...serving.call import Unplaced, portable
@@ -51,6 +52,8 @@ class Extensions(SamplingFields, frozen=True, kw_only=True):
     """vLLM's `repeat_penalty`, which looks back on the whole context."""
     speculation: bool | None = None
     """false: no tokens are guessed."""
+    lora: list[NamedAdapter] | None = None
+    """LoRA adapters to apply, by the models that were made with them; an empty list applies none of the model's own."""
     num_ctx: Annotated[int | None, Meta(extra_json_schema={"minimum": 1, "maximum": MAX_INT})] = None
     """Context to open the model with: one that is open with another is opened once more."""
 
@@ -89,6 +92,11 @@ def load_options(data: Extensions) -> EngineOptions | None:
     if not 1 <= data.num_ctx <= MAX_INT:
         raise BadRequest(f"'num_ctx' must be between 1 and {MAX_INT}, not {data.num_ctx}.", param="num_ctx")
     return EngineOptions(n_ctx=data.num_ctx)
+
+
+def adapters(data: Extensions) -> tuple[NamedAdapter, ...] | None:
+    """The adapters to apply, where the request says."""
+    return None if data.lora is None else tuple(data.lora)
 
 
 def told_apart(unknown: Mapping[str, Any]) -> tuple[tuple[Unplaced, ...], dict[str, Any]]:
@@ -253,10 +261,9 @@ MEANINGFUL: dict[str, _Meaning] = {
     "num_batch": _Meaning(_OPEN),
     "num_thread": _Meaning(_OPEN),
     "n_gpu_layers": _Meaning(_OPEN),
-    "adapters": _Meaning("no engine here takes adapters."),
-    "lora_adapter": _Meaning("no engine here takes adapters."),
-    "lora": _Meaning("no engine here takes adapters."),
-    "lora_request": _Meaning("no engine here takes adapters."),
+    "adapters": _Meaning('adapters are named in \'lora\': [{"name": MODEL, "scale": 1}].'),
+    "lora_adapter": _Meaning('adapters are named in \'lora\': [{"name": MODEL, "scale": 1}].'),
+    "lora_request": _Meaning('adapters are named in \'lora\': [{"name": MODEL, "scale": 1}].'),
     "draft_model": _Meaning("no engine here takes a draft model."),
     "models": _Meaning(_ROUTING),
     "fallbacks": _Meaning(_ROUTING),

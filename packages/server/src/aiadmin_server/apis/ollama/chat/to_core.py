@@ -34,6 +34,7 @@ def chat_call(decoded: Decoded[wire.NativeChatRequest]) -> Call:
         defaults=DEFAULTS,
         must_reason=True,
         keep_alive_s=keep_alive_s(data.keep_alive),
+        lora=None if data.lora is None else tuple(data.lora),
         load=load_options(options),
         names={f"tools[{index}]": f"tools[{index}].function" for index in range(len(data.tools or ()))},
         unplaced=unplaced(data),

@@ -35,6 +35,7 @@ def generate_call(decoded: Decoded[wire.GenerateBody]) -> Call:
         must_reason=True,
         names={"messages[0].content": "images", "messages[1].content": "images", "messages": "prompt"},
         keep_alive_s=keep_alive_s(data.keep_alive),
+        lora=None if data.lora is None else tuple(data.lora),
         load=load_options(options),
         unplaced=(*_unplaced(data), *unplaced(data)),
         unknown=decoded.unknown,

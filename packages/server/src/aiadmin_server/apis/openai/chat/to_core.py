@@ -7,7 +7,7 @@ from aiadmin_core.specs.request import ChatInput, GenerateRequest
 from ....http.reading import Decoded
 from ....serving.call import Call, portable
 from ....serving.sampling import keep_alive_s
-from ..extensions import constraint_of, load_options, told_apart
+from ..extensions import adapters, constraint_of, load_options, told_apart
 from ..messages import AssistantMessage, to_messages
 from ..sampling import SHARED_RANGES, check_ranges, given, sampling_names, sampling_params
 from ..streaming import check_stream_options
@@ -54,6 +54,7 @@ def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
         requests=(request,),
         given=given(data, request.sampling),
         keep_alive_s=keep_alive_s(data.keep_alive),
+        lora=adapters(data),
         load=load_options(data),
         names=_names(data) | offer.names | ({"constraint": constraint_field} if constraint_field else {}),
         unplaced=(*unplaced(data), *asked),

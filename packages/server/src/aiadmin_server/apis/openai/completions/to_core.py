@@ -7,7 +7,7 @@ from aiadmin_core.specs.sampling import MAX_INT
 from ....http.reading import Decoded
 from ....serving.call import Call
 from ....serving.sampling import keep_alive_s
-from ..extensions import constraint_of, load_options, told_apart
+from ..extensions import adapters, constraint_of, load_options, told_apart
 from ..inputs import Inputs, separate
 from ..sampling import SHARED_RANGES, check_ranges, given, sampling_names, sampling_params
 from ..streaming import check_stream_options
@@ -64,6 +64,7 @@ def completion_call(decoded: Decoded[wire.CompletionRequest]) -> Call:
         given=given(data, sampling),
         names=sampling_names(data) | names | ({"constraint": constraint_field} if constraint_field else {}),
         keep_alive_s=keep_alive_s(data.keep_alive),
+        lora=adapters(data),
         load=load_options(data),
         unplaced=(*unplaced(data), *asked),
         unknown=unknown,
