@@ -1,10 +1,13 @@
 """What becomes of answers that are kept to JSON schemas, from a real model.
 
     python bench/schemas.py --model model.gguf --schemas FOLDER [--tokens 1500] [--part 1/3] [--json result.json]
+    python bench/schemas.py --model model.gguf --cost [--rounds 5] [--json result.json]
 
 For each schema of the folder the model is asked for a document. An answer is *valid* where it is JSON and
 `jsonschema` agrees with it, *refused* where the schema cannot be enforced (before anything is generated), *cut* where
 it has not ended after so many tokens, *invalid* where it is wrong: there must be none.
+
+`--cost` measures tokens/s of one and of eight answers at once, free and kept to a schema, in turns: the aim is 0.95.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import engine as bench_engine
@@ -112,18 +116,82 @@ async def measure(model: Path, schemas: dict[str, Any], n_tokens: int, threads: 
         await engine.close()
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Tokens per second of all answers together, medians over the rounds."""
+
+    n_clients: int
+    free: float
+    with_schema: float
+    share: float
+    """Median of the rounds' own."""
+
+
+ENDLESS = {"type": "array", "minItems": 1000, "items": {"type": "object", "properties": {"a": {"type": "string"}}}}
+N_TOKENS = 64
+
+
+async def speed(engine: Any, n_clients: int, schema: Any, number: int) -> float:
+    """Tokens per second from the first token to the last, of answers that none can end."""
+    times: list[float] = []
+
+    async def one(index: int) -> None:
+        request = GenerateRequest(
+            id=number + index,
+            input=ChatInput(messages=(Message(role="user", content=(TextPart(f"{index}: tell a tale."),)),)),
+            constraint=JsonSchema(schema=schema) if schema else None,
+            sampling=SamplingParams(max_tokens=N_TOKENS, temperature=0, ignore_eos=schema is None),
+        )
+        times.extend([time.perf_counter() async for event in engine.generate(request) if isinstance(event, TextDelta)])
+
+    await asyncio.gather(*(one(index) for index in range(n_clients)))
+    return n_clients * N_TOKENS / (times[-1] - times[0])
+
+
+async def costs(model: Path, rounds: int, threads: int, safe_mode: bool) -> list[Cost]:
+    spec = bench_engine.spec(model)
+    options = EngineOptions(n_ctx=4096, n_parallel=8, n_threads=threads, n_contexts=1, safe_mode=safe_mode)
+    engine = assemble(LlamaBackend().open_engine(spec, options), spec)
+    found: list[Cost] = []
+    number = 0
+    try:
+        for n_clients in (1, 8):
+            turns: list[tuple[float, float]] = []
+            for _ in range(rounds + 1):  # the first is not counted
+                free, kept = [
+                    await speed(engine, n_clients, schema, number := number + 10) for schema in (None, ENDLESS)
+                ]
+                turns.append((free, kept))
+            free, kept = (median(turn[side] for turn in turns[1:]) for side in (0, 1))
+            found.append(Cost(n_clients, free, kept, median(kept / free for free, kept in turns[1:])))
+    finally:
+        await engine.close()
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="a GGUF file")
-    parser.add_argument("--schemas", type=Path, required=True, help="a folder of JSON schemas")
+    parser.add_argument("--schemas", type=Path, help="a folder of JSON schemas")
+    parser.add_argument("--cost", action="store_true", help="measure what a schema costs")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=1500)
     parser.add_argument("--part", default="1/1", help="which part of how many, to measure in pieces")
     parser.add_argument("--threads", type=int, default=default_threads(usable_cores()))
     parser.add_argument("--json", type=Path, default=None, help="where to write the rows")
     options = parser.parse_args()
+    safe_mode = bench_engine.crashes(options.model)
+    if options.cost:
+        found = asyncio.run(costs(options.model, options.rounds, options.threads, safe_mode))
+        for row in found:
+            print(
+                f"{row.n_clients} at once: free {row.free:.1f} t/s, schema {row.with_schema:.1f}, share {row.share:.3f}"
+            )
+        if options.json:
+            options.json.write_text(json.dumps([asdict(row) for row in found], indent=2))
+        return
     part, n_parts = map(int, options.part.split("/"))
     paths = sorted(options.schemas.glob("*.json"))[part - 1 :: n_parts]
-    safe_mode = bench_engine.crashes(options.model)
     schemas = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
     rows = asyncio.run(measure(options.model, schemas, options.tokens, options.threads, safe_mode))
     counts = Counter(row.outcome for row in rows)

@@ -17,12 +17,23 @@ PARAMETERS = {
     "required": ["city"],
 }
 ARGUMENTS = {"city": "Köln <b>", "days": 3}
-TOOLS = [Tool(name="get_weather", description="Tells the weather.", parameters=PARAMETERS)]
+NESTED = {
+    "city": "Łódź 🙂\n\"'",
+    "tags": ["a", "ü"],
+    "place": {"lat": 1.5, "path": [{"x": 1}], "none": None},
+    "warm": True,
+}
+NOTHING = {"type": "object", "properties": {}}
+TOOLS = [
+    Tool(name="get_weather", description="Tells the weather.", parameters=PARAMETERS),
+    Tool(name="now", description="Tells the time <now> & später.", parameters=NOTHING),
+]
 AS_OPENAI = [
     {
         "type": "function",
-        "function": {"name": "get_weather", "description": "Tells the weather.", "parameters": PARAMETERS},
+        "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
     }
+    for tool in TOOLS
 ]
 SYSTEM, USER = ("system", "Be brief."), ("user", "Weather in Köln?")
 CONVERSATIONS = {
@@ -30,18 +41,32 @@ CONVERSATIONS = {
     "a system message": [SYSTEM, USER],
     "turns": [SYSTEM, USER, ("assistant", "Where?"), ("user", "In Köln.")],
     "a call": [SYSTEM, USER, ("call", ""), ("tool", "rain")],
+    "two calls": [SYSTEM, USER, ("calls", ""), ("tool", "rain"), ("tool of now", "10:00")],
+    "nested arguments": [USER, ("nested call", ""), ("tool", "Regen ☔")],
+    "no arguments": [USER, ("empty call", ""), ("tool of now", ""), ("assistant", "It is late.")],
+    "a call and a text": [USER, ("call", "I look."), ("tool", "rain")],
     "a call and what follows": [USER, ("call", ""), ("tool", "rain"), ("assistant", "It rains."), ("user", "Thanks")],
 }
+
+
+CALLS = {
+    "call": [("callabcd1", "get_weather", ARGUMENTS)],
+    "calls": [("callabcd1", "get_weather", ARGUMENTS), ("callabcd2", "now", {})],
+    "nested call": [("callabcd1", "get_weather", NESTED)],
+    "empty call": [("callabcd2", "now", {})],
+}
+RESULTS = {"tool": ("callabcd1", "get_weather"), "tool of now": ("callabcd2", "now")}
 
 
 def ours(turns):
     messages = []
     for role, text in turns:
-        if role == "call":
-            call = ToolCall(id="callabcd1", name="get_weather", arguments=json.dumps(ARGUMENTS))
-            messages.append(Message(role="assistant", tool_calls=(call,)))
-        elif role == "tool":
-            result = ToolResultPart(tool_call_id="callabcd1", content=(TextPart(text),))
+        if role in CALLS:
+            calls = tuple(ToolCall(id=id_, name=name, arguments=json.dumps(given)) for id_, name, given in CALLS[role])
+            content = (TextPart(text),) if text else ()
+            messages.append(Message(role="assistant", content=content, tool_calls=calls))
+        elif role in RESULTS:
+            result = ToolResultPart(tool_call_id=RESULTS[role][0], content=(TextPart(text),))
             messages.append(Message(role="tool", content=(result,)))
         else:
             messages.append(Message(role=role, content=(TextPart(text),)))
@@ -53,16 +78,22 @@ def compiled(source):
     return ChatTemplate(source, bos="<s>", eos="</s>")
 
 
-def theirs(turns, content, arguments):
+def theirs(turns, content, as_text):
     messages = []
     for role, text in turns:
-        if role == "call":
-            function = {"name": "get_weather", "arguments": arguments}
-            calls = [{"id": "callabcd1", "type": "function", "function": function}]
-            messages.append({"role": "assistant", "content": content, "tool_calls": calls})
-        elif role == "tool":
-            named = {"role": "tool", "content": text, "tool_call_id": "callabcd1", "name": "get_weather"}
-            messages.append(named)
+        if role in CALLS:
+            calls = [
+                {
+                    "id": id_,
+                    "type": "function",
+                    "function": {"name": name, "arguments": json.dumps(given) if as_text else given},
+                }
+                for id_, name, given in CALLS[role]
+            ]
+            messages.append({"role": "assistant", "content": text or content, "tool_calls": calls})
+        elif role in RESULTS:
+            id_, name = RESULTS[role]
+            messages.append({"role": "tool", "content": text, "tool_call_id": id_, "name": name})
         else:
             messages.append({"role": role, "content": text})
     return messages
@@ -78,12 +109,12 @@ def test_prompts_are_those_of_transformers(shared_data, name, tools):
         source = path.read_text(encoding="utf-8")
         expected = set()
         # What a client may send in either form, templates take in one.
-        for content, arguments in itertools.product(("", None), (ARGUMENTS, json.dumps(ARGUMENTS))):
-            if expected and not any(role == "call" for role, _ in turns):
+        for content, as_text in itertools.product(("", None), (False, True)):
+            if expected and not any(role in CALLS for role, _ in turns):
                 break
             try:
                 ((rendered,), _) = rendering.render_jinja_template(
-                    [copy.deepcopy(theirs(turns, content, arguments))],
+                    [copy.deepcopy(theirs(turns, content, as_text))],
                     tools=AS_OPENAI if tools else None,
                     chat_template=source,
                     add_generation_prompt=True,
