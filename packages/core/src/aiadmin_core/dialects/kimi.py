@@ -63,12 +63,12 @@ class Kimi(Dialect):
         self, tools: Sequence[Tool], choice: ToolChoice, control_tokens: Mapping[str, int]
     ) -> CallGrammar | None:
         form = FORM.grammar(tools, control_tokens, parallel=choice.parallel)
-        response = marked(RESPONSE, control_tokens)
+        response, closed = (marked(text, control_tokens) for text in (RESPONSE, f"{CLOSE}response{SEP}"))
         return CallGrammar(
             opening="",
-            body=f"({response} said)? {marked(form.opening, control_tokens)} {form.body}",
+            body=f"({response} {closed})? {marked(form.opening, control_tokens)} {form.body}",
             rules=(*form.rules, *_up_to_close("said", "response", control_tokens)),
-            auto=f"section | {response} TEXT",
+            auto=f"({response} said)? section | {response} TEXT",
         )
 
 
