@@ -42,7 +42,7 @@ class MlxBackend:
     name = "mlx"
 
     def suitability(self, model: ModelSpec) -> int | None:
-        """100 on Apple silicon, which MLX is made for; elsewhere 50, and 40 for encoders, in which llama.cpp is faster;
+        """100 on Apple silicon, which MLX is made for; elsewhere 50, and 40 for encoders: llama.cpp comes first;
         10 for a GGUF that can be converted: its quantization is lost, where llama.cpp keeps it. None for other formats,
         and without mlx."""
         if model.format == "gguf" and importlib.util.find_spec("mlx") is not None:
