@@ -92,3 +92,35 @@ WORDS = ("call:f{", "a:", "}", "[", "]", ",", "1", "x", "<|")
 @given(st.lists(st.sampled_from([*Gemma.markers, *WORDS]), max_size=14).map("".join))
 def test_anything_is_read_alike_however_it_is_cut(text):
     assert read(text) == read(text, 1) == read(text, 3)
+
+
+def takes(tool, text):
+    """Whether `text` is a call of `tool` where there has to be one."""
+    grammar = Gemma().call_grammar([tool], ToolChoice(mode="required"), {})
+    state = LLMatcher(
+        ByteTokenizer().constraint_vocabulary(),
+        to_grammar(AnswerShape(calls=grammar, required=True), None, {}),
+        log_level=0,
+    )
+    assert not state.is_error(), state.get_error()
+    written = f"<|tool_call>{text}<tool_call|>".encode()
+    return state.try_consume_tokens([*written]) == len(written) and state.is_accepting()
+
+
+def test_values_in_lists_and_objects_keep_to_their_schemas_too():
+    place = {"type": "object", "properties": {"kind": {"enum": ["town", "lake"]}, "at": {"$ref": "#/$defs/at"}}}
+    parameters = {
+        "type": "object",
+        "properties": {"days": {"type": "array", "items": {"type": "integer"}, "minItems": 1}, "place": place},
+        "required": ["days"],
+        "$defs": {"at": {"type": "array", "prefixItems": [{"type": "number"}, {"type": "string"}], "items": False}},
+    }
+    tool = Tool(name="f", parameters=parameters)
+    place["required"] = ["kind"]
+
+    assert takes(tool, 'call:f{days:[1,2],place:{at:[1.5,<|"|>N<|"|>],kind:<|"|>town<|"|>}}')
+    assert takes(tool, "call:f{days:[1]}")
+    assert not takes(tool, "call:f{days:[]}")
+    assert not takes(tool, 'call:f{days:[<|"|>x<|"|>]}')
+    assert not takes(tool, 'call:f{days:[1],place:{kind:<|"|>sea<|"|>}}')
+    assert not takes(tool, "call:f{days:[1],place:{}}")

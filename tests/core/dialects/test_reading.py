@@ -1,5 +1,7 @@
 """Calls in what a model writes, whatever it writes and however it is cut."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -212,3 +214,24 @@ def test_anything_is_read_without_an_error_and_alike_however_it_is_cut(form, tex
 @given(st.sampled_from(FORMS), st.text(max_size=80))
 def test_a_text_without_calls_comes_back_as_it_was(form, text):
     assert read(form, text) == ([[None, text]] if text else [])
+
+
+@pytest.mark.parametrize(
+    ("schema", "written", "value"),
+    [
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "5", "5"),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "null", None),
+        ({"type": ["string", "integer"]}, "5", 5),
+        ({"type": ["string", "integer"]}, "5.5", "5.5"),
+        ({"type": ["string", "number"]}, "5", 5),
+        ({"type": ["string", "null"]}, '"quoted"', '"quoted"'),
+        ({"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]}, '"2026-11-26"', "2026-11-26"),
+    ],
+)
+def test_a_tagged_text_among_other_types_is_what_was_written(schema, written, value):
+    tool = Tool(name="f", parameters={"type": "object", "properties": {"city": schema}})
+    parser = FormParser(QWEN_CODER, [tool])
+    text = f"<tool_call>\n<function=f>\n<parameter=city>\n{written}\n</parameter>\n</function>\n</tool_call>"
+    pieces = [*parser.feed(text), *parser.end("")]
+
+    assert json.loads("".join(piece.arguments for piece in pieces)) == {"city": value}

@@ -34,6 +34,7 @@ PARAMETERS = {
         "days": described({"type": "integer"}),
         "warm": described({"type": "boolean"}),
         "ratio": NUMBER,
+        "note": described({"anyOf": [{"type": "string"}, {"type": "null"}]}),
         "tags": described({"type": "array", "items": {"type": "string"}}),
         "place": described(
             {"type": "object", "properties": {"lat": NUMBER, "name": TEXT, "path": described({"type": "array"})}},
@@ -57,6 +58,7 @@ CALLS = {
     "unicode": [("get_weather", {"city": "Köln 🙂", "place": {"name": "Łódź"}})],
     "hard": [("get_weather", {"city": "Sankt \"X\" { <b>\nam \\ See\t'q'", "warm": False})],
     "like a number": [("get_weather", {"city": "5"}), ("get_time", {"city": "true"})],
+    "a text that may be absent": [("get_weather", {"city": "a", "note": "it's 5 o'clock"})],
     "empty": [("get_weather", {"city": "", "tags": [], "place": {}})],
     "spaces": [("get_weather", {"city": "  x\n"})],
     "without arguments": [("tell_all", {})],

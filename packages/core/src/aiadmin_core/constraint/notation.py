@@ -59,6 +59,14 @@ class NotationWriter:
             {key: part for key, part in made.items() if key != "$defs"} if isinstance(made, dict) else made
         )
 
+    def of_kind(self, kind: str | None) -> str:
+        """Any value of a type, or of all."""
+        known = {"string": self._notation.text, "object": f"{self._notation.name}_map"}
+        known["array"] = f"{self._notation.name}_list"
+        if kind in ("number", "integer", "boolean", "null"):
+            return self._typed(str(kind), {})
+        return known.get(str(kind), f"{self._notation.name}_any")
+
     def _rule(self, expression: str) -> str:
         name = f"{self._prefix}_{self._notation.name}{len(self.rules)}"
         self.rules.append(f"{name}: {expression}")
@@ -195,7 +203,7 @@ _OF_TEXTS = frozenset(("pattern", "format", "minLength", "maxLength"))
 _OF_NUMBERS = frozenset(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"))
 
 
-def _any_of(name: str, text: str, any_key: str, words: Mapping[Any, str], colon: str, comma: str) -> list[str]:
+def rules_of_any(name: str, text: str, any_key: str, words: Mapping[Any, str], colon: str, comma: str) -> list[str]:
     """The rules of any value."""
     literals = " | ".join(words.values())
     return [
@@ -222,7 +230,7 @@ def _python() -> Notation:
         rules=(
             r"py_single: /'([^'\\\x00-\x08\x0a-\x1f]|\\['\"\\bfnrt]|\\x[0-9a-f]{2}|\\u[0-9a-f]{4})*'/",
             r"py_double: /\"([^\"\\\x00-\x08\x0a-\x1f]|\\['\"\\bfnrt]|\\x[0-9a-f]{2}|\\u[0-9a-f]{4})*\"/",
-            *_any_of("py", text, text, words, '":" / ?/', '"," / ?/'),
+            *rules_of_any("py", text, text, words, '":" / ?/', '"," / ?/'),
         ),
         text=text,
         exactly=exactly,
@@ -246,7 +254,7 @@ def _ascii() -> Notation:
         name="ascii",
         rules=(
             r"ascii_text: /\"([^\"\\\x00-\x1f]|\\[\"\\\/bfnrt]|\\u[0-9a-fA-F]{4})*\"/",
-            *_any_of("ascii", "ascii_text", "ascii_text", words, '": "', '", "'),
+            *rules_of_any("ascii", "ascii_text", "ascii_text", words, '": "', '", "'),
         ),
         text="ascii_text",
         exactly=exactly,

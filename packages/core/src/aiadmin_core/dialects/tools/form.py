@@ -191,7 +191,7 @@ class _Rules:
             return f"{before}{self._mid(tags, 'string', key)} {raw_text(tool)} {after}"
         if isinstance(values, list) and values and all(isinstance(value, str) for value in values):
             return f"{before}{self._mid(tags, 'string', key)} ({' | '.join(map(literal, values))}) {after}"
-        if kinds == "string" or (kinds is None and not part):
+        if kinds == "string" or (kinds is None and not part) or text_kinds(part):
             require_free_text(part, tool, key)
             return f"{before}{self._mid(tags, 'string', key)} {self._raw(tags.after, key, rule)}"
         definitions = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
@@ -217,6 +217,25 @@ class _Rules:
         return f"{rule}_raw {rest}"
 
 
+def text_kinds(schema: Any) -> frozenset[str]:
+    """The types of a value that may be any text, like an optional one (`anyOf` of a text and null); none where it may
+    be no text, or texts are bound. Between tags such a value is written as it is, not as JSON."""
+    if not isinstance(schema, dict):
+        return frozenset()
+    branches = schema.get("anyOf") or schema.get("oneOf") or [schema]
+    found: set[str] = set()
+    for branch in branches if isinstance(branches, list) else ():
+        named = branch.get("type") if isinstance(branch, dict) else None
+        kinds = {named} if isinstance(named, str) else set(named or ())
+        if not kinds or ("string" in kinds and any(key in branch for key in _BOUND)):
+            return frozenset()
+        found |= kinds
+    return frozenset(found) if "string" in found else frozenset()
+
+
+_BOUND = ("enum", "const", "pattern", "format", "minLength", "maxLength")
+
+
 def arguments_rule(tool: Tool, name: str) -> str:
     """The rule `name` of `tool`'s arguments as JSON. Raises `Unenforceable` as `CallForm.grammar` does."""
     return f"{name}: {value_rule(_parameters(tool), tool) if tool.text_grammar is None else text_argument(tool)}"
@@ -228,11 +247,14 @@ def text_argument(tool: Tool) -> str:
     return f"{opening} {quoted_text(tool)} {closing}"
 
 
+FREE_TEXTS = "texts in this model's calls are free"
+
+
 def require_free_text(schema: Mapping[str, Any], tool: Tool, name: str) -> None:
     """Texts that are not written as JSON are free. Raises `Unenforceable` where a strict tool asks more of one."""
     asked = next((keyword for keyword in ("pattern", "format", "minLength", "maxLength") if keyword in schema), None)
     if tool.strict and asked:
-        raise Unenforceable(f"#/properties/{name}/{asked}", "texts in this model's calls are free")
+        raise Unenforceable(f"#/properties/{name}/{asked}", FREE_TEXTS)
 
 
 def literal_name(tool: Tool) -> str:

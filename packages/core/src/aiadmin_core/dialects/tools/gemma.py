@@ -4,11 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...constraint.lark import json_value, literal, marker
+from ...constraint.lark import literal, marker
+from ...constraint.notation import Notation, NotationWriter, rules_of_any
+from ...constraint.unenforceable import Unenforceable
 from ...specs.content import Tool
 from ...specs.request import ToolChoice
 from ..dialect import CallGrammar, CallPiece, Dialect
-from .form import as_json, require_free_text
+from .form import FREE_TEXTS, as_json
 from .sections import SectionParser
 from .texts import raw_text
 
@@ -36,59 +38,80 @@ class Gemma(Dialect):
     ) -> CallGrammar | None:
         quote = marker(QUOTE, control_tokens)
         raw = f"TEXT {quote}" if QUOTE in control_tokens else "up_to_quote"
+        notation = _notation(quote, raw)
         rules = [] if QUOTE in control_tokens else [f"up_to_quote[lazy]: TEXT {quote}"]
-        rules += [
-            f"text: {quote} {raw}",
-            f"number: {json_value({'type': 'number'})}",
-            "key: /[A-Za-z_][A-Za-z0-9_]*/",
-            'value: text | number | "true" | "false" | "null" | "None" | object | array',
-            'object: "{" (key ":" value ("," key ":" value)*)? "}"',
-            'array: "[" (value ("," value)*)? "]"',
-        ]
+        rules += notation.rules
         for index, tool in enumerate(tools):
-            rules.append(f'call{index}: "call:" {literal(tool.name)} {_arguments(tool, quote)}')
+            arguments = _arguments(tool, f"call{index}", notation, quote, rules)
+            rules.append(f'call{index}: "call:" {literal(tool.name)} {arguments}')
         one = " | ".join(f"call{index}" for index in range(len(tools)))
         return CallGrammar(
             opening=OPEN, body=f"({one}) {marker(CLOSE, control_tokens)}", rules=tuple(rules), separator=""
         )
 
 
-def _arguments(tool: Tool, quote: str) -> str:
-    """Members in the order of their names, as the template writes them."""
+def _notation(quote: str, raw: str) -> Notation:
+    """Texts between quotation marks of Gemma's own, nothing escaped; members in the order of their names."""
+    words = {True: '"true"', False: '"false"', None: '("null" | "None")'}
+    text, key = f"({quote} {raw})", "/[A-Za-z_][A-Za-z0-9_]*/"
+
+    def texts(schema: Mapping[str, Any]) -> str:
+        raise Unenforceable(f"#/{next(key for key in schema if key != 'type')}", FREE_TEXTS)
+
+    return Notation(
+        name="gemma",
+        rules=rules_of_any("gemma", text, key, words, '":"', '","'),
+        text=text,
+        exactly=lambda value: f"({quote} {literal(value)} {quote})" if value else f"({quote} {quote})",
+        texts=texts,
+        key=literal,
+        any_key=key,
+        words=words,
+        colon='":"',
+        comma='","',
+        in_order=sorted,
+    )
+
+
+def _arguments(tool: Tool, name: str, notation: Notation, quote: str, rules: list[str]) -> str:
+    """Members in the order of their names, as the template writes them. Raises `Unenforceable` for a strict tool."""
     schema = tool.parameters or {}
     properties = schema.get("properties")
     if not isinstance(properties, dict):
-        return '"{" "}"' if tool.parameters is None else "object"
+        return '"{" "}"' if tool.parameters is None else "gemma_map"
+    if tool.text_grammar is not None:
+        return f'"{{input:" {quote} {raw_text(tool)} {quote} "}}"'
     named = schema.get("required")
     required = named if isinstance(named, list) else []
-    members = [
-        (name, f"{literal(name + ':')} {_value(part, tool, name, quote)}") for name, part in sorted(properties.items())
-    ]
+    definitions = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+    members: list[tuple[str, str]] = []
+    for index, (key, part) in enumerate(sorted(properties.items())):
+        given = {**definitions, **part} if isinstance(part, dict) else {}
+        value = _value(given, tool, key, NotationWriter(notation, f"{name}_{index}"), rules)
+        rules.append(f"{name}_{index}: {literal(key + ':')} {value}")
+        members.append((key, f"{name}_{index}"))
     ways: list[str] = []
-    for first, (name, member) in enumerate(members):
+    for first, (key, member) in enumerate(members):
         rest = [f'("," {one})' + ("" if other in required else "?") for other, one in members[first + 1 :]]
         ways.append(" ".join([member, *rest]))
-        if name in required:
+        if key in required:
             break
     else:
         ways.append('""')
     return '"{" (' + " | ".join(ways) + ') "}"'
 
 
-def _value(part: Any, tool: Tool, name: str, quote: str) -> str:
-    part = part if isinstance(part, dict) else {}
-    kind = part.get("type")
-    values = part.get("enum")
-    if isinstance(values, list) and values and all(isinstance(value, str) for value in values):
-        return f"{quote} ({' | '.join(map(literal, values))}) {quote}"
-    if tool.text_grammar is not None:
-        return f"{quote} {raw_text(tool)} {quote}"
-    if kind == "string":
-        require_free_text(part, tool, name)
-        return "text"
-    if kind in ("integer", "number", "boolean", "null"):
-        return json_value(part)
-    return {"object": "object", "array": "array"}.get(str(kind), "value")
+def _value(schema: Mapping[str, Any], tool: Tool, key: str, writer: NotationWriter, rules: list[str]) -> str:
+    """A value; where its schema cannot be enforced, one of its type, unless the tool is strict."""
+    try:
+        expression = writer.value(schema)
+    except Unenforceable as error:
+        if tool.strict:
+            raise Unenforceable(f"#/properties/{key}{error.pointer[1:]}", error.why) from error
+        kind = schema.get("type")
+        return writer.of_kind(kind if isinstance(kind, str) else None)
+    rules += writer.rules
+    return expression
 
 
 def read_call(text: str) -> list[CallPiece]:

@@ -12,10 +12,11 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
+from ...constraint.logic import type_of
 from ...specs.content import Tool
 from ..dialect import CallPiece, Piece
 from ..markers import overlap
-from .form import ID, KEY, NUMBER, CallForm, as_json
+from .form import ID, KEY, NUMBER, CallForm, as_json, text_kinds
 
 _NAME = r"(?P<name>[\w./:-]+?)"
 _SLOT_PATTERNS = {ID: r"(?P<id>[\w.:-]+)", NUMBER: r"\d+", KEY: "(?P=key)"}
@@ -235,6 +236,13 @@ class FormParser:
         if self._form.cdata and (wrapped := _CDATA.fullmatch(written)):
             return as_json(wrapped[1])
         if (tags.typed and kind == "string") or (not tags.typed and named == "string"):
+            return as_json(written)
+        if kinds := text_kinds(schema):
+            with suppress(ValueError, RecursionError):
+                value = json.loads(written)
+                kind = "number" if type_of(value) == "integer" and "number" in kinds else type_of(value)
+                if kind in kinds - {"string"}:
+                    return as_json(value)
             return as_json(written)
         for read in (json.loads, ast.literal_eval):  # templates write some values as Python does
             with suppress(ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
