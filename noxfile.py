@@ -99,7 +99,15 @@ def clients(session: nox.Session, which: str) -> None:
 def chaos(session: nox.Session) -> None:
     """Long: kills, vanishing and slow clients, full disks, again and again, then ten minutes of all at once."""
     install(session)
-    session.run("pytest", "--rounds", "10", "tests/e2e/test_chaos.py", "tests/server/runners", *session.posargs)
+    session.run(
+        "pytest",
+        "--rounds",
+        "10",
+        "tests/e2e/test_chaos.py",
+        "tests/server/runners",
+        "tests/server/sources/test_killed.py",
+        *session.posargs,
+    )
     session.run(
         "pytest", "-s", "--minutes", "10", "--timeout", "1200", "tests/e2e/test_chaos_session.py", *session.posargs
     )

@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from io import RawIOBase
 from pathlib import Path
 
 import httpx
@@ -208,16 +209,15 @@ class _Download:
 
     def _fetch_once(self, part: Part) -> None:
         start = part.start + part.done
-        with self._open_range(start, part.end) as response, self._partial.open("rb+") as file:
+        with self._open_range(start, part.end) as response, self._partial.open("rb+", buffering=0) as file:
             if response.status_code != 206 or not _begins_at(response, start):
                 raise RangesIgnored
             file.seek(start)
-            for chunk in response.iter_raw(CHUNK_BYTES):
+            for chunk in response.iter_raw():  # as they come: of chunks of a size of ours, the last would be lost
                 if self._stopped.is_set():
                     return
                 useful = chunk[: part.missing]
-                file.write(useful)
-                file.flush()
+                _write_all(file, useful)
                 part.done += len(useful)
                 if not part.missing:
                     return
@@ -236,7 +236,7 @@ def _stream_whole(open_range: Open, partial: Path, size: int, report: Callable[[
     done = 0
     try:
         with open_range(0, None) as response, partial.open("wb") as file:
-            for chunk in response.iter_raw(CHUNK_BYTES):
+            for chunk in response.iter_raw():
                 file.write(chunk)
                 done += len(chunk)
                 report(done)
@@ -244,6 +244,13 @@ def _stream_whole(open_range: Open, partial: Path, size: int, report: Callable[[
         raise unreachable(error, _url_of(error)) from error
     if size and done != size:
         raise PullFailed(f"{done} bytes came instead of {size}.", hint="Repeat the command.")
+
+
+def _write_all(file: RawIOBase, data: bytes) -> None:
+    """An unbuffered file may take less than it is given."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
 
 
 def _begins_at(response: httpx.Response, start: int) -> bool:
