@@ -2,7 +2,7 @@
 model is opened. See `lanes`."""
 
 from concurrent.futures import ThreadPoolExecutor
-from statistics import mean
+from statistics import geometric_mean, mean
 from time import perf_counter
 
 import numpy as np
@@ -10,14 +10,14 @@ import numpy as np
 from ..native.batch import Batch
 from ..native.context import Context
 
-N_ROWS = 4
-"""Sequences decoded to find out."""
+N_ROWS = (2, 8)
+"""Sequences decoded to find out, half of them in each context."""
 
-N_STEPS = 4
+N_STEPS = 3
 """Steps that are timed, after one that is not."""
 
 WORTH = 1.1
-"""How many times as fast two have to be: they take the memory of two."""
+"""How many times as fast two have to be, on the geometric mean: they take the memory of two."""
 
 SLOW_S = 0.15
 """Steps that last longer are those of a model whose weights come from memory at every step: two of them would fetch
@@ -29,16 +29,19 @@ def pays(one: Context, other: Context) -> bool:
     n_threads = one.n_threads
     if n_threads < 2:
         return False
-    together = min(_seconds(one, N_ROWS))
-    if together > SLOW_S:
+    together = [min(_seconds(one, n_rows)) for n_rows in N_ROWS]
+    if together[0] > SLOW_S:
         return False
-    one.set_threads(n_threads // 2)
-    other.set_threads(n_threads // 2)
+    for context in (one, other):
+        context.set_threads(n_threads // 2)
     with ThreadPoolExecutor(2) as threads:
-        apart = max(mean(times) for times in threads.map(lambda context: _seconds(context, N_ROWS // 2), (one, other)))
-    one.set_threads(n_threads)
-    other.set_threads(n_threads)
-    return apart * WORTH < together
+        apart = [
+            max(map(mean, threads.map(lambda context, n=n_rows // 2: _seconds(context, n), (one, other))))
+            for n_rows in N_ROWS
+        ]
+    for context in (one, other):
+        context.set_threads(n_threads)
+    return geometric_mean(a / b for a, b in zip(together, apart, strict=True)) > WORTH
 
 
 def _seconds(context: Context, n_rows: int) -> list[float]:
