@@ -22,7 +22,7 @@ class Told:
 
 @pytest.mark.parametrize(
     ("n_cores", "n_working", "expected"),
-    [(2, 1, [2]), (2, 2, [1, 1]), (2, 3, [1, 1, 1]), (8, 3, [3, 3, 2]), (1, 2, [1, 1])],
+    [(2, 1, [2]), (2, 2, [1, 1]), (2, 3, [1, 1, 1]), (4, 2, [2, 2]), (16, 1, [16]), (16, 3, [3, 3, 2]), (1, 2, [1, 1])],
 )
 def test_everybody_has_a_share_and_nobody_none(n_cores, n_working, expected):
     assert shares(n_cores, n_working) == expected

@@ -8,6 +8,9 @@ and all of them when the others rest.
 import os
 from collections.abc import Callable, Hashable
 
+FEW = 4
+"""Cores up to which all of them are taken to be whole."""
+
 Tell = Callable[[int], None]
 """Takes the number of cores that one may compute on from now on."""
 
@@ -20,8 +23,14 @@ def usable_cores() -> int:
 
 
 def shares(n_cores: int, n_working: int) -> list[int]:
-    """Cores of each of `n_working`, at least one; those who came first get what is over. Pure."""
-    each, over = divmod(n_cores, n_working)
+    """Cores of each of `n_working`, at least one; those who came first get what is over. Pure.
+
+    One alone has all, and knows best how many of them help it. Where there are many, half of them are mostly hardware
+    threads, which help nobody who shares.
+    """
+    if n_working == 1:
+        return [n_cores]
+    each, over = divmod(n_cores if n_cores <= FEW else n_cores // 2, n_working)
     return [max(1, each + (place < over)) for place in range(n_working)]
 
 
