@@ -20,6 +20,7 @@ from aiadmin_core.dialects.tools.pythonic import Pythonic
 from aiadmin_core.specs.content import Tool
 from aiadmin_core.text.chat_template import ChatTemplate
 
+pytestmark = pytest.mark.hypothesis  # `nox -s properties` draws many more
 TEMPLATES = Path(__file__).parents[4] / "shared" / "data" / "chat_templates"
 PARAMETERS = {"type": "object", "properties": {"a": {"type": "string"}, "n": {"type": "integer"}}}
 TOOLS = [Tool(name=name, parameters=PARAMETERS) for name in ("f", "get_b")]
