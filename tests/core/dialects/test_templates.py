@@ -258,6 +258,25 @@ def test_a_template_nobody_has_seen_falls_back_or_is_read_off():
     assert generic.name == "generic"
 
 
+def test_a_form_that_a_template_tells_its_model_is_used_also_for_the_history(shared_data):
+    """Granite 3's template shows the tools, and says how they are called, but writes no calls."""
+    speech, template = next(
+        (speech, template) for name, template, speech in templates(shared_data) if "granite-3.3" in name
+    )
+    call = ToolCall(id="1", name="get_time", arguments='{"city": "Köln"}')
+    result = Message(role="tool", content=(ToolResultPart(tool_call_id="1", content=(TextPart("R"),)),))
+    asked = ChatInput(messages=(USER, Message(role="assistant", tool_calls=(call,)), result), tools=tuple(TOOLS))
+    rewritten = speech.rewrite(asked)
+    text = template.render(rewritten.messages, rewritten.tools)
+    written = '<|tool_call|>[{"name": "get_time", "arguments": {"city": "Köln"}}]'
+
+    assert speech.calls.name == "described"
+    assert f"assistant<|end_of_role|>{written}<|end_of_text|>" in text
+    assert '"name": "get_weather"' in text
+    assert taken_by(speech, "", written) == written
+    assert read(speech.parser("", TOOLS), written, 3) == [("get_time", {"city": "Köln"})]
+
+
 def test_a_model_that_has_the_markers_of_pythonic_calls_writes_them_whatever_its_template_says():
     speech = find_speech(ChatTemplate("{{ messages }}"), OURS, ("<|tool_call_start|>", "<|tool_call_end|>"))
 

@@ -15,6 +15,7 @@ from .leading import LeadingSpace
 from .muse import Muse
 from .reasoning import REASONING
 from .tools.derive import derive, derive_pythonic, takes_system
+from .tools.described import described
 from .tools.gemma import Gemma
 from .tools.generic import GenericDialect
 from .tools.nested import NestedTags
@@ -128,6 +129,8 @@ def _of_template(template: Template, control_texts: Sequence[str]) -> Dialect:
         return FormDialect("template", form, control_texts)
     if pythonic is not None:
         return pythonic
+    if (told := described(template, tuple(control_texts))) is not None:
+        return told
     return GenericDialect(system=takes_system(template))
 
 
