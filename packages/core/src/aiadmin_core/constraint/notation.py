@@ -214,22 +214,23 @@ def rules_of_any(name: str, text: str, any_key: str, words: Mapping[Any, str], c
     ]
 
 
-def _python() -> Notation:
+def _python(*, raw: bool) -> Notation:
     words = {True: '("True" | "true")', False: '("False" | "false")', None: '("None" | "null")'}
     text = "(py_single | py_double)"
+    escapes = r"\\['\"\\bfnrt]|\\x[0-9a-f]{2}|\\u[0-9a-f]{4}"
+    single, double = (
+        rf"(?s:[^{quote}])*" if raw else rf"([^{quote}\\\x00-\x08\x0a-\x1f]|{escapes})*" for quote in ("'", r"\"")
+    )
 
     def exactly(value: str) -> str:
-        return (
-            "("
-            + " | ".join(dict.fromkeys(literal(one) for one in (json.dumps(value, ensure_ascii=False), repr(value))))
-            + ")"
-        )
+        spelled = (f'"{value}"', f"'{value}'") if raw else (json.dumps(value, ensure_ascii=False), repr(value))
+        return f"({' | '.join(dict.fromkeys(map(literal, spelled)))})"
 
     return Notation(
         name="py",
         rules=(
-            r"py_single: /'([^'\\\x00-\x08\x0a-\x1f]|\\['\"\\bfnrt]|\\x[0-9a-f]{2}|\\u[0-9a-f]{4})*'/",
-            r"py_double: /\"([^\"\\\x00-\x08\x0a-\x1f]|\\['\"\\bfnrt]|\\x[0-9a-f]{2}|\\u[0-9a-f]{4})*\"/",
+            f"py_single: /'{single}'/",
+            f'py_double: /\\"{double}\\"/',
             *rules_of_any("py", text, text, words, '":" / ?/', '"," / ?/'),
         ),
         text=text,
@@ -267,4 +268,4 @@ def _ascii() -> Notation:
     )
 
 
-PYTHON, ASCII = _python(), _ascii()
+PYTHON, RAW_PYTHON, ASCII = _python(raw=False), _python(raw=True), _ascii()

@@ -19,11 +19,10 @@ from .tools.described import described
 from .tools.gemma import Gemma
 from .tools.generic import GenericDialect
 from .tools.nested import NestedTags
-from .tools.pythonic import OPEN as PYTHONIC_OPEN
 from .tools.pythonic import Pythonic
 from .tools.template import FormDialect
 
-OURS: tuple[Dialect, ...] = (Harmony(), Muse(), Kimi(), Functionary(), Gemma(), NestedTags(), Pythonic(), *REASONING)
+OURS: tuple[Dialect, ...] = (Harmony(), Muse(), Kimi(), Functionary(), Gemma(), NestedTags(), *REASONING)
 """Those of plugins come first."""
 
 
@@ -117,11 +116,12 @@ def find_speech(template: Template, dialects: Sequence[Dialect], control_texts: 
 
 
 def _of_template(template: Template, control_texts: Sequence[str]) -> Dialect:
+    lfm2 = Pythonic()
     try:
         form = derive(template)
         pythonic = derive_pythonic(template) if form is None else None
-        if form is None and pythonic is None and PYTHONIC_OPEN in control_texts:
-            pythonic = Pythonic()  # trained on them, whatever the template leaves out
+        if form is None and pythonic is None and (lfm2.recognises(template.source) or lfm2.opening in control_texts):
+            pythonic = lfm2  # trained on them, whatever the template leaves out
     except Exception:  # templates are strangers' programs: one that surprises `derive` is one without a form
         traceback.print_exc()
         form = pythonic = None

@@ -126,8 +126,18 @@ def derive_pythonic(template: Template) -> Pythonic | None:
             continue
         between = re.search(r"\)([^()]*)needle_two\(", found[3])
         separator = between[1] if between else ", "
-        return Pythonic(found[1], found[2], separator, found[4], found[5])
+        return Pythonic(found[1], found[2], separator, found[4], found[5], raw=_writes_raw(template))
     return None
+
+
+def _writes_raw(template: Template) -> bool:
+    """Whether texts in calls stand as they are, nothing in them escaped."""
+    arguments = json.dumps({"key_string": _UNESCAPED})
+    call = ToolCall(id=_IDS[0], name=_NAMES[0], arguments=arguments)
+    return _UNESCAPED in (_rendered(template, Message(role="assistant", tool_calls=(call,)), _USER) or "")
+
+
+_UNESCAPED = "one\\two\nthree"
 
 
 def _calls_in(rendered: str, before_said: str, after_said: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...constraint.lark import literal, marked
-from ...constraint.notation import PYTHON, NotationWriter
+from ...constraint.notation import PYTHON, RAW_PYTHON, Notation, NotationWriter
 from ...constraint.unenforceable import Unenforceable
 from ...specs.content import Tool
 from ...specs.request import ToolChoice
@@ -32,6 +32,8 @@ class Pythonic(Dialect):
     separator: str = ", "
     after: str = "]"
     closing: str = CLOSE
+    raw: bool = False
+    """Whether texts stand between quotation marks as they are, nothing in them escaped."""
 
     name = "pythonic"
     calls = True
@@ -44,23 +46,25 @@ class Pythonic(Dialect):
         return OPEN in template or "<|tool_list_start|>" in template
 
     def parser(self, prompt_tail: str, tools: Sequence[Tool]) -> Parser:
+        read = read_raw_calls if self.raw else read_calls
         if not self.opening:
-            return BareParser(self.before, self.after, read_calls)
-        return SectionParser(self.opening, self.closing, read_calls)
+            return BareParser(self.before, self.after, read)
+        return SectionParser(self.opening, self.closing, read)
 
     def call_grammar(
         self, tools: Sequence[Tool], choice: ToolChoice, control_tokens: Mapping[str, int]
     ) -> CallGrammar | None:
-        rules = [*PYTHON.rules, "one: " + " | ".join(f"call{n}" for n in range(len(tools)))]
+        notation = RAW_PYTHON if self.raw else PYTHON
+        rules = [*notation.rules, "one: " + " | ".join(f"call{n}" for n in range(len(tools)))]
         for n, tool in enumerate(tools):
-            rules.append(f'call{n}: {literal(tool.name)} "(" {_arguments(tool, f"call{n}", rules)} ")"')
+            rules.append(f'call{n}: {literal(tool.name)} "(" {_arguments(tool, f"call{n}", notation, rules)} ")"')
         more = f"({literal(self.separator)} one)*" if choice.parallel else ""
         ends = " ".join(filter(None, (literal(self.after) if self.after else "", marked(self.closing, control_tokens))))
         begins = literal(self.before) if self.before else ""
         return CallGrammar(opening=self.opening, body=f"{begins} one {more} {ends}", rules=tuple(rules))
 
 
-def _arguments(tool: Tool, name: str, rules: list[str]) -> str:
+def _arguments(tool: Tool, name: str, notation: Notation, rules: list[str]) -> str:
     """Arguments in the order of the schema; what is not required may be left out."""
     schema = tool.parameters or {}
     properties = schema.get("properties")
@@ -70,7 +74,8 @@ def _arguments(tool: Tool, name: str, rules: list[str]) -> str:
     required = named if isinstance(named, list) else []
     members: list[tuple[str, str]] = []
     for n, (key, part) in enumerate(properties.items()):
-        rules.append(f"{name}_{n}: {literal(f'{key}=')} {_value(part, tool, schema, f'{name}_{n}', rules)}")
+        writer = NotationWriter(notation, f"{name}_{n}")
+        rules.append(f"{name}_{n}: {literal(f'{key}=')} {_value(part, tool, schema, writer, rules)}")
         members.append((key, f"{name}_{n}"))
     ways: list[str] = []
     for first, (key, member) in enumerate(members):
@@ -83,12 +88,11 @@ def _arguments(tool: Tool, name: str, rules: list[str]) -> str:
     return "(" + " | ".join(ways) + ")"
 
 
-def _value(part: Any, tool: Tool, root: Mapping[str, Any], rule: str, rules: list[str]) -> str:
+def _value(part: Any, tool: Tool, root: Mapping[str, Any], writer: NotationWriter, rules: list[str]) -> str:
     if tool.text_grammar is not None:
         return f'"\\"" {quoted_text(tool)} "\\""'
     definitions = {name: root[name] for name in ("$defs", "definitions") if name in root}
     schema = {**definitions, **part} if isinstance(part, dict) else {}
-    writer = NotationWriter(PYTHON, rule)
     try:
         expression = writer.value(schema)
     except Unenforceable:
@@ -107,6 +111,11 @@ def read_calls(text: str) -> list[CallPiece]:
         except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
             continue
     return _unescaped_calls(text)
+
+
+def read_raw_calls(text: str) -> list[CallPiece]:
+    """The same where nothing is escaped: a backslash is one."""
+    return _unescaped_calls(text) or read_calls(text)
 
 
 def _call(node: ast.expr) -> CallPiece:
