@@ -28,6 +28,7 @@ def test_a_name_that_fits_none_goes_by_none():
     assert best_pattern(["a*b*c"], "acb") is None
     assert best_pattern(["a*b*c"], "axbxc") == "a*b*c"
     assert best_pattern(["ab*ba"], "aba") is None, "no character is used twice"
+    assert best_pattern(["*"], "gpt-\n4") is None, "it would be shown and logged"
 
 
 def test_many_stars_and_long_names_take_no_time():

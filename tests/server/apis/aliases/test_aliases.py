@@ -42,6 +42,12 @@ async def test_an_alias_is_set_shown_listed_and_removed(serve, aliases):
         assert (await server.http.get("/api/aliases")).json() == {"aliases": []}
 
 
+async def test_one_stop_string_is_a_list_of_one(serve, aliases):
+    async with serve() as server:
+        put = await server.http.put("/api/aliases/x", json={"target": "small", "parameters": {"stop": "END"}})
+    assert put.json()["parameters"] == {"stop": ["END"]}
+
+
 @pytest.mark.parametrize("name", ["claude-*", "org/gpt:v1", "*"])
 async def test_names_with_slashes_and_patterns_are_names(serve, aliases, name):
     async with serve() as server:
@@ -66,6 +72,7 @@ async def test_names_with_slashes_and_patterns_are_names(serve, aliases, name):
         ("x", {"target": "small", "parameters": {"temperature": 9}}, "parameters.temperature cannot be 9"),
         ("x", {"target": "small", "parameters": {"temperature": "hot"}}, "it is a number"),
         ("x", {"target": "small", "parameters": {"num_ctx": 0}}, "it is a whole number of at least 1"),
+        ("x", {"target": "small", "parameters": {"stop": 1}}, "it is a list"),
         ("x", {"target": "small", "parameters": {"rope_scaling": "magic"}}, "magic"),
         ("x", {"target": "small", "backend": "lamacpp"}, "Did you mean 'llamacpp'?"),
         ("x", {"target": "small", "keep_alive": "soon"}, "keep_alive"),

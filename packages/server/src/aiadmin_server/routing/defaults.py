@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
-from typing import Any
+from typing import Any, get_origin
 
 import msgspec
 
@@ -29,6 +29,8 @@ def read_default(name: str, value: Any, *, called: str, strict: bool = True) -> 
     """A value for a parameter as it is stored; a text is read as what it spells unless `strict`. Raises `BadRequest`,
     where the parameter is called `called`."""
     kind = LoadParams if name in load_parameters() else SamplingParams
+    if isinstance(value, str) and get_origin(default_parameters()[name].type) is tuple:
+        value = (value,)  # one text is a list of one, as in a request
     try:
         read = msgspec.convert({name: value}, kind, strict=strict)
     except msgspec.ValidationError as error:
@@ -59,7 +61,12 @@ def wanted(error: msgspec.ValidationError) -> str:
     text = re.sub(r"^Expected |,? - at .*|, got .*|`| \| null", "", str(error))
     if choices := re.match(r"Invalid enum value", text):
         return f"it is none of its values{text[choices.end() :]}"
-    for kind, words in (("float", "a number"), ("int", "a whole number"), ("bool", "true or false")):
+    for kind, words in (
+        ("float", "a number"),
+        ("int", "a whole number"),
+        ("bool", "true or false"),
+        ("array", "a list"),
+    ):
         text = re.sub(rf"\b{kind}\b", words, text)
     for sign, words in (("<=", "of at most"), (">=", "of at least"), (">", "above"), ("<", "below")):
         text = text.replace(sign, words)

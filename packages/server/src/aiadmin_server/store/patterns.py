@@ -35,7 +35,9 @@ def same_alias(first: str, second: str) -> bool:
 
 def best_pattern(patterns: Iterable[str], name: str) -> str | None:
     """The pattern that `name` goes by: the one with the longest text before its first `*`, of two such the one with
-    more text in all. Case does not count."""
+    more text in all. Case does not count. A name with control characters goes by none: it is shown and logged."""
+    if not name.isprintable():
+        return None
     fitting = [pattern for pattern in patterns if is_pattern(pattern) and _fits(pattern, name)]
     return min(fitting, key=_order, default=None)
 
