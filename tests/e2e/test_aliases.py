@@ -78,6 +78,8 @@ def test_a_pattern_answers_for_every_name_it_fits_on_every_endpoint(server: Any,
         assert answer.model == "claude-sonnet-9"
         text = client.completions.create(model="claude-sonnet-9", prompt="One two", max_tokens=4)
         assert text.model == "claude-sonnet-9"
+        vectors = client.embeddings.create(model="claude-sonnet-9", input="One two")
+        assert (vectors.model, len(vectors.data)) == ("claude-sonnet-9", 1)
         assert "claude-*" in {model.id for model in client.models.list()}
         assert client.models.retrieve("claude-sonnet-9").model_extra["alias_of"] == "smollm2"
     body = {"model": "claude-x", "prompt": "hi", "options": {"num_predict": 2}, "stream": False}

@@ -91,6 +91,42 @@ def test_commands_change_the_conversation(chat):
     chat.expect(pexpect.EOF)
 
 
+def test_a_conversation_is_kept_and_brought_back(chat):
+    chat.send("one\r")
+    chat.expect_exact("[0 before] one")
+    chat.expect_exact(PROMPT)
+    chat.send("/save mine\r")
+    chat.expect_exact("Saved as mine.")
+    chat.expect_exact(PROMPT)
+    chat.send("/clear\r")
+    chat.expect_exact(PROMPT)
+    chat.send("/load mine\r")
+    chat.expect_exact("Going on with mine: 2 messages with echo.")
+    chat.expect_exact(PROMPT)
+    chat.send("two\r")
+    chat.expect_exact("[2 before] two")
+    chat.expect_exact(PROMPT)
+    chat.send("/show\r")
+    chat.expect_exact("echo")
+    chat.expect_exact(PROMPT)
+
+
+def test_nothing_is_kept_of_what_is_typed_after_nohistory(chat, state):
+    chat.send("kept\r")
+    chat.expect_exact("[0 before] kept")
+    chat.expect_exact(PROMPT)
+    chat.send("/set nohistory\r")
+    chat.expect_exact("for this chat only")
+    chat.expect_exact(PROMPT)
+    chat.send("secret\r")
+    chat.expect_exact("[2 before] secret")
+    chat.expect_exact(PROMPT)
+
+    kept = (state / "history").read_text()
+    assert "kept" in kept
+    assert "secret" not in kept
+
+
 def test_a_chat_with_a_model_nobody_knows_does_not_begin(running, echo):
     child = pexpect.spawn(
         sys.executable, ["-m", "aiadmin_server", "run", "eco"], env=echo, timeout=10, encoding="utf-8"
