@@ -1,6 +1,6 @@
 """What a recipe's FROM names, as files with what goes with them: a model that is here or is pulled, a path, uploads."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -73,15 +73,16 @@ def _adapter(reference: str, base: ModelInfo | None, shop: Workshop) -> FetchedF
     if path is None and not is_digest(reference.removeprefix("@").replace("sha256-", "sha256:")):
         raise BadRequest(f"ADAPTER '{reference[:100]}' is no path of a file.", param="adapters")
     (file, *_) = _base(reference, shop)[0].files
-    for backend in shop.backends.values():
-        info = backend.inspect(file.path)
-        if info is not None:
-            _check_adapter(reference, info, base)
+    seen = [info for backend in shop.backends.values() if (info := backend.inspect(file.path)) is not None]
+    if seen:
+        _check_adapter(reference, seen, base)
     return replace(file, role="adapter", name=Path(reference).name)
 
 
-def _check_adapter(reference: str, info: ModelInfo, base: ModelInfo | None) -> None:
-    if not info.is_adapter:
+def _check_adapter(reference: str, seen: Sequence[ModelInfo], base: ModelInfo | None) -> None:
+    """`seen`: what each backend that reads the file says of it; not all know adapters."""
+    info = next((info for info in seen if info.is_adapter), None)
+    if info is None:
         raise BadRequest(f"ADAPTER '{reference[:100]}' is a model, not an adapter.", param="adapters")
     if base is not None and info.architecture != base.architecture:
         raise BadRequest(
