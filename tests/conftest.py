@@ -182,6 +182,22 @@ def tiny_gguf(smollm2_gguf: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_recurrent(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Mamba of two layers and random weights with the real tokenizer, as a GGUF file."""
+    path = tmp_path_factory.mktemp("recurrent") / "tiny-recurrent.gguf"
+    _load("_recurrent").write_recurrent(smollm2_gguf, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_hybrid(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An LFM2 of two layers and random weights with the real tokenizer, as a GGUF file."""
+    path = tmp_path_factory.mktemp("hybrid") / "tiny-hybrid.gguf"
+    _load("_recurrent").write_hybrid(smollm2_gguf, path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_ranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of one layer and random weights that ranks documents, as a GGUF file."""
     path = tmp_path_factory.mktemp("ranker") / "tiny-ranker.gguf"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aiadmin_core.backend import Tokenizer, TokenRequest
 from aiadmin_core.cache.parking import Parking
+from aiadmin_core.cache.snapshots import Snapshots
 from aiadmin_core.embedder import Embedder
 from aiadmin_core.engine_thread import EngineThread
 from aiadmin_core.reports import Sink
@@ -20,10 +21,12 @@ from ..native.context import Context
 from ..native.embedding import EmbeddingContext, EmbeddingSettings
 from ..native.model import Model
 from ..tokenizer import LlamaTokenizer
+from .checkpoints import Checkpoints
 from .kv import KvCache
 from .lanes import Lane, Lanes
 from .loop import LlamaStepper
 from .parked import ParkedPrefixes
+from .prefixes import Prefixes
 from .scheduler import Scheduler
 from .speculation import Speculator
 from .threads import Crew, ThreadGovernor
@@ -45,13 +48,13 @@ class LlamaEngine:
         embedding: EmbeddingSettings,
         block: int = 1,
         always_exact: bool = False,
-        parking: Parking | None = None,
+        parking: Parking | Snapshots | None = None,
         speculators: Sequence[Speculator | None] = (),
     ) -> None:
         """`block`: reproducible answers need steps of a multiple of so many rows, see `exactness`; they are filled for
         requests with a seed, or all (`always_exact`). `parking` keeps prefixes that leave their context (a
-        `SharedParking` where there are several), `speculators` guess tokens, one for each context. `embedding`: the
-        context that makes vectors of texts, if ever one is asked for."""
+        `SharedParking` where there are several, `Snapshots` where they cannot be cut), `speculators` guess tokens, one
+        for each context. `embedding`: the context that makes vectors of texts, if ever one is asked for."""
         self.capabilities = Capabilities(
             inputs=frozenset({"text", "tokens"}),
             sampling=SUPPORTED,
@@ -78,7 +81,7 @@ class LlamaEngine:
                 n_parallel=n_parallel,
                 block=block,
                 always_exact=always_exact,
-                parked=ParkedPrefixes(kv, context, parking) if parking else None,
+                parked=_prefixes(kv, context, parking),
                 speculator=speculator,
             )
             governor = ThreadGovernor(context.n_threads)
@@ -127,3 +130,9 @@ class LlamaEngine:
         self._embedder.close()
         self._lanes.close()
         self._model.close()
+
+
+def _prefixes(kv: KvCache, context: Context, parking: Parking | Snapshots | None) -> Prefixes | None:
+    if isinstance(parking, Snapshots):
+        return Checkpoints(kv, context, parking)
+    return ParkedPrefixes(kv, context, parking) if parking is not None else None

@@ -49,7 +49,19 @@ class Memory(Protocol):
 class Slot:
     """A sequence id and what it holds: `n` cells, for the first `n` of `tokens`."""
 
-    __slots__ = ("arriving", "cells", "id", "n", "parked", "running", "salt", "tokens", "used_at", "wanted")
+    __slots__ = (
+        "arriving",
+        "cells",
+        "checkpoints",
+        "id",
+        "n",
+        "parked",
+        "running",
+        "salt",
+        "tokens",
+        "used_at",
+        "wanted",
+    )
 
     def __init__(self, id: int, tokens: TokenBuffer, salt: str) -> None:
         self.id = id
@@ -66,6 +78,8 @@ class Slot:
         self.used_at = 0
         self.arriving: list[Part[Parcel]] = []
         """What is to be brought back before the rest is decoded, see `parked`."""
+        self.checkpoints: list[int] = []
+        """Positions where its state is to be saved on the way, ascending, see `checkpoints`."""
         self.parked = False
         """Whether all it holds has been copied out of the context, or cannot be."""
 
@@ -266,6 +280,17 @@ class KvCache:
         self._unpin(slot.cells[slot.n - n : slot.n])
         self._cut(slot, slot.n - n)
 
+    def empty(self, slot: Slot) -> None:
+        """A running slot gives up all it holds."""
+        if slot.n:
+            self.retract(slot, slot.n)
+
+    def agreeing(self, slot: Slot, most: int) -> int:
+        """How many of the first `most` tokens of `slot` another one begins with."""
+        tokens = slot.tokens.view(0, most)
+        others = (other for other in self.slots.values() if other is not slot and other.salt == slot.salt)
+        return max((common_prefix(other.tokens.view(), tokens) for other in others), default=0)
+
     def take_in(self, slot: Slot, first: int, last: int) -> None:
         """`last` cells were put on top, and those from `first` on are the next ones of `slot`; the others are held.
         `make_room` has been asked for them."""
@@ -278,6 +303,7 @@ class KvCache:
         slot.running = False
         slot.wanted = 0
         slot.arriving.clear()
+        slot.checkpoints.clear()
         self._unpin(slot.cells[: slot.n])
         slot.tokens = TokenBuffer(slot.tokens.view(0, slot.n))
         self._touch(slot)

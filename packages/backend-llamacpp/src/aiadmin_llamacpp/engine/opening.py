@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aiadmin_core.cache.parking import Folder, Parking, SharedParking
+from aiadmin_core.cache.snapshots import Snapshots
 from aiadmin_core.context import chosen_scaling, context_length, context_notes
 from aiadmin_core.embedder import N_SEQUENCES
 from aiadmin_core.errors import AiAdminError, ModelLoadFailed
@@ -325,15 +326,18 @@ class _Probe:
         return np.stack(rows)
 
 
-def _parking(context: Context, model: ModelSpec, options: EngineOptions, *, device: str) -> Parking | None:
-    """Where prefixes are kept that leave the context; None for models whose states cannot be cut in pieces.
+def _parking(context: Context, model: ModelSpec, options: EngineOptions, *, device: str) -> Parking | Snapshots | None:
+    """Where prefixes are kept that leave the context; as whole states, in memory only, of models whose states cannot be
+    cut in pieces.
 
     Files are of use only to the same weights on the same build with the same type of cache, and to no one's who said
     nothing of the weights' digest.
     """
     max_bytes = _default_prefix_bytes() if options.prefix_bytes is None else options.prefix_bytes
-    if not context.can_trim or max_bytes == 0:
+    if max_bytes == 0:
         return None
+    if not context.can_trim:
+        return Snapshots(max_bytes)
     folder = None
     if options.prefix_folder and options.prefix_disk_bytes and model.digest:
         same = (model.digest, build_id(), context.cache_type, device, str(options.safe_mode), context.positions)

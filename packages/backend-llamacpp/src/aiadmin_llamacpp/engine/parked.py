@@ -87,6 +87,9 @@ class ParkedPrefixes:
         slot.arriving.clear()  # what cannot be had is read anew
         return True
 
+    def reached(self, slot: Slot) -> None:
+        """Nothing is saved on the way: what is cached can be cut anywhere."""
+
     def tend(self, *, busy: bool) -> None:
         """Copy one run of what is cached. Where it costs somebody (`busy`), what is copied leaves."""
         for slot in self._kv.idle():

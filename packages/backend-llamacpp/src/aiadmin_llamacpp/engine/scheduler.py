@@ -15,7 +15,7 @@ from aiadmin_core.steps import Piece
 
 from .exactness import Filler, filler, most_rows
 from .kv import KvCache, Wait
-from .parked import ParkedPrefixes
+from .prefixes import Prefixes
 from .sequence import Choice, Sequence
 from .speculation import Speculator
 from .turns import State, Turns
@@ -77,13 +77,13 @@ def plan_step(sequences: Iterable[Sequence], *, n_batch: int, n_prefill: int) ->
 
 
 def _readable(prompts: Iterable[Sequence]) -> list[int]:
-    """How many tokens of each prompt one step may read: those to be scored are so few that their logits take little
-    memory, and little time from others."""
+    """How many tokens of each prompt one step may read: up to the next place where its state is to be saved; those to
+    be scored are so few that their logits take little memory, and little time from others."""
     left = MOST_SCORED
     found: list[int] = []
     for prompt in prompts:
         scored = prompt.job.scores_are_due
-        found.append(min(prompt.n_missing, left) if scored else prompt.n_missing)
+        found.append(min(prompt.n_readable, left) if scored else prompt.n_readable)
         left -= found[-1] if scored else 0
     return found
 
@@ -132,7 +132,7 @@ class Scheduler:
         n_parallel: int,
         block: int = 1,
         always_exact: bool = False,
-        parked: ParkedPrefixes | None = None,
+        parked: Prefixes | None = None,
         speculator: Speculator | None = None,
     ) -> None:
         """`block`: fill the steps that a reproducible sequence takes part in up to a multiple of so many rows, see
@@ -383,6 +383,8 @@ class Scheduler:
             sequence = piece.sequence
             assert sequence.slot is not None
             self.kv.extend(sequence.slot, piece.n)
+            if self._parked is not None and sequence.slot.n in sequence.slot.checkpoints[:1]:
+                self._parked.reached(sequence.slot)
             if sequence.n_missing == 0:
                 ready.append((index, sequence))
                 ready.extend((index, other) for other in self._split(sequence))

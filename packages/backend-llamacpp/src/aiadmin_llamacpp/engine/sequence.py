@@ -60,6 +60,12 @@ class Sequence:
         return self.tokens.n - self.slot.n if self.slot else self.tokens.n
 
     @property
+    def n_readable(self) -> int:
+        """How many of what is missing may be read in one step: its state is to be saved in between."""
+        checkpoints = self.slot.checkpoints if self.slot else []
+        return min([self.n_missing, *(place - self.slot.n for place in checkpoints[:1] if self.slot)])
+
+    @property
     def n_to_come(self) -> int:
         """Most tokens each of its choices may still generate."""
         return self.job.max_tokens - max((choice.n_sampled for choice in self.choices), default=0)

@@ -184,6 +184,18 @@ class Context:
         self.remove(self._scratch)
         return True
 
+    def save_whole(self, sequence: int) -> State:
+        """All there is of `sequence` as bytes: uint8, a new array."""
+        state = np.empty(lib.llama_state_seq_get_size(self.handle, sequence), np.uint8)
+        return state[: lib.llama_state_seq_get_data(self.handle, _pointer(state), len(state), sequence)]
+
+    def load_whole(self, state: State, target: int) -> bool:
+        """Make `target` what `save_whole` gave. False, and the target empty, where llama.cpp does not take it."""
+        if lib.llama_state_seq_set_data(self.handle, _pointer(state), len(state), target) == len(state):
+            return True
+        self.remove(target)
+        return False
+
     def compact(self, sequences: Iterable[int]) -> None:
         """Let what is held go, and close all holes. Cells in use keep their order; `sequences` are those that have any.
 
