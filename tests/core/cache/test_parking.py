@@ -118,6 +118,20 @@ def test_damaged_files_are_not_used(open_parking, tmp_path, damage):
     assert found(open_parking(), LONG) == 10
 
 
+def test_who_waits_for_a_state_that_another_has_replaced_reads_anew():
+    """It was matched, and before it was read its prompt had grown, or the budget had been spent on others."""
+    parking = Parking(run=RUN, max_bytes=300)
+    text = tokens(1, 2, 3, 4, 5, 6)
+    park(parking, text)
+    expected = parking.match("model", text)
+
+    park(parking, tokens(1, 2, 3, 4, 5, 6, 7, 8))
+    assert parking.read(expected[1]) is None
+    park(parking, tokens(*range(50, 70)))
+    assert parking.read(expected[0]) is None
+    assert found(parking, tokens(*range(50, 70))) >= RUN
+
+
 def test_the_files_of_all_models_stay_within_one_budget(open_parking, tmp_path):
     """Each is some 100 bytes of state and as many of header."""
     for model in ("one", "two", "three"):

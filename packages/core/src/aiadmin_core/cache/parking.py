@@ -199,7 +199,7 @@ class Parking:
         if parcel.data is not None:
             return parcel.data
         state = self._folder.read(parcel.digest) if self._folder else None
-        if state is None:
+        if state is None and self._tree.has(part.node):
             self._remove(part.node)
         return state
 

@@ -108,6 +108,11 @@ class PrefixTree(Generic[V]):
         self.touch([Part(node, len(run))])
         return node, replaced
 
+    def has(self, node: Node[V]) -> bool:
+        """Whether the node is still there: others may have been given its place, or its room."""
+        siblings = node.parent.children if node.parent else self._roots.get(node.key, [])
+        return node in siblings and (node.parent is None or self.has(node.parent))
+
     def remove(self, node: Node[V]) -> None:
         """Take out a node that has no children."""
         assert not node.children
