@@ -375,3 +375,19 @@ def test_documents_drawn_from_real_schemas_are_valid(shared_data, part):
                 error = next(validator(schema).iter_errors(document), None)
                 assert error is None, (name, error)
     assert n_drawn > 30
+
+
+def test_a_known_name_cannot_be_spelled_otherwise_to_be_free_of_its_schema():
+    schema = {"type": "object", "properties": {"age": {"type": "integer"}}, "additionalProperties": {"type": "string"}}
+    state = LLMatcher(VOCABULARY, grammar(schema), log_level=0)
+    text = b'{"\\u0061ge": "old"}'
+
+    assert state.try_consume_tokens([*text]) < len(text)
+    assert takes(schema, {"age": 3, "name": "x"})
+
+
+@pytest.mark.parametrize(("pattern", "text"), [(r"^\S$", "\x1d"), (r"^[^\s-]$", "\x1c"), (r"^\D$", "\u0663")])
+def test_what_readers_of_expressions_do_not_agree_on_is_not_written(pattern, text):
+    """Python takes these for white space, or digits; JavaScript does not."""
+    assert not takes(string(pattern=pattern), text)
+    assert takes(string(pattern=pattern), "x")

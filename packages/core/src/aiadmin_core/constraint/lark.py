@@ -14,6 +14,9 @@ from .unenforceable import Unenforceable
 JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """How JSON is written: on one line, with a space after `,` and `:`, as most models do by themselves. Free white space
 doubles the tokens of answers, and a model that is fond of blanks fills the context with them."""
+_ESCAPES = 'nrbtf\\"'
+"""What a backslash stands before in texts and names. Not `u`: a name that is spelled with it would be none of those
+that the schema knows, and be free of what it says of them."""
 _ASKED = frozenset((*JSON_STYLE, "whitespace_pattern"))
 
 
@@ -59,4 +62,5 @@ def _styled(encoded: str) -> str:
         raise Unenforceable("#", "nothing satisfies it")
     asked = schema.get("x-guidance") if isinstance(schema, dict) else None
     style = {key: value for key, value in asked.items() if key in _ASKED} if isinstance(asked, dict) else {}
-    return json.dumps({**(written if isinstance(written, dict) else {}), "x-guidance": style or JSON_STYLE})
+    style = {**(style or JSON_STYLE), "json_allowed_escapes": _ESCAPES}
+    return json.dumps({**(written if isinstance(written, dict) else {}), "x-guidance": style})

@@ -28,9 +28,15 @@ from .languages import (
 
 _LOOKS = re.compile(r"\(\?(?:=|!|<=|<!)")
 _TOKENS = re.compile(r"\\.|\[\^?\]?|.", re.DOTALL)
-_CLASSES = {"d": "0-9", "w": "0-9A-Za-z_", "D": "^0-9", "W": "^0-9A-Za-z_"}
+_CLASSES = {"d": "0-9", "w": "0-9A-Za-z_"}
+_ANYBODYS = {"d": r"\p{Nd}", "w": r"\p{L}\p{N}\p{M}\p{Pc}"}
+"""The same with all that Unicode has of them."""
+_SEPARATORS = r"\x1c-\x1f"
+"""White space for Python, but not for JavaScript and llguidance."""
 _DIGIT = ((48, 57),)
 _WORD = ((48, 57), (65, 90), (95, 95), (97, 122))
+_NO_SPACE = (0x1C, 0x1F)
+"""For Python it is."""
 _SPACE = (
     *((9, 13), (32, 32), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029)),
     *((0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000), (0xFEFF, 0xFEFF)),
@@ -58,18 +64,25 @@ def without_look_around(pattern: str) -> list[str]:
 
 
 def with_ascii_classes(pattern: str) -> str:
-    """`pattern` with `\\d`, `\\w` and their opposites spelled out: the digits and letters of ASCII, as JavaScript,
-    JSON schemas and most of those who write an expression have it. llguidance takes them for all of Unicode's, and a
-    model then writes dates in digits that nobody reads."""
-    written, inside = [], False
+    """`pattern` with `\\d` and `\\w` spelled out: the digits and letters of ASCII, as JavaScript, JSON schemas and most
+    of those who write an expression have it. llguidance takes them for all of Unicode's, and a model then writes dates
+    in digits that nobody reads. What is *not* a digit, letter or space is none for anybody: those who validate do not
+    agree."""
+    written, inside, negated = [], False, False
     for token in _TOKENS.findall(pattern):
-        if token[1:] in _CLASSES and token[0] == "\\":
-            members = _CLASSES[token[1:]]
-            token = members if inside and members[0] != "^" else f"[{members}]"
+        if token in (r"\d", r"\w"):
+            members = (_ANYBODYS if negated else _CLASSES)[token[1]]
+            token = members if inside else f"[{members}]"
+        elif token in (r"\D", r"\W"):
+            token = f"[^{(_CLASSES if negated else _ANYBODYS)[token[1].lower()]}]"
+        elif token == r"\s" and negated:  # noqa: S105 - of an expression
+            token = rf"\s{_SEPARATORS}"
+        elif token == r"\S" and not inside:  # noqa: S105 - of an expression
+            token = rf"[^\s{_SEPARATORS}]"
         elif token[0] == "[":
-            inside = True
+            inside, negated = True, token.startswith("[^")
         elif token == "]":  # noqa: S105 - of an expression
-            inside = False
+            inside = negated = False
         written.append(token)
     return "".join(written)
 
@@ -214,6 +227,8 @@ def _one(kind: Any, value: Any) -> Language:
     if kind is sre.IN:
         negated = value[0][0] is sre.NEGATE
         ranges = [pair for part in value[negated:] for pair in _ranges(*part)]
+        if negated and (sre.CATEGORY, sre.CATEGORY_SPACE) in value:
+            ranges.append(_NO_SPACE)
         return chars(others(ranges) if negated else ranges)
     raise ValueError(f"{str(kind).lower()} beside look-around is not understood")
 
@@ -227,7 +242,7 @@ def _ranges(kind: Any, value: Any) -> Sequence[tuple[int, int]]:
         sre.CATEGORY_DIGIT: _DIGIT,
         sre.CATEGORY_NOT_DIGIT: others(_DIGIT),
         sre.CATEGORY_SPACE: _SPACE,
-        sre.CATEGORY_NOT_SPACE: others(_SPACE),
+        sre.CATEGORY_NOT_SPACE: others((*_SPACE, _NO_SPACE)),
         sre.CATEGORY_WORD: _WORD,
         sre.CATEGORY_NOT_WORD: others(_WORD),
     }
