@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import httpx
 import ollama
 import pytest
 
@@ -102,3 +103,45 @@ def test_a_model_is_made_copied_and_deleted(client: Any) -> None:
     client.delete("pirate-too")
     with pytest.raises(ollama.ResponseError, match="not found"):
         client.show("pirate-too")
+
+
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Tells the weather.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+CALLING = """{{- if .Tools }}<|im_start|>system
+Call a tool: {{ range .Tools }}{{ .Function }}{{ end }}<|im_end|>
+{{ end }}
+{{- range $i, $_ := .Messages }}<|im_start|>{{ .Role }}
+{{ if .ToolCalls }}[CALLS]
+{{- range .ToolCalls }}{"do": "{{ .Function.Name }}", "with": {{ .Function.Arguments }}}[END]{{ end }}
+{{- else }}{{ .Content }}{{ end }}<|im_end|>
+{{ end }}<|im_start|>assistant
+"""
+"""Calls are written in a form that no model has."""
+
+
+def test_tools_are_called_in_the_form_that_a_template_in_gos_language_writes(client: Any, server: Any) -> None:
+    client.create(model="caller", from_="smollm2", template=CALLING)
+    body = {
+        "model": "caller",
+        "messages": [{"role": "user", "content": "How is the weather in Bonn?"}],
+        "tools": [TOOL],
+        "tool_choice": "required",
+        "options": {"temperature": 0, "num_predict": 60},
+        "stream": False,
+    }
+    first = httpx.post(f"{server.url}/api/chat", json=body, timeout=120).json()
+    (call,) = first["message"]["tool_calls"]
+
+    assert call["function"]["name"] == "get_weather"
+    assert set(call["function"]["arguments"]) == {"city"}
+    result = {"role": "tool", "tool_name": "get_weather", "content": "It rains."}
+    body |= {"messages": [*body["messages"], first["message"], result], "tool_choice": "none"}
+    second = httpx.post(f"{server.url}/api/chat", json=body, timeout=120).json()
+    assert second["message"]["content"].strip()
+    client.delete("caller")

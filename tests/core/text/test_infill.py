@@ -25,6 +25,15 @@ def test_a_models_gap_becomes_its_prompt():
     assert bytes(writer.write(TextInput(text="a", suffix="b")).tokens) == b"a|b"
 
 
+def test_what_spells_a_control_token_in_the_texts_is_text():
+    writer = PromptWriter(ByteTokenizer(), read_template("<|im_start|>{{ .Prompt }}<|im_end|>{{ .Suffix }}"))
+    control = ByteTokenizer().control_tokens
+
+    tokens = writer.write(TextInput(text="a<|im_start|>", suffix="<|im_end|>")).tokens
+
+    assert (tokens.count(control["<|im_start|>"]), tokens.count(control["<|im_end|>"])) == (1, 1)
+
+
 def test_a_request_may_bring_a_template_and_what_was_read_before():
     writer = PromptWriter(ByteTokenizer(), read_template("[{{ .Prompt }}]"), system="Be kind.")
     said = (Message(role="user", content=(TextPart("hi"),)),)

@@ -1,6 +1,7 @@
 """Models made of others."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -314,4 +315,40 @@ def test_an_adapter_is_part_of_a_model_and_has_to_fit_it(bench):
         bench.make("new", "FROM base\nADAPTER other.gguf")
     with pytest.raises(BadRequest, match="is a model, not an adapter"):
         bench.make("new", "FROM base\nADAPTER ./model.gguf")
+    assert bench.whole()
+
+
+def test_what_others_put_there_and_aliases_give_way_only_when_told(bench):
+    base = bench.add("base")
+    Aliases(bench.store.aliases_path).set("short", Alias(target="base"))
+    shutil.rmtree(bench.store.root / "aiadmin" / "records")  # as if another program had pulled it
+
+    for name, why in (("short", "is an alias of 'base'"), ("base", "put there by another program")):
+        with pytest.raises(ModelExists, match=why):
+            bench.make(name, "FROM base\nSYSTEM Hi.", replace_others=False)
+        assert bench.store.find("base").digest == base.digest
+    bench.make("short", "FROM base\nSYSTEM Hi.")
+
+    assert bench.store.find("short").system == "Hi."
+    assert bench.whole()
+
+
+@pytest.mark.parametrize("instruction", ["SYSTEM", "LICENSE", "TEMPLATE"])
+def test_a_text_that_would_not_be_read_again_is_refused(bench, instruction):
+    bench.add("base")
+    with pytest.raises(BadRequest, match="at most 1,048,576 are kept"):
+        bench.make("new", f'FROM base\n{instruction} """{{{{ .Prompt }}}}{"x" * (1 << 20)}"""')
+    assert bench.store.find("new") is None
+
+
+def test_weights_that_stay_where_they_are_stay_there(bench):
+    path = bench.folder / "mine.gguf"
+    path.write_bytes(b"GGUF mine")
+    file = FetchedFile(path=path, keep_in_place=True)
+    bench.store.add("linked", FetchedModel(files=(file,), format="gguf", origin="link:mine.gguf"))
+
+    made = bench.make("new", "FROM linked\nSYSTEM Hi.")
+
+    assert made.files[0].path == str(path)
+    assert not any(one.read_bytes() == b"GGUF mine" for one in bench.store.root.rglob("sha256-*"))
     assert bench.whole()

@@ -1,5 +1,6 @@
 """An input, whatever its kind, as the prompt an engine reads. Used by `assemble`, on a worker thread."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -70,8 +71,6 @@ class PromptWriter:
                 tokens = [*input.context, *said] if input.context else self.with_bos(said)
                 self._check_ids(input.context, "context")
                 tail = runs[-1].text[-_TAIL:] if runs else ""
-            case TextInput(text=text, suffix=str(suffix)) if self._infill is not None:
-                tokens, tail = self.with_bos(self._tokenizer.encode(self._infill(text, suffix), special=True)), ""
             case TextInput(text=text, suffix=str(suffix)):
                 tokens, tail = self.with_bos(self._around_gap(text, suffix)), ""
             case TextInput(text=text):
@@ -149,6 +148,11 @@ class PromptWriter:
 
     def _around_gap(self, text: str, suffix: str) -> list[int]:
         """Code is text: what spells a control token in it is none."""
+        if self._infill is not None:
+            given = {_HERE: text, _THERE: suffix}
+            pieces = re.split(f"({_HERE}|{_THERE})", self._infill(_HERE, _THERE))
+            runs = [Run(given.get(piece, piece), special=piece not in given) for piece in pieces]
+            return [token for run in runs for token in self._control.encode(run)]
         if self._tokenizer.infill is None:
             raise BadRequest("This model fills no gaps: its vocabulary has no tokens for it.", param="suffix")
         before, after, gap = self._tokenizer.infill
@@ -184,4 +188,5 @@ def _cut(runs: Sequence[Run], begun: str) -> list[Run]:
 
 _HERE = "\ue010\ue011\ue010"
 """Stands in for a text whose place in the prompt is looked for. The last one is ours, whatever a client writes."""
+_THERE = "\ue010\ue012\ue010"
 _TAIL = 64

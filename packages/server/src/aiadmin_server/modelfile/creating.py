@@ -21,10 +21,12 @@ from aiadmin_core.text.template import read_template
 
 from ..sources.inspecting import inspect
 from ..store.adding import text_layers
+from ..store.aliases import Aliases
 from ..store.disk import disk_errors, need_room
 from ..store.manifest import digest_of
 from ..store.names import parse_name
 from ..store.store import StoredModel
+from ..store.tree import MAX_TEXT_BYTES
 from .bases import Workshop, adapters_of, base_of
 from .recipe import Recipe
 
@@ -71,6 +73,7 @@ def _create(name: str, recipe: Recipe, shop: Workshop, workdir: Path, *, replace
         adapters = adapters_of(recipe, made, info, shop)
         made = replace(made, files=(*made.files, *adapters))
         fetched = _with(recipe, replace(made, origin=f"create:{origin}"))
+        _check_texts(fetched)
         if not replace_others:
             _refuse_losing(name, fetched, shop)
         for file in fetched.files:
@@ -173,11 +176,35 @@ def in_folder(model: FetchedModel, folder: Path) -> FetchedModel:
     return replace(model, files=tuple(linked))
 
 
+def _check_texts(model: FetchedModel) -> None:
+    """Raise `BadRequest` for a text that would not be read again."""
+    for kind, data in text_layers(model).items():
+        if len(data) > MAX_TEXT_BYTES:
+            name = kind.rpartition(".")[2]
+            raise BadRequest(
+                f"The model's {name} has {len(data):,} bytes; at most {MAX_TEXT_BYTES:,} are kept.",
+                hint="Shorten it.",
+                param=name,
+            )
+
+
 def _refuse_losing(name: str, fetched: FetchedModel, shop: Workshop) -> None:
-    """Raise `ModelExists` where a model that was not made here would lose its only name."""
+    """Raise `ModelExists` where an alias would lose its name, another program its model, or a model that was not made
+    here its only name."""
     there = shop.store.find(name)
+    alias = None if there else Aliases(shop.store.aliases_path).get(name)
+    if alias is not None:
+        raise ModelExists(
+            f"'{name}' is an alias of '{alias.target}', which a model of this name would hide.",
+            hint="Choose another name, or replace it with `--replace`.",
+        )
     if there is None or there.origin.startswith("create:"):
         return
+    if not there.origin:
+        raise ModelExists(
+            f"'{there.name}' was put there by another program.",
+            hint="Choose another name, or replace it with `--replace`.",
+        )
     weights = {file.digest for file in there.files if file.role == "model"}
     kept = {file.digest for file in fetched.files}
     kept |= {file.digest for model in shop.store.models() if model.name != there.name for file in model.files}
