@@ -191,6 +191,8 @@ def test_uploads_become_models_and_stay_for_others(bench):
 
     one = create("one", recipe, bench.shop(folder=None))
     two = create("two", Recipe(bases=(f"@{digest}",)), bench.shop(folder=None))
+    bench.store.uploads.keep(digest)
+    assert bench.store.doubts(bench.store.unchecked_spec(two)) == (), "asking for an upload touches no model's file"
     bench.store.remove("one")
 
     assert one.files[0].digest == two.files[0].digest == digest
@@ -351,4 +353,20 @@ def test_weights_that_stay_where_they_are_stay_there(bench):
 
     assert made.files[0].path == str(path)
     assert not any(one.read_bytes() == b"GGUF mine" for one in bench.store.root.rglob("sha256-*"))
+    assert bench.whole()
+
+
+def test_what_repairs_a_damaged_model_is_to_make_it_again(bench):
+    bench.add("base")
+    made = bench.make("new", "FROM base\nSYSTEM Hi.")
+    Path(made.files[0].path).write_bytes(b"GGUF weightz")
+
+    hints = {problem.path: problem.hint for problem in bench.store.verify()}
+
+    assert "aiadmin pull pypi:x --as base:latest --replace" in hints["base:latest"]
+    assert hints["new:latest"].startswith("Repair 'base:latest', of which it was made, and make it again")
+    path = bench.folder / "base.gguf"
+    fetched = FetchedModel(files=(FetchedFile(path=path),), format="gguf", origin="pypi:x")
+    bench.store.add("base", fetched, replace=True)
+    bench.make("new", "FROM base\nSYSTEM Hi.")
     assert bench.whole()

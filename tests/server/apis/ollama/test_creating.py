@@ -47,6 +47,7 @@ async def test_todays_fields_make_a_model(serve, plugins, store):
     assert shown["system"] == "Talk like a pirate."
     assert shown["messages"] == [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ahoy"}]
     assert shown["template"] == "{{ .Prompt }}"
+    assert shown["details"]["parent_model"] == "smollm2:latest"
     assert "FROM mine:latest" in shown["modelfile"]
     assert "MESSAGE assistant Ahoy" in shown["modelfile"]
 

@@ -108,4 +108,7 @@ def repair_command(model: StoredModel, reference: str) -> str:
     """What to do about a damaged model that came from `reference`; "" where nobody knows where it came from."""
     if not reference:
         return f"Fetch '{model.name}' again with the program that did, or `aiadmin rm {model.name}`."
+    if reference.startswith("create:"):
+        first = f"Repair '{model.made_of}', of which it was made, and make" if model.made_of else "Make"
+        return f"{first} it again: `aiadmin create {model.name} -f MODELFILE`; or `aiadmin rm {model.name}`."
     return f"`aiadmin pull {shlex.quote(reference)} --as {model.name} --replace`"

@@ -71,6 +71,12 @@ class StoredModel(Struct, frozen=True, kw_only=True):
         )
 
     @property
+    def made_of(self) -> str:
+        """The name of the model that it was made of by `aiadmin create`; "" where it was not, or of files."""
+        made, _, base = self.origin.partition(":")
+        return base if made == "create" and base != "upload" and not base.startswith("file:") else ""
+
+    @property
     def system_message(self) -> str | None:
         """For conversations that have none."""
         return self.system if self.own.system is None else self.own.system or None

@@ -30,9 +30,11 @@ class Uploads:
         return self.folder / digest.replace(":", "-")
 
     def keep(self, digest: str) -> None:
-        """Somebody asked for it: it stays another day. Never raises."""
+        """Somebody asked for it: it stays another day. (Where it is a blob by now it is left alone, or it would look as
+        if it had been written to.) Never raises."""
         with contextlib.suppress(OSError):
-            os.utime(self.path(digest))
+            if self.path(digest).stat().st_nlink == 1:
+                os.utime(self.path(digest))
 
     def begin(self, digest: str, size: int) -> "Upload":
         """A file that comes piece by piece; `size` is how large it will be, 0 where nobody knows. Raises `StoreError`

@@ -24,6 +24,7 @@ class Details(Struct, frozen=True, kw_only=True):
     """What kind of model it is; "" where nobody knows."""
 
     parent_model: str = ""
+    """Of which it was made here."""
     format: str = ""
     family: str = ""
     families: list[str] | None = None
@@ -38,6 +39,7 @@ class Details(Struct, frozen=True, kw_only=True):
 def details_of(model: StoredModel) -> Details:
     info = model.info
     return Details(
+        parent_model=model.made_of,
         format=model.format,
         family=info.architecture,
         families=[info.architecture] if info.architecture else None,
