@@ -110,7 +110,11 @@ TOOL = {
     "function": {
         "name": "get_weather",
         "description": "Tells the weather.",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"enum": ["Bonn", "Ulm"]}},
+            "required": ["city"],
+        },
     },
 }
 CALLING = """{{- if .Tools }}<|im_start|>system
@@ -132,10 +136,11 @@ def test_tools_are_called_in_the_form_that_a_template_in_gos_language_writes(cli
         "messages": [{"role": "user", "content": "How is the weather in Bonn?"}],
         "tools": [TOOL],
         "tool_choice": "required",
-        "options": {"temperature": 0, "num_predict": 60},
+        "options": {"temperature": 0, "num_predict": 400},
         "stream": False,
     }
     first = httpx.post(f"{server.url}/api/chat", json=body, timeout=120).json()
+    assert "tool_calls" in first["message"], first
     (call,) = first["message"]["tool_calls"]
 
     assert call["function"]["name"] == "get_weather"
