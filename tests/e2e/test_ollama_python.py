@@ -144,7 +144,7 @@ def test_tools_are_called_in_the_form_that_a_template_in_gos_language_writes(cli
     (call,) = first["message"]["tool_calls"]
 
     assert call["function"]["name"] == "get_weather"
-    assert set(call["function"]["arguments"]) == {"city"}
+    assert call["function"]["arguments"]["city"] in ("Bonn", "Ulm")
     result = {"role": "tool", "tool_name": "get_weather", "content": "It rains."}
     body |= {"messages": [*body["messages"], first["message"], result], "tool_choice": "none"}
     second = httpx.post(f"{server.url}/api/chat", json=body, timeout=120).json()
