@@ -15,6 +15,13 @@ WIDTH, HEIGHT, MARGIN = 640, 260, 40
 COLOURS = ("#2f6fab", "#c8803a", "#6a9a4f", "#8a6bb1")
 
 
+def draw(rounds: Sequence[Round], names: Sequence[str], folder: Path) -> None:
+    """An SVG for each load, into `folder`."""
+    for load in dict.fromkeys(row.load for row in rounds):
+        own = [row for row in rounds if row.load == load]
+        (folder / f"{load}.svg").write_text(svg(own, names, load.replace("_", " ")))
+
+
 def svg(rounds: Sequence[Round], names: Sequence[str], title: str) -> str:
     """Bars of medians over the rounds, with a line from the slowest round to the fastest. Servers as `rounds` have
     them, called `names`."""
@@ -61,9 +68,7 @@ def main() -> None:
     parser.add_argument("--names", nargs="+", default=["aiadmin", "the other one"], help="of the servers, in order")
     options = parser.parse_args()
     rounds = [Round(**row) for row in json.loads(options.json.read_text())]
-    for load in dict.fromkeys(row.load for row in rounds):
-        own = [row for row in rounds if row.load == load]
-        options.json.with_name(f"{load}.svg").write_text(svg(own, options.names, load.replace("_", " ")))
+    draw(rounds, options.names, options.json.parent)
 
 
 if __name__ == "__main__":

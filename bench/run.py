@@ -15,6 +15,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+import plot
 import serve
 
 BENCH = Path(__file__).parent
@@ -62,6 +63,7 @@ def main() -> None:
             subprocess.run([sys.executable, str(BENCH / "overhead.py"), *overhead], env=environment, check=True)
     print(serve.table(results))
     (options.results / "serve.json").write_text(json.dumps([asdict(row) for row in results], indent=2))
+    plot.draw(results, ["aiadmin", *options.url], options.results)
 
 
 def _plans(options: argparse.Namespace) -> list[tuple[str, list[int], int, int]]:
