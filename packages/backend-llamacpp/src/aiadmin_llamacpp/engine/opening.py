@@ -55,6 +55,9 @@ MOST_ENCODED = 8192
 
 SAFE_MODE_NOTE = "safe mode: weights are not repacked for this processor (no AMX)"
 
+SMALL_BYTES = 2**29
+"""Of weights that one thread reads in no time."""
+
 SIDE_BY_SIDE_NOTE = "two contexts decode side by side"
 
 N_WARM_UP = 16
@@ -82,8 +85,9 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Encod
         _refuse_second_scaling(native, settings)
         context = _make_context(native, settings, _cache_types(options, device=device))
         try:
-            _warm_up(context)
-            block = _block(context, options, device=device)
+            with _few_threads(native, context):
+                _warm_up(context)
+                block = _block(context, options, device=device)
             facts = _facts(native, context, options, block, device=device, placed=placed.note)
             n_parallel = _n_parallel(options)
             contexts = [context, *_beside(native, context, settings, model, options, device=device)]
@@ -356,6 +360,17 @@ def _default_prefix_bytes() -> int:
 
 def _n_parallel(options: EngineOptions) -> int:
     return min(options.n_parallel or DEFAULT_N_PARALLEL, MAX_SEQUENCES)
+
+
+@contextmanager
+def _few_threads(native: Model, context: Context) -> Iterator[None]:
+    """A small model is tried on one thread: two, which wait for each other at every step, take ten seconds instead of
+    one beside others' work, and nothing is known of that yet."""
+    n_threads = context.n_threads
+    if native.size_bytes < SMALL_BYTES:
+        context.set_threads(1)
+    yield
+    context.set_threads(n_threads)
 
 
 def _warm_up(context: Context) -> None:

@@ -24,6 +24,10 @@ SLOW_S = 0.15
 them twice, and trying would take long."""
 
 
+PATIENCE_S = 0.3
+"""For the steps of one size."""
+
+
 def pays(one: Context, other: Context) -> bool:
     """Both contexts are empty, and are left so."""
     n_threads = one.n_threads
@@ -45,7 +49,7 @@ def pays(one: Context, other: Context) -> bool:
 
 
 def _seconds(context: Context, n_rows: int) -> list[float]:
-    """Of steps with so many sequences."""
+    """Of steps with so many sequences; of fewer of them on a machine that is too busy."""
     batch, token = Batch(n_rows), np.ones(1, np.int32)
     seconds = []
     for position in range(N_STEPS + 1):
@@ -55,5 +59,7 @@ def _seconds(context: Context, n_rows: int) -> list[float]:
         started = perf_counter()
         context.decode(batch)
         seconds.append(perf_counter() - started)
+        if position and sum(seconds) > PATIENCE_S:
+            break
     context.clear()
     return seconds[1:]
