@@ -26,11 +26,14 @@ NEWS = 0.3
 FORGET = 1.001
 """How much the best time of a size grows with each step of it: machines change."""
 
-FIRST_TRIAL = 48
+FIRST_TRIAL = 8
 """After so many steps fewer threads are tried without a reason: the machine may have been busy all along."""
 
 N_TRIAL = 3
 """Steps of that trial."""
+
+MOST_TRIED = 16
+"""Rows of a step of it: one that reads a prompt is too dear."""
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 8.0
 """Until more threads are tried again where fewer are faster; doubles each time they still are not."""
@@ -115,7 +118,8 @@ class ThreadGovernor:
     def choose(self, size: StepSize, *, now: float) -> int:
         """The thread count for a step of that size."""
         counts = list(_halves(self._most))
-        if len(counts) > 1 and FIRST_TRIAL <= self._n_steps < FIRST_TRIAL + N_TRIAL:
+        in_trial = FIRST_TRIAL <= self._n_steps < FIRST_TRIAL + N_TRIAL
+        if len(counts) > 1 and in_trial and size.n_rows <= MOST_TRIED:
             self.n_threads = counts[1]
             return self.n_threads
         expected = {count: self._expected(count, size) for count in counts}
