@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--after", type=int, default=1, help="different requests before the first round")
     parser.add_argument("--results", type=Path, default=BENCH / "results", help="folder for the JSON")
+    parser.add_argument("--schemas", type=Path, help="only: what becomes of answers kept to this folder's JSON schemas")
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
 
@@ -44,6 +45,13 @@ def main() -> None:
             file["path"] for file in json.loads(shown.stdout)["model"]["files"] if file["role"] == "model"
         )
 
+        if options.schemas:
+            for more in (
+                ["--cost"],
+                ["--schemas", str(options.schemas), "--json", str(options.results / "schemas.json")],
+            ):
+                subprocess.run([sys.executable, str(BENCH / "schemas.py"), "--model", model_file, *more], check=True)
+            return
         engine = ["--model", model_file, "--json", str(options.results / "engine.json")]
         subprocess.run([sys.executable, str(BENCH / "engine.py"), *engine], check=True)
 
