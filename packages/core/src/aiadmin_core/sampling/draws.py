@@ -1,8 +1,8 @@
 """A choice's random numbers: a function of its seed and of the token's place in the answer, and of nothing else.
 
 Philox is counter-based (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): any place in the stream
-is reached directly, so that a sequence that was put back, or whose drafted tokens were refused, draws again what it
-drew.
+is reached directly, so that a sequence that was put back, or that chooses several tokens in one step, draws what it
+would have drawn anyway.
 """
 
 import secrets

@@ -22,10 +22,6 @@ class History:
         self._tokens[self._n] = token
         self._n += 1
 
-    def drop(self, n: int) -> None:
-        """Forget the last `n`."""
-        self._n -= n
-
     def last(self, n: int) -> Tokens:
         """The last `n` tokens, oldest first; all of them for a negative `n`. Valid until the next `append`."""
         return self._tokens[max(0, self._n - n) if n >= 0 else 0 : self._n]
