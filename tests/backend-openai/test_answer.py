@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from aiadmin_core.errors import AiAdminError
+from aiadmin_core.errors import AiAdminError, UnsupportedParameter
 from aiadmin_core.specs.events import (
     Alternative,
     Event,
     Failed,
     Finished,
+    PromptScored,
+    PromptToken,
     ReasoningDelta,
     Started,
     TextDelta,
@@ -263,3 +265,41 @@ def test_an_error_event_is_an_error(ask: Ask, payload: Any, status: int, code: s
         UpstreamAnswer(ask(), "host").read(json.dumps(payload).encode())
 
     assert (caught.value.status, caught.value.code) == (status, code)
+
+
+def scored(ask: Ask, *, n_prompt: int, values: list[float | None], **fields: Any) -> list[Event]:
+    tokens = ["<s>", "a", "bytes:\\xc3", "bytes:\\xa9"][: len(values)]
+    logprobs = {"tokens": tokens, "token_logprobs": values, "top_logprobs": [None, *[{"z": -9.0}] * (len(values) - 1)]}
+    usage = {"prompt_tokens": n_prompt, "completion_tokens": len(values) - n_prompt}
+    whole = {"index": 0, "text": "a\u00e9", "logprobs": logprobs, "finish_reason": "length"}
+    return play(ask(score_prompt=True, **fields), {"choices": [whole], "usage": usage})
+
+
+def test_a_scored_prompt_ends_where_the_usage_says(ask: Ask) -> None:
+    told, started, delta, finished = scored(ask, n_prompt=2, values=[None, -1.0, -2.0, -3.0])
+
+    top = (Alternative(-1, b"z", -9.0),)
+    assert told == PromptScored(1, (PromptToken(-1, b"<s>"), PromptToken(-1, b"a", -1.0, top)))
+    assert isinstance(started, Started)
+    assert started.prompt_tokens == 2
+    assert isinstance(delta, TextDelta)
+    assert (delta.text, [one.logprob for one in delta.logprobs]) == ("\u00e9", [-2.0, -3.0])
+    assert isinstance(finished, Finished)
+    assert finished.usage.completion_tokens == 2
+
+
+def test_a_prompt_that_is_only_read_has_no_answer(ask: Ask) -> None:
+    told, _, finished = scored(ask, n_prompt=2, values=[None, -1.0], reads_only=True)
+    assert isinstance(told, PromptScored)
+    assert isinstance(finished, Finished)
+    assert (finished.reason, finished.usage.completion_tokens) == ("length", 0)
+
+
+@pytest.mark.parametrize(("n_prompt", "values"), [(9, [None, -1.0]), (1, [-1.0, -2.0]), (0, [None])])
+def test_a_server_that_does_not_score_prompts_is_refused_by_name(
+    ask: Ask, n_prompt: int, values: list[float | None]
+) -> None:
+    """It left `echo` out, and gave the answer alone."""
+    with pytest.raises(UnsupportedParameter) as caught:
+        scored(ask, n_prompt=n_prompt, values=values)
+    assert caught.value.param == "score_prompt"

@@ -97,7 +97,6 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.R
 
 NOT_CLAIMED = {
     "a_prompt_that_does_not_fit_is_refused_with_both_numbers",  # the context is the other server's business
-    "a_prompt_is_scored_before_its_answer",
     "embeddings_have_length_one",
     "tokens_turn_back_into_the_text",
     "a_prompt_is_counted_as_it_is_read",

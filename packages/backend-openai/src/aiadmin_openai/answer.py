@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from aiadmin_core.errors import UnsupportedParameter
 from aiadmin_core.specs import events
 from aiadmin_core.specs.events import Event, Failed, Finished, FinishReason, ReasoningDelta, TextDelta, ToolCallDelta
 from aiadmin_core.specs.request import GenerateRequest
@@ -85,7 +86,9 @@ class UpstreamAnswer:
             if not 0 <= choice.index < len(self._choices):
                 raise StreamBroken(f"it sent choice {choice.index} of {len(self._choices)}")
             found += self._read_choice(choice)
-        return self._started() + found if found else found
+        if found and self._first_at is None:
+            return self._started() + found
+        return found
 
     def end(self, why: str = "it ended the stream before the answer was complete") -> list[Event]:
         """The last events: `Finished` for each choice that has a finish reason, `Failed` for the others."""
@@ -124,6 +127,8 @@ class UpstreamAnswer:
     def _read_choice(self, chunk: wire.ChunkChoice) -> list[Event]:
         state = self._choices[chunk.index]
         request_id, index = self._request.id, chunk.index
+        if self._request.score_prompt:
+            return self._read_scored(state, chunk)
         delta = chunk.delta or chunk.message or wire.Delta(content=chunk.text)
         thought = delta.reasoning_content or (delta.reasoning if isinstance(delta.reasoning, str) else "")
         text = (delta.content or "") + (delta.refusal or "")
@@ -138,6 +143,25 @@ class UpstreamAnswer:
         if chunk.finish_reason:
             state.reason = chunk.finish_reason
             state.stop = chunk.stop_reason if chunk.stop_reason in self._request.sampling.stop else None
+        return found
+
+    def _read_scored(self, state: _Choice, chunk: wire.ChunkChoice) -> list[Event]:
+        """A whole choice that begins with its prompt, whose tokens the usage has counted."""
+        tokens, n_prompt = _logprobs(chunk.logprobs), self._usage.prompt_tokens
+        values = (chunk.logprobs.token_logprobs if chunk.logprobs else None) or [0.0]
+        if n_prompt is None or not 0 < n_prompt <= len(tokens) or values[0] is not None:  # nothing is before the first
+            raise UnsupportedParameter("score_prompt", why=f"{self._host}, which serves this model, does not do it.")
+        state.reason = chunk.finish_reason or "length"
+        found: list[Event] = []
+        if chunk.index == 0:
+            prompt = [events.PromptToken(one.token, one.bytes, one.logprob, one.top) for one in tokens[:n_prompt]]
+            first = events.PromptToken(prompt[0].token, prompt[0].bytes)
+            found = [events.PromptScored(self._request.id, (first, *prompt[1:])), *self._started()]
+        answered = () if self._request.reads_only else tokens[n_prompt:]
+        state.n_deltas = len(answered)
+        if answered:
+            text = b"".join(one.bytes for one in answered).decode("utf-8", "replace")
+            found.append(TextDelta(self._request.id, text, chunk.index, answered))
         return found
 
     def _read_call(self, state: _Choice, call: wire.ToolCall, choice: int) -> ToolCallDelta:

@@ -37,6 +37,7 @@ CAPABILITIES = Capabilities(
     constraints=frozenset({"json_object", "json_schema", "regex", "choice", "lark"}),
     max_choices=128,
     max_logprobs=20,
+    scores_prompts=True,
     tools=True,
     reasoning=True,
     suffix=True,

@@ -49,6 +49,10 @@ def to_openai(
     body |= {"stop": list(stop)} if stop else {}
     body |= _sampling(request.sampling, max_tokens_field if is_chat else "max_tokens", is_chat=is_chat)
     body |= _constraint(request.constraint)
+    if request.score_prompt:
+        body |= {"echo": True, "logprobs": request.sampling.logprobs or 0}
+    if request.reads_only:
+        body["max_tokens"] = 0
     if request.n > 1:
         body["n"] = request.n
     if request.reasoning_effort is not None:
@@ -57,6 +61,8 @@ def to_openai(
         body["priority"] = request.priority
     if request.cache_salt:
         body["cache_salt"] = request.cache_salt
+    if request.score_prompt:  # only the usage, which a whole answer has, tells where the prompt ends
+        return COMPLETIONS, body
     body |= {"stream": True, "stream_options": {"include_usage": True}}
     return (CHAT if is_chat else COMPLETIONS), body
 

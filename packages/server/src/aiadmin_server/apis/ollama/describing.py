@@ -19,6 +19,9 @@ from ...serving.abilities import abilities
 from ...store.manifest import human_count
 from ...store.model import StoredModel
 
+RANK = 4
+"""`pooling_type` of models that rank documents: `llama_pooling_type` in llama.h."""
+
 
 class Details(Struct, frozen=True, kw_only=True):
     """What kind of model it is; "" where nobody knows."""
@@ -106,8 +109,9 @@ def capabilities_of(model: StoredModel, header: ModelInfo | None, loaded: Loaded
         return abilities_of(loaded.capabilities)
     metadata = (header.metadata if header else None) or {}
     template = model.template or (header.chat_template if header else None)
-    if f"{model.info.architecture}.pooling_type" in metadata and not template:
-        return ["embedding"]
+    pooling = metadata.get(f"{model.info.architecture}.pooling_type")
+    if pooling is not None and not template:
+        return ["rerank"] if pooling == RANK else ["embedding"]
     found = {
         "completion": True,
         "chat": template is not None,
