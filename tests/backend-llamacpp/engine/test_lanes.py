@@ -8,7 +8,7 @@ from aiadmin_core.errors import EngineStopped
 from aiadmin_core.specs.model import EngineStats
 from aiadmin_core.specs.prompt import TokenSegment
 from aiadmin_core.specs.sampling import SamplingParams
-from aiadmin_llamacpp.engine.lanes import BUSY, Lanes, best_lane
+from aiadmin_llamacpp.engine.lanes import BUSY, Lanes, Prompts, best_lane
 from aiadmin_llamacpp.engine.threads import Crew
 
 
@@ -99,6 +99,14 @@ def test_a_long_prompt_that_all_have_is_read_once():
     two = Two()
 
     assert {two.submit(n, [*prompt(1000), 5000 + n]) for n in range(8)} == {0}
+
+
+def test_a_prompt_that_goes_on_takes_the_place_of_its_beginning_among_others():
+    prompts = Prompts()
+    for tokens in ([1] * 9, [1, 2, 3], [4, 5], [1, 2, 3, 6, 7]):
+        prompts.add("", np.array(tokens, np.int32))
+    assert len(prompts._last) == 3
+    assert prompts.n_known("", np.array([1, 2, 3, 6, 8], np.int32)) == 4
 
 
 def test_what_another_salt_knows_is_not_known():

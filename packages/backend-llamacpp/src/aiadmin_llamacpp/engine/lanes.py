@@ -53,9 +53,9 @@ class Prompts:
         return max((common_prefix(tokens, other) for own, other in self._last if own == salt), default=0)
 
     def add(self, salt: str, tokens: Tokens) -> None:
-        for entry in self._last:
-            if entry[0] == salt and common_prefix(tokens, entry[1]) == len(entry[1]):
-                self._last.remove(entry)
+        for index, (own, other) in enumerate(self._last):
+            if own == salt and common_prefix(tokens, other) == len(other):
+                del self._last[index]
                 break
         self._last.append((salt, tokens))
 
