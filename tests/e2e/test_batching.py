@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-pytestmark = [pytest.mark.real_model, pytest.mark.xdist_group("server")]
+pytestmark = [pytest.mark.real_model, pytest.mark.xdist_group("batching")]
 QUESTIONS = [
     "Why is the sky blue?",
     "Name three fruits.",
@@ -46,9 +46,16 @@ async def stream(client: Any, question: str) -> tuple[str, list[float], list[Any
     return "".join(pieces), times, tokens
 
 
+@pytest.mark.parametrize(("contexts", "least_together"), [(1, len(QUESTIONS)), (2, len(QUESTIONS) // 2)])
 def test_eight_streams_are_decoded_together_and_say_what_each_says_alone(
-    server: Any, record_property: Callable[[str, object], None]
+    product: Any, contexts: int, least_together: int, record_property: Callable[[str, object], None]
 ) -> None:
+    """In one context; and in two side by side, of which each has its half at least once."""
+    with product.serve(AIADMIN_CONTEXTS=str(contexts)) as server:
+        _compare(server, least_together, record_property)
+
+
+def _compare(server: Any, least_together: int, record_property: Callable[[str, object], None]) -> None:
     async def main() -> tuple[list[Any], list[Any]]:
         async with openai.AsyncOpenAI(base_url=server.base_url, api_key="x", max_retries=0) as client:
             alone = [await stream(client, question) for question in QUESTIONS]
@@ -57,8 +64,7 @@ def test_eight_streams_are_decoded_together_and_say_what_each_says_alone(
 
     alone, together = asyncio.run(main())
 
-    # In one context, or in two side by side, which a machine of few cores may choose: each has its half.
-    server.eventually(lambda it: it.metric("aiadmin_engine_max_batch") >= len(QUESTIONS) // 2)
+    server.eventually(lambda it: it.metric("aiadmin_engine_max_batch") >= least_together)
     last_start = max(times[0] for _, times, _ in together)
     first_end = min(times[-1] for _, times, _ in together)
     assert last_start < first_end, "the streams did not interleave"
