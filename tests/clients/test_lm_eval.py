@@ -1,14 +1,14 @@
 """lm-evaluation-harness, by its models for servers of OpenAI's API, on small tasks of our own."""
 
+import importlib.util
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-lm_eval = pytest.importorskip("lm_eval")
+if importlib.util.find_spec("lm_eval") is None:
+    pytest.skip("lm_eval is installed by the clients session only", allow_module_level=True)
 
 QUESTIONS = [
     {"question": "The capital of France is", "choices": ["Paris", "a cat", "London town"], "answer": 0},
@@ -46,6 +46,13 @@ metric_list:
 """
 
 
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its libraries read these when they are imported, which the tests do."""
+    for name, value in (("HF_HUB_OFFLINE", "1"), ("HF_DATASETS_OFFLINE", "1"), ("TOKENIZERS_PARALLELISM", "false")):
+        monkeypatch.setenv(name, value)
+
+
 @pytest.fixture
 def tasks(tmp_path: Path) -> Any:
     """The tasks' folder."""
@@ -61,6 +68,8 @@ def tasks(tmp_path: Path) -> Any:
 
 def evaluate(model: str, tasks: Any, names: list[str], **more: Any) -> dict[str, list[Any]]:
     """What the model answered, by task: the samples in their order."""
+    import lm_eval
+
     found = lm_eval.simple_evaluate(
         model=model, tasks=names, task_manager=tasks, log_samples=True, bootstrap_iters=0, **more
     )

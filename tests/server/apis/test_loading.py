@@ -40,7 +40,7 @@ def load(*plugins):
     return [one.name for one in offered if one.api], {plugin.name: plugin.trouble for plugin in loaded.broken}
 
 
-OURS = ["openai", "ollama", "rerank", "aliases", "health"]
+OURS = ["openai", "ollama", "rerank", "aliases", "lmstudio", "health"]
 
 
 def test_our_own_come_through_the_hook():

@@ -175,7 +175,9 @@ def echo_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def with_echo(site: Path, **more: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name not in _SIZE}
-    return inherited | {"PYTHONPATH": str(site), "AIADMIN_PLUGINS": "clecho", "AIADMIN_IN_PROCESS": "1"} | more
+    own = {"PYTHONPATH": str(site), "AIADMIN_PLUGINS": "clecho", "AIADMIN_IN_PROCESS": "1"}
+    nobody_answers = {"AIADMIN_REGISTRY": "http://127.0.0.1:1", "HF_ENDPOINT": "http://127.0.0.1:1"}
+    return inherited | own | nobody_answers | more
 
 
 _SIZE = ("COLUMNS", "LINES")

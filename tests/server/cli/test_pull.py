@@ -48,13 +48,14 @@ def test_a_model_from_elsewhere_is_replaced_only_when_told_to(aiadmin_process, w
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["no-such-model"], 1, "no-such-model"),
+        (["no-such-model"], 1, "127.0.0.1:1 cannot be reached for 'no-such-model:latest'"),
+        (["https://127.0.0.1:1/a.gguf"], 1, "127.0.0.1:1 cannot be reached"),
+        (["hf:foo/bar"], 1, "The hub cannot be reached for 'hf.co/foo/bar'"),
         (
-            ["https://example.org/a.gguf"],
+            ["nowhere:foo/bar"],
             1,
-            "Web addresses are not fetched.\nDownload the file, then `aiadmin pull FILE`",
+            "No source is called 'nowhere'.\nThere are: endless, file, hf, http, https, link, pypi, registry.",
         ),
-        (["hf:foo/bar"], 1, "No source is called 'hf'.\nThere are: endless, file, link,"),
         (["./missing.gguf"], 1, "missing.gguf"),
         (["./missing.gguf", "--in-place"], 2, "--in-place takes a file"),
         ([], 2, "REFERENCE"),

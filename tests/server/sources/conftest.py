@@ -127,9 +127,10 @@ def python_without_pip(tmp_path: Path) -> Path:
     site = Path(subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.strip())
     sources = [Path(__file__).parents[3] / "packages" / name / "src" for name in ("core", "server")]
     (site / "aiadmin.pth").write_text("\n".join(map(str, sources)))
-    for name in ("msgspec", "pluggy", "filelock"):
-        spec = importlib.util.find_spec(name)
-        assert spec is not None
-        assert spec.origin is not None
-        (site / name).symlink_to(Path(spec.origin).parent, target_is_directory=True)
+    spec = importlib.util.find_spec("msgspec")
+    assert spec is not None
+    assert spec.origin is not None
+    for entry in Path(spec.origin).parents[1].iterdir():
+        if not entry.name.startswith(("pip", "__")) and entry.suffix != ".pth" and not (site / entry.name).exists():
+            (site / entry.name).symlink_to(entry, target_is_directory=entry.is_dir())
     return python

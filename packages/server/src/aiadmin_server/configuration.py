@@ -104,10 +104,14 @@ def trimmed(text: str) -> str:
 
 
 def default_path() -> Path:
-    """Where this platform keeps the settings of a user's programs."""
+    """Where this platform keeps the settings of a user's programs; of all users', for one without a home folder."""
     import platformdirs
 
-    return platformdirs.user_config_path("aiadmin", appauthor=False) / "config.toml"
+    try:
+        folder = platformdirs.user_config_path("aiadmin", appauthor=False)
+    except RuntimeError:
+        folder = platformdirs.site_config_path("aiadmin", appauthor=False)
+    return folder / "config.toml"
 
 
 def config_path() -> Path:
@@ -122,7 +126,7 @@ def read_file(path: Path) -> dict[str, str]:
         data = tomllib.loads(path.expanduser().read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # the last of a user without a home folder
         raise BadRequest(
             f"The settings file '{path}' cannot be read: {error}.", hint="Correct it, or move it away."
         ) from None

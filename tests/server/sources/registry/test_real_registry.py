@@ -306,7 +306,8 @@ def test_the_command_line_pushes_and_pulls(registry, product, tmp_path):
     own = product.clone(tmp_path / "state")
     pushed = own.run("push", "smollm2", f"{registry}/team/smollm2")
     assert f"Pushed {registry}/team/smollm2." in pushed.stderr
-    own.run("rm", "smollm2")
+    for model in json.loads(own.run("list", "--json").stdout):
+        own.run("rm", model["name"])
     pulled = own.run("pull", f"{registry}/team/smollm2", "--as", "back")
     assert "to fetch" in pulled.stderr
     assert "It takes about" in pulled.stderr

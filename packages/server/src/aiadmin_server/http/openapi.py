@@ -113,10 +113,9 @@ def completed(
             schema = schema_of[one.request]
             operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
             _set_ranges(components[_name(schema)], one.ranges)
-    answered = [schema_of[kind] for _, _, one in operations for kind in (one.response, one.event) if kind is not None]
     open_requests = [schema_of[one.request] for _, _, one in operations if one.request and not one.closed]
     closed_requests = [schema_of[one.request] for _, _, one in operations if strict and one.request and one.closed]
-    for name in _reached(closed_requests, components) - _reached([*answered, *open_requests], components):
+    for name in _reached(closed_requests, components) - _reached(open_requests, components):
         if "properties" in components[name]:
             components[name]["additionalProperties"] = False
     every = others | components

@@ -104,8 +104,8 @@ def read_text(response: httpx.Response) -> bytes:
     return bytes(data)
 
 
-def unreachable(error: httpx.HTTPError, url: str) -> PullFailed:
-    """`error` in words, for `url`."""
+def unreachable(error: httpx.HTTPError, url: str, *, wanted: str = "") -> PullFailed:
+    """`error` in words, for `url`; `wanted`, where given, is the model that was asked for."""
     host = host_of(url)
     if REFUSED in str(error):
         return PullFailed(
@@ -123,8 +123,9 @@ def unreachable(error: httpx.HTTPError, url: str) -> PullFailed:
         return PullFailed(
             f"The transfer with {host} broke off: {error}.", hint="Repeat the command: what has come so far is kept."
         )
+    whom = f" for '{wanted}'" if wanted else ""
     return PullFailed(
-        f"{host} cannot be reached ({error or type(error).__name__}).",
+        f"{host} cannot be reached{whom} ({error or type(error).__name__}).",
         hint="Check the address and the network, and repeat the command: what has come so far is kept.",
     )
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def download(requirement: str, workdir: Path, progress: Callable[[Progress], Non
     failures: dict[str, str] = {}
     unreachable = ""
     attempt = workdir / f"attempt-{os.urandom(4).hex()}"
-    output, temporary, log = attempt / "out", attempt / "tmp", attempt / "log.txt"
+    output, temporary = attempt / "out", attempt / "tmp"
     for tool in tools(requirement, output=output, cache=attempt / "cache"):
         if not tool.command:
             failures[tool.name] = "not on the path"
@@ -85,10 +86,9 @@ def download(requirement: str, workdir: Path, progress: Callable[[Progress], Non
         shutil.rmtree(attempt, ignore_errors=True)
         output.mkdir(parents=True)
         temporary.mkdir()
-        status = _run(tool.command, temporary, log, watch=lambda: _report(attempt, progress))
+        status, said = _run(tool.command, temporary, watch=lambda: _report(attempt, progress))
         if status == 0:
             return output
-        said = log.read_text(encoding="utf-8", errors="replace")
         if os.strerror(errno.ENOSPC).lower() in said.lower():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(workdir))
         failures[tool.name] = last_words(said) or f"ended with status {status}"
@@ -111,12 +111,12 @@ def last_words(log: str) -> str:
     return words if len(words) <= REASON_CHARS else words[: REASON_CHARS - 3] + "..."
 
 
-def _run(command: tuple[str, ...], temporary: Path, log: Path, watch: Callable[[], None]) -> int:
-    """Run a tool to its end, its output in `log`; it ends with us if we are interrupted. Returns its status."""
+def _run(command: tuple[str, ...], temporary: Path, watch: Callable[[], None]) -> tuple[int, str]:
+    """Run a tool to its end; it ends with us if we are interrupted. Returns its status and output."""
     # Its temporary files go where the model will go: the same disk, seen by `watch`, and cleared away with the rest.
     places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
     manners = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_PROGRESS_BAR": "off", "NO_COLOR": "1"}
-    with log.open("wb") as output:
+    with tempfile.TemporaryFile() as output:  # not beside the model: what is said of a full disk must fit somewhere
         try:
             process = subprocess.Popen(  # noqa: S603 - a tool of `tools`, its arguments checked by `parse_reference`
                 command,
@@ -126,18 +126,19 @@ def _run(command: tuple[str, ...], temporary: Path, log: Path, watch: Callable[[
                 stderr=subprocess.STDOUT,
             )
         except OSError as error:
-            output.write(f"error: {error}".encode())
-            return 127
+            return 127, f"error: {error}"
         try:
-            while True:
+            while process.poll() is None:
                 try:
-                    return process.wait(timeout=POLL_S)
+                    process.wait(timeout=POLL_S)
                 except subprocess.TimeoutExpired:
                     watch()
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+        output.seek(0)
+        return process.returncode, output.read().decode(errors="replace")
 
 
 def _report(folder: Path, progress: Callable[[Progress], None]) -> None:

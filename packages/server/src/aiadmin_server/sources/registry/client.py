@@ -127,7 +127,7 @@ class RegistryClient:
                 self._expect(response, ok)
                 yield response
         except httpx.HTTPError as error:
-            raise unreachable(error, url) from error
+            raise unreachable(error, url, wanted=self.location.name.display) from error
 
     @contextlib.contextmanager
     def _send(
@@ -169,7 +169,7 @@ class RegistryClient:
                     raise self._refused(words_of(body))
                 self._expect(response, {200}, body)
         except httpx.HTTPError as error:
-            raise unreachable(error, url) from error
+            raise unreachable(error, url, wanted=self.location.name.display) from error
         try:
             return read_token(body)
         except ValueError as error:

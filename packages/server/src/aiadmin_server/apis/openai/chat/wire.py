@@ -113,7 +113,8 @@ class PromptCacheOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ttl: str | None = None
 
 
-class PredictedText(Struct, frozen=True, kw_only=True, tag_field="type", tag="text"):
+class PredictedText(Struct, frozen=True, kw_only=True):
+    type: Literal["text"]
     text: str
 
 
