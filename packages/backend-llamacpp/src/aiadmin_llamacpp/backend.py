@@ -17,7 +17,7 @@ from .build import DISTRIBUTION, build_id, library_folder
 from .engine.threads import apart
 
 if TYPE_CHECKING:
-    from .engine.encoder import EncoderEngine
+    from .engine.encoder import LlamaEncoderEngine
     from .engine.engine import LlamaEngine  # imports the native library
 
 PROBE = """
@@ -101,7 +101,7 @@ class LlamaBackend:
         """By llama.cpp's own function, in a process that ends with it. Raises `BadRequest`."""
         quantizing.quantize(source, destination, kind, report)
 
-    def open_engine(self, model: ModelSpec, options: EngineOptions) -> "LlamaEngine | EncoderEngine":
+    def open_engine(self, model: ModelSpec, options: EngineOptions) -> "LlamaEngine | LlamaEncoderEngine":
         """Load `model` and decode once. Raises `ModelLoadFailed`."""
         # Where gdb is installed, ggml lets it print pages of stack behind the assertion that says what was wrong.
         os.environ.setdefault("GGML_NO_BACKTRACE", "1")

@@ -106,9 +106,9 @@ class MlxBackend:
     def open_engine(self, model: ModelSpec, options: EngineOptions) -> TokenEngine:
         """Load `model` on a thread of its own, and decode with it once. Raises `errors.ModelLoadFailed`."""
         if _is_encoder(model):
-            from .engine.encoder import EncoderEngine
+            from .engine.encoder import MlxEncoderEngine
 
-            return EncoderEngine(model, options)
+            return MlxEncoderEngine(model, options)
         from .engine.engine import MlxEngine
 
         return MlxEngine(model, options)

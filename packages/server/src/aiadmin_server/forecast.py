@@ -1,11 +1,12 @@
 """What a pull will take, said before it is begun: bytes to fetch, room on the disk, memory. Used by `pull`."""
 
-import shutil
 from pathlib import Path
 
 from msgspec import Struct
 
 from aiadmin_core.memory import container_memory
+
+from .store.disk import free_bytes
 
 OVERHEAD = 1.15
 """What a model takes in memory, beside its weights: a context of ordinary length, scratch memory, its process."""
@@ -35,7 +36,7 @@ def forecast(name: str, download_bytes: int, weights_bytes: int, folder: Path) -
     return Forecast(
         name=name,
         download_bytes=download_bytes,
-        free_bytes=_free_bytes(folder),
+        free_bytes=free_bytes(folder),
         needed_bytes=needed_memory(weights_bytes),
         memory_bytes=machine_memory(),
     )
@@ -54,12 +55,3 @@ def machine_memory() -> int:
     total: int = psutil.virtual_memory().total
     container = container_memory()
     return min(total, container.total) if container else total
-
-
-def _free_bytes(path: Path) -> int:
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    try:
-        return shutil.disk_usage(path).free
-    except OSError:
-        return 0

@@ -1,15 +1,13 @@
-"""`aiadmin_core.backend.TokenEngine` of a model that only embeds, or ranks: it reads, and has nothing to say."""
+"""The engine of a GGUF that only embeds, or ranks where that is what its maker says."""
 
 from collections.abc import Sequence
 from typing import cast
 
-from aiadmin_core.backend import Tokenizer, TokenRequest
 from aiadmin_core.embedder import Embedder
-from aiadmin_core.errors import UnsupportedParameter
-from aiadmin_core.reports import Sink
+from aiadmin_core.encoder import EncoderEngine
 from aiadmin_core.specs.capabilities import Capabilities, OptionalProtocol
-from aiadmin_core.specs.model import EngineStats, ModelFacts
-from aiadmin_core.specs.vectors import Scores, Vectors
+from aiadmin_core.specs.model import ModelFacts
+from aiadmin_core.specs.vectors import Scores
 
 from ..native.embedding import RANK, EmbeddingContext, EmbeddingSettings
 from ..native.model import Model
@@ -17,50 +15,24 @@ from ..tokenizer import LlamaTokenizer
 from .ranking import read_pairs, scores
 
 
-class EncoderEngine:
-    """One model, one thread that embeds, or ranks where that is what its maker says. Owns both until `close`."""
+class LlamaEncoderEngine(EncoderEngine):
+    """Frees the model's memory when it is closed."""
 
     def __init__(self, model: Model, settings: EmbeddingSettings, facts: ModelFacts) -> None:
         """Reads a text before it returns: raises what that raises."""
-        tokenizer = LlamaTokenizer(model)
         able: OptionalProtocol = "score" if model.pooling == RANK else "embed"
         self.capabilities = Capabilities(generates=False, protocols=frozenset({able}))
-        self.facts = facts
-        self.tokenizer: Tokenizer = tokenizer
-        self._native_tokenizer = tokenizer
-        self._template = model.rerank_template
         self._model = model
-        self._embedder = Embedder(lambda: EmbeddingContext(model, settings), tokenizer)
-        try:
-            self._embedder.warm_up()
-        except BaseException:
-            self._embedder.close()
-            raise
-
-    def start(self, sink: Sink) -> None:
-        """Nothing to begin: no step reports anything."""
-
-    def submit(self, request: TokenRequest) -> None:  # noqa: ARG002 - whatever it is
-        """Core refuses requests to generate before they come here."""
-        raise UnsupportedParameter("model", why="this model generates no text.")
-
-    def cancel(self, request_id: int, choice: int | None = None) -> None:
-        """There is never one."""
-
-    async def embed(self, inputs: Sequence[str | tuple[int, ...]], *, truncate: bool = False) -> Vectors:
-        """See `backend.SupportsEmbed`."""
-        return await self._embedder.embed(inputs, truncate=truncate)
+        self._native_tokenizer = LlamaTokenizer(model)
+        embedder = Embedder(lambda: EmbeddingContext(model, settings), self._native_tokenizer)
+        super().__init__(embedder, self._native_tokenizer, facts)
 
     async def score(self, query: str, documents: Sequence[str], *, truncate: bool = False) -> Scores:
         """See `backend.SupportsScore`."""
-        read = read_pairs(query, documents, self._native_tokenizer, self._template, truncate=truncate)
+        read = read_pairs(query, documents, self._native_tokenizer, self._model.rerank_template, truncate=truncate)
         return cast(Scores, await self._embedder.run(read, scores))
-
-    def stats(self) -> EngineStats:
-        """Counters as they stand."""
-        return self._embedder.stats()
 
     def close(self) -> None:
         """Fail what is open, join the thread, free the memory."""
-        self._embedder.close()
+        super().close()
         self._model.close()

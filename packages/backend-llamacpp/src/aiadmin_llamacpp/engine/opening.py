@@ -27,7 +27,7 @@ from ..native.context import CACHE_TYPES, MAX_SEQUENCES, Context, ContextSetting
 from ..native.embedding import RANK, EmbeddingSettings
 from ..native.model import Model
 from . import exactness, side_by_side
-from .encoder import EncoderEngine
+from .encoder import LlamaEncoderEngine
 from .engine import LlamaEngine
 from .parked import run_length
 from .placing import place
@@ -65,7 +65,7 @@ N_WARM_UP = 16
 path crashes on the former alone)."""
 
 
-def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | EncoderEngine:
+def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | LlamaEncoderEngine:
     """Load, make a context, decode once. Raises `ModelLoadFailed`; a crash of the library ends the process."""
     _refuse_unknown(options)
     with _paths(model) as paths:
@@ -115,7 +115,7 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Encod
         raise
 
 
-def _open_encoder(native: Model, model: ModelSpec, options: EngineOptions, *, device: str) -> EncoderEngine:
+def _open_encoder(native: Model, model: ModelSpec, options: EngineOptions, *, device: str) -> LlamaEncoderEngine:
     """A model that only embeds, or ranks. Its positions end where its training did: beyond, llama.cpp aborts."""
     if native.pooling == RANK:
         _refuse_unranked(native, model)
@@ -125,7 +125,7 @@ def _open_encoder(native: Model, model: ModelSpec, options: EngineOptions, *, de
     settings = embedding_settings(options, n_ctx=n_ctx, beside=False)
     notes = (SAFE_MODE_NOTE,) if options.safe_mode else ()
     try:
-        return EncoderEngine(native, settings, _model_facts(native, n_ctx=n_ctx, device=device, notes=notes))
+        return LlamaEncoderEngine(native, settings, _model_facts(native, n_ctx=n_ctx, device=device, notes=notes))
     except AiAdminError as error:
         raise ModelLoadFailed(f"The first text could not be embedded: {error.message}", hint=error.hint) from error
 

@@ -41,7 +41,7 @@ def disk_error(error: OSError, doing: str, path: Path) -> StoreError:
     # EFBIG: a quota on file size, or a file system that cannot hold files this large (FAT).
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return StoreError(
-            f"The disk is full: could not go on {doing} in '{path}'; {_free_bytes(path) / 1e6:,.0f} MB are free.",
+            f"The disk is full: could not go on {doing} in '{path}'; {free_bytes(path) / 1e6:,.0f} MB are free.",
             hint="Free some space and repeat the command, or set AIADMIN_MODELS to a folder on another disk.",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -57,7 +57,7 @@ def disk_error(error: OSError, doing: str, path: Path) -> StoreError:
 
 def need_room(path: Path, n_bytes: int) -> None:
     """Raise `StoreError` if the disk of `path` plainly has no room for `n_bytes`."""
-    free = _free_bytes(path)
+    free = free_bytes(path)
     if free and free < n_bytes:  # some network file systems report 0
         raise StoreError(
             f"There is not enough room on the disk of '{path}': {n_bytes / 1e6:,.0f} MB are needed, "
@@ -224,7 +224,8 @@ def sync_folder(folder: Path) -> None:
                 os.close(descriptor)
 
 
-def _free_bytes(path: Path) -> int:
+def free_bytes(path: Path) -> int:
+    """Of the disk that has, or would have, `path`; 0 where that cannot be told."""
     while not path.exists() and path != path.parent:
         path = path.parent
     try:

@@ -14,7 +14,6 @@ from msgspec import UNSET, Struct, field
 from msgspec.structs import replace
 
 from aiadmin_core.errors import BadRequest, NotAllowed
-from aiadmin_core.sources import Caller
 from aiadmin_core.specs.content import Message, Role, TextPart
 
 from ...http.openapi import NDJSON, described
@@ -28,6 +27,7 @@ from ...serving.dependencies import ResolverDependency, RouterDependency, Settin
 from ...store.names import parse_name
 from .named import Named, name_in
 from .progress import SUCCESS, Lines, ProgressLine, Report, steps, told_in_lines
+from .transfers import caller_of
 
 
 class CreateMessage(Struct, frozen=True, kw_only=True):
@@ -90,11 +90,7 @@ async def create_model(
     parse_name(name)
     recipe = await asyncio.to_thread(lambda: recipe_of(data, may_read=settings.private_sources))
     check(recipe)
-    caller = Caller(
-        over="http",
-        identity=request.scope["state"].get("identity") or "",
-        private_addresses=settings.private_sources,
-    )
+    caller = caller_of(request, settings)
     folder = Path(data.path).parent if data.path else None
 
     def work(report: Report) -> None:

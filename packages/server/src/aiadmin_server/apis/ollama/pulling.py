@@ -19,20 +19,15 @@ from ...pull import plan, pull
 from ...routing.resolver import Resolver
 from ...serving.dependencies import ResolverDependency, RouterDependency, SettingsDependency
 from ...sources.installed import installed_sources
-from .named import Named, name_in
+from .named import name_in
 from .progress import SUCCESS, Lines, ProgressLine, Report, steps, told_in_lines
+from .transfers import Transfer, caller_of
 
 FIRST = "pulling manifest"
 
 
-class PullRequest(Named, frozen=True, kw_only=True):
-    stream: bool | None = None
-    """True where it is left out."""
-    insecure: bool | None = None
-    """Take what comes over plain http, too."""
-    username: str | None = None
-    """No effect, nor has the next."""
-    password: str | None = None
+class PullRequest(Transfer, frozen=True, kw_only=True):
+    """`POST /api/pull`."""
 
 
 @post(
@@ -49,12 +44,7 @@ async def pull_model(
     """Fetch a model into the store. What may be fetched for whoever asks over HTTP, the sources say."""
     data = (await read(request, PullRequest)).data
     name = name_in(data)
-    caller = Caller(
-        over="http",
-        identity=request.scope["state"].get("identity") or "",
-        private_addresses=settings.private_sources,
-        insecure=bool(data.insecure),
-    )
+    caller = caller_of(request, settings, insecure=data.insecure)
     digest = await asyncio.to_thread(lambda: _planned(name, resolver, caller))
 
     def work(report: Report) -> None:

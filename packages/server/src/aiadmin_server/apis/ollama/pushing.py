@@ -8,25 +8,18 @@ from litestar import Request, Response, post
 from litestar.response import Stream
 from msgspec import UNSET
 
-from aiadmin_core.sources import Caller
-
 from ...http.openapi import NDJSON, described
 from ...http.reading import read
 from ...push import check, push
 from ...serving.dependencies import ResolverDependency, SettingsDependency
 from ...sources.registry.source import RegistryAccess
-from .named import Named, name_in
+from .named import name_in
 from .progress import SUCCESS, Lines, ProgressLine, Report, steps, told_in_lines
+from .transfers import Transfer, caller_of
 
 
-class PushRequest(Named, frozen=True, kw_only=True):
-    stream: bool | None = None
-    """True where it is left out."""
-    insecure: bool | None = None
-    """Speak plain http to a registry that is not on this machine."""
-    username: str | None = None
-    """No effect, nor has the next: AIADMIN_REGISTRY_CREDENTIALS of the server says who it is."""
-    password: str | None = None
+class PushRequest(Transfer, frozen=True, kw_only=True):
+    """`POST /api/push`."""
 
 
 @post(
@@ -40,12 +33,7 @@ async def push_model(
     """Send a model to the registry in its name. Over HTTP that is the server's default registry, or a public one."""
     data = (await read(request, PushRequest)).data
     name = name_in(data)
-    caller = Caller(
-        over="http",
-        identity=request.scope["state"].get("identity") or "",
-        private_addresses=settings.private_sources,
-        insecure=bool(data.insecure),
-    )
+    caller = caller_of(request, settings, insecure=data.insecure)
     store = resolver.store
     access = RegistryAccess(settings.registry, settings.registry_credentials)
     await asyncio.to_thread(lambda: check(name, store=store, access=access, caller=caller))
