@@ -159,16 +159,20 @@ def test_figures_are_added_up():
 
 
 def test_threads_are_shared_out_among_those_who_work():
-    working = [True, False]
-    crew = Crew(4)
+    working, n_left = [True, False], 8
+    crew = Crew(4, lambda now: n_left)
     for index in range(2):
         crew.join(lambda index=index: working[index])
 
-    assert crew.share() == 4
+    assert crew.share(0) == 4
     working[1] = True
-    assert crew.share() == 2
+    assert crew.share(0) == 2
+    n_left = 3
+    assert crew.share(0) == 1, "of what others leave"
+    working[1] = False
+    assert crew.share(0) == 3
     crew.limit(1)
-    assert crew.share() == 1
+    assert crew.share(0) == 1
 
 
 @pytest.fixture(scope="module")

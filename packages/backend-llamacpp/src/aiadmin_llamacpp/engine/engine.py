@@ -25,11 +25,12 @@ from .checkpoints import Checkpoints
 from .kv import KvCache
 from .lanes import Lane, Lanes
 from .loop import LlamaStepper
+from .neighbours import Neighbours
 from .parked import ParkedPrefixes
 from .prefixes import Prefixes
 from .scheduler import Scheduler
 from .speculation import Speculator
-from .threads import Crew, ThreadGovernor
+from .threads import Crew, ThreadGovernor, usable_cores
 
 MAX_LOGPROBS = 20
 
@@ -71,7 +72,7 @@ class LlamaEngine:
         self._embedder = Embedder(lambda: EmbeddingContext(model, embedding), tokenizer)
         self._model = model
         self._adapters = adapters = Adapters(model)
-        self._crew = crew = Crew(contexts[0].n_threads)
+        self._crew = crew = Crew(contexts[0].n_threads, Neighbours(usable_cores()).n_left)
 
         def lane(context: Context, speculator: Speculator | None) -> Lane:
             kv = KvCache(context, n_cells=context.n_ctx, n_sequences=n_sequences)

@@ -133,8 +133,9 @@ class LlamaStepper:
         self._apply(step.adapters)
         rows = self._fill(step)
         size = size_of(self._batch.n_tokens, sum(piece.sequence.slot.n for piece in step.pieces if piece.sequence.slot))
-        self._governor.limit(self._crew.share())
-        self._context.set_threads(self._governor.choose(size, now=time.monotonic()))
+        now = time.monotonic()
+        self._governor.limit(self._crew.share(now))
+        self._context.set_threads(self._governor.choose(size, now=now))
         started = time.perf_counter()
         self._sound = False
         try:

@@ -3,8 +3,9 @@
 OpenMP's threads spin while they wait for each other. That is fast on an idle machine and collapses when anything else
 computes: beside one busy process, a step of 7 ms on two cores takes 15 with two threads, now and then 700, and 8 with
 one. What a thread more brings depends on the step, too: one token is as fast on one thread as on two, eight take half
-as long again. So the engine learns how long steps take by their size and the count of threads, and how much slower
-they are at present than they can be, and takes what should be fastest.
+as long again. So no more threads are used than others leave processors (`neighbours`), and of those the engine learns
+how long steps take by their size and the count of threads, and how much slower they are at present than they can be,
+and takes what should be fastest.
 """
 
 import os
@@ -165,8 +166,10 @@ class ThreadGovernor:
 class Crew:
     """The threads of an engine, shared out among its contexts while several of them have something to decode."""
 
-    def __init__(self, n_threads: int) -> None:
+    def __init__(self, n_threads: int, n_left: Callable[[float], int]) -> None:
+        """`n_left` tells how many processors others leave, see `neighbours`."""
         self._n_threads = n_threads
+        self._n_left = n_left
         self._members: list[Callable[[], bool]] = []
 
     def join(self, has_work: Callable[[], bool]) -> None:
@@ -177,9 +180,10 @@ class Crew:
         """So many threads for all of them together. Any thread."""
         self._n_threads = n_threads
 
-    def share(self) -> int:
+    def share(self, now: float) -> int:
         """Threads of one that is about to decode."""
-        return max(1, self._n_threads // max(1, sum(has_work() for has_work in self._members)))
+        n_threads = min(self._n_threads, self._n_left(now))
+        return max(1, n_threads // max(1, sum(has_work() for has_work in self._members)))
 
 
 def _halves(n: int) -> Iterator[int]:
