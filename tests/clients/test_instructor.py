@@ -1,11 +1,10 @@
 """instructor: objects instead of text, in the modes by which it asks servers like OpenAI's."""
 
-from collections.abc import Iterable
 from typing import Any, Literal
 
 import openai
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 instructor = pytest.importorskip("instructor")
 
@@ -54,6 +53,10 @@ def test_several_objects_come_in_one_answer(clients: Any) -> None:
         model_config = ConfigDict(extra="forbid")
         trips: tuple[Trip, Trip]
 
+    class Towns(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        names: list[Literal["Bonn", "Trier"]] = Field(min_length=1, max_length=3)
+
     trips = clients["JSON_SCHEMA"].create(
         model="smollm2", messages=ASK, response_model=Trips, max_retries=0, max_tokens=120, temperature=0
     )
@@ -62,9 +65,9 @@ def test_several_objects_come_in_one_answer(clients: Any) -> None:
     calls = clients["TOOLS"].create(
         model="smollm2",
         messages=ASK,
-        response_model=Iterable[Literal["Bonn", "Trier"]],
+        response_model=Towns,
         max_retries=0,
         max_tokens=120,
-        parallel_tool_calls=False,
+        temperature=0,
     )
-    assert all(name in ("Bonn", "Trier") for name in calls)
+    assert 1 <= len(calls.names) <= 3
