@@ -1,5 +1,10 @@
 """Contexts side by side: who answers what, and that nobody sees a difference."""
 
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -203,3 +208,36 @@ def test_both_are_closed_with_requests_at_work(open_driver):
     pair.engine.close()
 
     assert all(np.size(one.tokens) for one in running)
+
+
+def native_threads():
+    """Ids of this process's threads."""
+    return {int(task.name) for task in Path("/proc/self/task").iterdir()}
+
+
+@pytest.mark.real_model
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_a_lane_at_rest_keeps_no_threads_that_would_stop_the_other_from_spinning(open_driver):
+    from aiadmin_llamacpp.native.batch import Batch
+
+    def decode(context):
+        """Gives the threads that came with it."""
+        before = native_threads()
+        batch = Batch(4)
+        batch.add(0, np.array([1, 2, 3], np.int32), 0, rows=[2])
+        context.set_threads(2)
+        context.decode(batch)
+        context.clear()
+        return native_threads() - before
+
+    pair = open_driver(n_ctx=512, n_parallel=4, n_contexts=2, n_threads=2)
+    for lane in pair.engine._lanes._lanes:
+        team = lane.call(partial(decode, lane.stepper._context)).result()
+        assert len(team) == 1
+
+        deadline = time.monotonic() + 5
+        while team & native_threads() and time.monotonic() < deadline:
+            time.sleep(0.002)  # the lane goes to rest by itself
+        assert not team & native_threads()
+
+    pair.engine.close()

@@ -14,6 +14,7 @@ from aiadmin_core.sampling.rows import checked_mask
 from aiadmin_core.sampling.step import Chosen, Pick, StepSampler
 from aiadmin_core.steps import PrefillPace
 
+from ..native import team
 from ..native.adapters import Adapters
 from ..native.batch import Batch
 from ..native.context import Context, Interrupted, OutOfCells
@@ -76,6 +77,7 @@ class LlamaStepper:
 
     def rest(self) -> None:
         self._scheduler.rest()
+        team.dismiss()
 
     def close(self) -> None:
         self._context.interrupt(False)
