@@ -75,6 +75,30 @@ def test_without_files_it_is_gone(tmp_path):
     assert found(parking, tokens(9, 9, 9, 9)) == 4
 
 
+def test_prompts_that_come_once_do_not_push_out_what_many_begin_with():
+    parking = Parking(run=RUN, max_bytes=500)
+    park(parking, LONG[:4])
+    for _ in range(3):
+        parking.touch(parking.match("model", LONG[:4]))
+    for n in range(100, 110):
+        park(parking, tokens(n, n, n, n))
+
+    assert found(parking, LONG) == 4
+    assert found(parking, tokens(109, 109, 109, 109)) == 4
+    assert parking.n_bytes <= 500
+
+
+def test_what_was_popular_and_is_not_asked_for_any_more_goes_in_the_end():
+    parking = Parking(run=RUN, max_bytes=500)
+    park(parking, LONG[:4])
+    for _ in range(1000):
+        parking.touch(parking.match("model", LONG[:4]))
+    for n in range(100, 200):
+        park(parking, tokens(n, n, n, n))
+
+    assert found(parking, LONG) == 0
+
+
 def test_a_restart_loses_nothing(open_parking):
     parking = open_parking()
     park(parking, LONG)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiadmin_core.cache.budget import next_to_go, worth_reading
+from aiadmin_core.cache.budget import MOST_USES, next_to_go, worth, worth_reading
 from aiadmin_core.cache.prefix_tree import PrefixTree
 
 
@@ -58,18 +58,36 @@ def test_nothing_is_shared_between_keys():
     assert n_matched(tree, tokens(1, 2, 3), key="yours") == 0
 
 
-def test_what_was_of_use_longest_ago_goes_first_and_leaves_before_what_they_follow():
+def test_of_equals_the_oldest_goes_first_and_leaves_before_what_they_follow():
     tree = PrefixTree(run=2)
     put(tree, tokens(1, 2, 3, 4))
     put(tree, tokens(5, 6, 7, 8))
     tree.touch(tree.match("", tokens(1, 2, 3, 4)))
 
     gone = []
-    while (node := next_to_go(tree)) is not None:
+    while (node := next_to_go(tree, lambda _: 100)) is not None:
         tree.remove(node)
         gone.append(node.tokens.tolist())
 
     assert gone == [[7, 8], [5, 6], [3, 4], [1, 2]]
+
+
+def test_what_saves_fewest_tokens_for_its_bytes_goes_first_whatever_its_age():
+    tree = PrefixTree(run=4)
+    put(tree, tokens(1, 2, 3, 4))
+    put(tree, tokens(5))
+    assert next_to_go(tree, lambda _: 100).tokens.tolist() == [5]
+
+    for _ in range(4):
+        tree.touch(tree.match("", tokens(5)))
+    assert next_to_go(tree, lambda _: 100).tokens.tolist() == [1, 2, 3, 4]
+
+
+def test_worth_counts_uses_up_to_a_number_so_that_everything_ages():
+    often = worth(floor=0, n_uses=10**6, n_tokens=10, n_bytes=10)
+    assert often == worth(floor=0, n_uses=MOST_USES, n_tokens=10, n_bytes=10)
+    assert often < worth(floor=MOST_USES, n_uses=1, n_tokens=10, n_bytes=10)
+    assert worth(floor=0, n_uses=1, n_tokens=0, n_bytes=0) == 0
 
 
 @given(st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=12), max_size=12), st.integers(1, 5))

@@ -29,7 +29,7 @@ def test_the_longest_state_that_a_prompt_begins_with_is_found():
     assert kept.agreeing("key", tokens(0, 1, 2, 3, 4, 9)) == 5
 
 
-def test_what_was_of_use_longest_ago_goes_first():
+def test_of_equals_what_was_of_use_longest_ago_goes_first():
     kept = Snapshots(30)
     for n in (1, 2, 3):
         kept.put("key", tokens(n), state())
@@ -38,6 +38,26 @@ def test_what_was_of_use_longest_ago_goes_first():
     kept.put("key", tokens(4), state())
 
     assert [n for n in range(1, 5) if kept.longest("key", tokens(n))] == [1, 3, 4]
+
+
+def test_of_states_of_one_size_the_one_of_few_tokens_goes_first_and_a_new_one_is_always_taken():
+    kept = Snapshots(20)
+    kept.put("key", tokens(*range(100)), state())
+    kept.put("key", tokens(7), state())
+    kept.put("key", tokens(8), state())
+
+    assert len(kept.longest("key", tokens(*range(100))).tokens) == 100
+    assert kept.longest("key", tokens(8)) is not None
+    assert kept.longest("key", tokens(7)) is None
+
+
+def test_a_long_one_that_nobody_asks_for_makes_room_in_the_end():
+    kept = Snapshots(20)
+    kept.put("key", tokens(*range(10)), state())
+    for n in range(100, 120):
+        kept.put("key", tokens(n), state())
+
+    assert kept.longest("key", tokens(*range(10))) is None
 
 
 @pytest.mark.parametrize("n_bytes", [0, 9])

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from .budget import next_to_go
+from .budget import next_to_go, worth_of
 from .forgetting import OWNER
 from .prefix_tree import Node, Part, PrefixTree, Tokens
 
@@ -184,12 +184,13 @@ class Parking:
         parent = before[-1].node.value.digest if before else ""
         run = tokens[start : start + self.run]
         parcel = Parcel(_digest(key, parent, run), len(state), state)
-        _, replaced = self._tree.add(key, tokens, start, parcel)
+        node, replaced = self._tree.add(key, tokens, start, parcel)
         self.n_bytes += len(state)
         for other in replaced:
             self._forget(other)
-        while self.n_bytes > self._max_bytes and self._give_up():
+        while self.n_bytes > self._max_bytes and self._give_up(newcomer=node):
             pass
+        node.floor = self._tree.floor
         return parcel.data is not None or parcel.on_disk
 
     def read(self, part: Part[Parcel]) -> State | None:
@@ -215,12 +216,19 @@ class Parking:
             if monotonic() > deadline or not self._write(node):
                 return
 
-    def _give_up(self) -> bool:
-        """Free some memory: a file takes the place of the bytes, or nothing does."""
+    def _give_up(self, *, newcomer: Node[Parcel]) -> bool:
+        """Free some memory: a file takes the place of the bytes, or nothing does. What has just come goes only where
+        nothing else can."""
         in_memory = [node for node in self._tree if node.value.data is not None]
-        node = next_to_go(in_memory) or min(in_memory, key=lambda node: node.used_at, default=None)
+        others = (node for node in in_memory if node is not newcomer)
+        node = (
+            next_to_go(others, _size)
+            or next_to_go(in_memory, _size)
+            or min(in_memory, key=lambda node: node.used_at, default=None)
+        )
         if node is None:
             return False
+        self._tree.floor = max(self._tree.floor, worth_of(node, _size))
         if self._write(node):
             self._drop_bytes(node.value)
         else:
@@ -309,6 +317,10 @@ class SharedParking(Parking):
     def close(self, *, within_s: float) -> None:
         with self._lock:
             super().close(within_s=within_s)
+
+
+def _size(parcel: Parcel) -> int:
+    return parcel.n_bytes
 
 
 def _hash(key: str) -> str:

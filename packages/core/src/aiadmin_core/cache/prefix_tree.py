@@ -30,6 +30,10 @@ class Node(Generic[V]):
     children: "list[Node[V]]" = field(default_factory=list)
     used_at: int = 0
     """Counts up: when it was last of use, or came."""
+    n_uses: int = 0
+    """How often it was of use, its coming counted."""
+    floor: float = 0.0
+    """`PrefixTree.floor` when it was last of use."""
 
     @property
     def end(self) -> int:
@@ -54,6 +58,8 @@ class PrefixTree(Generic[V]):
         self.run = run
         self._roots: dict[str, list[Node[V]]] = {}
         self._clock = 0
+        self.floor = 0.0
+        """What the last node was worth that was given up for want of room (`budget.worth`); kept by who gives up."""
 
     def __iter__(self) -> Iterator[Node[V]]:
         """Every node, parents first."""
@@ -85,6 +91,8 @@ class PrefixTree(Generic[V]):
         self._clock += 1
         for node, _ in parts:
             node.used_at = self._clock
+            node.n_uses += 1
+            node.floor = self.floor
 
     def missing(self, key: str, tokens: Tokens) -> int:
         """Where the first run of `tokens` starts that is not there as a whole; their number if all are."""
