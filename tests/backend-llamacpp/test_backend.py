@@ -10,7 +10,7 @@ from aiadmin_core.backend import Backend
 from aiadmin_core.errors import BadRequest, ModelLoadFailed
 from aiadmin_core.plugins import load_plugins
 from aiadmin_core.specs.model import EngineOptions, ModelFile, ModelSpec
-from aiadmin_llamacpp.backend import LlamaBackend
+from aiadmin_llamacpp.backend import PROBE, LlamaBackend
 
 
 def spec(path, *, format="gguf"):
@@ -122,3 +122,10 @@ def test_closing_ends_the_thread(open_driver):
 
     assert "unloaded" in str(running.error)
     assert threading.active_count() == n_threads
+
+
+def test_the_probe_outlives_what_the_library_logs():
+    """On a GPU something is logged while it is asked; here it is a file that does not exist."""
+    logs = 'import gc; gc.collect(); lib.llama_model_load_from_file(b"/none.gguf", lib.llama_model_default_params())'
+    done = subprocess.run([sys.executable, "-c", f"{PROBE}\n{logs}"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -62,11 +62,11 @@ class World:
     """A scheduler over a fake cache, and what the loop does around it."""
 
     def __init__(
-        self, memory, *, n_cells=256, n_batch=32, n_parallel=4, n_sequences=16, parking=None, **options
+        self, memory, *, n_cells=256, n_batch=32, n_parallel=4, n_sequences=16, parking=None, copies_pay=True, **options
     ) -> None:
         self.memory = memory
         self.kv = KvCache(memory, n_cells=n_cells, n_sequences=n_sequences)
-        parked = ParkedPrefixes(self.kv, memory, parking) if parking else None
+        parked = ParkedPrefixes(self.kv, memory, parking, lambda **_: copies_pay) if parking else None
         self.scheduler = Scheduler(self.kv, n_batch=n_batch, n_parallel=n_parallel, parked=parked, **options)
         self.finished: list[tuple[int, int]] = []
         self.n_full = 0
@@ -379,6 +379,26 @@ def test_what_is_cached_leaves_while_somebody_runs_and_comes_back_when_it_is_ask
         n_steps += 1
     assert again.job.n_cached == 100
     run(world)
+
+
+def test_what_costs_more_to_copy_than_to_compute_stays_until_its_room_is_wanted(world, sequence):
+    """As on a graphics processor."""
+    parking = Parking(run=16, max_bytes=10**6)
+    world = world(n_cells=256, n_batch=64, parking=parking, copies_pay=False)
+    world.scheduler.add(sequence(range(100), max_tokens=1))
+    run(world)
+    world.scheduler.add(sequence([500, 501], max_tokens=30))
+    run(world)
+    assert world.kv.n_used > 100
+    again = sequence([*range(100), 7, 8], max_tokens=1)
+    world.scheduler.add(again)
+    run(world)
+    assert again.job.n_cached == 100
+
+    world.scheduler.add(sequence(range(1000, 1200), max_tokens=20))
+    run(world)
+    assert world.kv.n_used <= 256
+    assert parking.n_bytes == 0
 
 
 def test_what_parts_in_mid_run_brings_back_what_both_have(world, sequence):

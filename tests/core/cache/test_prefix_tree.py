@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiadmin_core.cache.budget import MOST_USES, next_to_go, worth, worth_reading
+from aiadmin_core.cache.budget import MOST_USES, next_to_go, worth, worth_reading, worth_saving
 from aiadmin_core.cache.prefix_tree import PrefixTree
 
 
@@ -107,3 +107,10 @@ def test_reading_has_to_be_faster_than_computing():
     assert worth_reading(n_tokens=100, n_bytes=10**6, tokens_per_s=300, bytes_per_s=1e8)
     assert not worth_reading(n_tokens=10, n_bytes=10**9, tokens_per_s=3000, bytes_per_s=1e8)
     assert worth_reading(n_tokens=10, n_bytes=10**9, tokens_per_s=0, bytes_per_s=0)
+
+
+def test_a_copy_has_to_be_cheap_beside_computing():
+    assert worth_saving(save_s=20e-6, tokens_per_s=300)  # a processor
+    assert not worth_saving(save_s=1e-3, tokens_per_s=25_000)  # a graphics processor, scattered cells
+    assert worth_saving(save_s=0, tokens_per_s=25_000)
+    assert worth_saving(save_s=1e-3, tokens_per_s=0)

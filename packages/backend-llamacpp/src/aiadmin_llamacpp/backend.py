@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 PROBE = """
 import llama_cpp.llama_cpp as lib
-lib.llama_log_set(lib.llama_log_callback(lambda *_: None), None)
+silent = lib.llama_log_callback(lambda *_: None)  # kept: finding a GPU is logged
+lib.llama_log_set(silent, None)
 devices = "GPU offload" if lib.llama_supports_gpu_offload() else "CPU only"
 print(devices, lib.llama_print_system_info().decode(), sep=" | ")
 """

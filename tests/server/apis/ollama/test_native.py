@@ -73,6 +73,13 @@ async def test_a_model_that_stays_has_a_date_far_away(serve, expires_at):
         assert model["size_vram"] == 100
 
 
+async def test_memory_of_devices_is_told_beside_that_of_the_machine(serve):
+    async with serve() as server:
+        server.router.models = [loaded(facts=ModelFacts(device="gpu", device_bytes=461))]
+        (model,) = (await server.http.get("/api/ps")).json()["models"]
+        assert (model["size"], model["size_vram"]) == (561, 461)
+
+
 async def test_stop_unloads(serve):
     async with serve() as server:
         assert (await server.http.post("/api/stop", json={"model": "echo"})).json() == {"stopped": True}

@@ -24,6 +24,7 @@ from ..build import build_id
 from ..memory import DEFAULT_N_BATCH, cache_bytes, header_of, read_sizes, second_fits
 from ..native.batch import Batch
 from ..native.context import CACHE_TYPES, MAX_SEQUENCES, Context, ContextSettings
+from ..native.devices import free_bytes
 from ..native.embedding import RANK, EmbeddingSettings
 from ..native.model import Model
 from . import exactness, side_by_side
@@ -70,6 +71,7 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Llama
     _refuse_unknown(options)
     with _paths(model) as paths:
         placed = place(paths, options)
+        free_before = free_bytes() if placed.n_gpu_layers else 0
         native = Model(paths, n_gpu_layers=placed.n_gpu_layers, use_extra_bufts=not options.safe_mode)
     try:
         device = "gpu" if placed.n_gpu_layers else "cpu"
@@ -91,6 +93,8 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Llama
             facts = _facts(native, context, options, block, device=device, placed=placed.note)
             n_parallel = _n_parallel(options)
             contexts = [context, *_beside(native, context, settings, model, options, device=device)]
+            if placed.n_gpu_layers:
+                facts = msgspec.structs.replace(facts, device_bytes=max(0, free_before - free_bytes()))
             if len(contexts) > 1:
                 facts = msgspec.structs.replace(facts, notes=(*facts.notes, SIDE_BY_SIDE_NOTE))
             return LlamaEngine(

@@ -3,12 +3,16 @@
 Attention passes over every cell in use, whoever's it is: 7,000 idle ones make a step of SmolLM2 take 10.7 ms instead of
 8.4. So while anybody runs, what is cached leaves the context, one run of tokens a step, and comes back when a prompt
 begins like it. While nobody runs it stays, for the next turn, and its copy is made meanwhile.
+
+On a graphics processor it is the other way round: idle cells cost next to nothing, and copying the scattered cells of
+an answer takes longer than to compute them again. So what a copy costs is measured, and where it does not pay, what is
+cached stays until its room is wanted.
 """
 
 from time import perf_counter
 from typing import Protocol
 
-from aiadmin_core.cache.budget import worth_reading
+from aiadmin_core.cache.budget import worth_reading, worth_saving
 from aiadmin_core.cache.parking import Parking, State
 
 from .kv import KvCache, Slot
@@ -21,6 +25,9 @@ WORTH_PARKING = 32
 
 FETCH_S = 0.03
 """How long bringing back may hold up a step."""
+
+FORGET = 0.99
+"""What is known of the cost of a copy, each time that was a reason to make none: it is tried again some day."""
 
 REST_S = 0.05
 """How long copying may keep a request waiting that comes when nothing else runs."""
@@ -36,6 +43,12 @@ class Memory(Protocol):
     def first_position(self, sequence: int) -> int: ...
 
 
+class WorthSaving(Protocol):
+    """`cache.budget.worth_saving`, or what tests make of it."""
+
+    def __call__(self, *, save_s: float, tokens_per_s: float) -> bool: ...
+
+
 def run_length(n_swa: int) -> int:
     """Tokens of a parcel. Of a sliding window, no more than it is wide: the rest would have been forgotten in it."""
     return min(RUN, n_swa) if n_swa else RUN
@@ -44,17 +57,23 @@ def run_length(n_swa: int) -> int:
 class ParkedPrefixes:
     """Moves runs of tokens between the slots of `kv` and `parking`."""
 
-    def __init__(self, kv: KvCache, memory: Memory, parking: Parking) -> None:
+    def __init__(self, kv: KvCache, memory: Memory, parking: Parking, worth: WorthSaving = worth_saving) -> None:
         self._kv = kv
         self._memory = memory
         self._parking = parking
+        self._worth = worth
         self._bytes_per_s = 0.0
         """Of files, measured."""
-        kv.before_drop = self._park
+        self._save_s = 0.0
+        """Of a token, measured."""
+        self._tokens_per_s = 0.0
+        """Of reading prompts, as last told."""
+        kv.before_drop = self._park_if_worth
 
     def expect(self, slot: Slot, *, tokens_per_s: float) -> None:
         """Note what of a running slot's prompt is parked beyond what it holds, and faster to bring back than to read
         anew. The last token is always read, for its logits."""
+        self._tokens_per_s = tokens_per_s
         parts = self._parking.match(slot.salt, slot.tokens.view(0, slot.tokens.n - 1))
         parts = [part for part in parts if part.node.start + part.n > slot.n]
         n_tokens = sum(part.n for part in parts)
@@ -91,19 +110,24 @@ class ParkedPrefixes:
         """Nothing is saved on the way: what is cached can be cut anywhere."""
 
     def tend(self, *, busy: bool) -> None:
-        """Copy one run of what is cached. Where it costs somebody (`busy`), what is copied leaves."""
+        """Copy one run of what is cached, if that is worth it. Where it costs somebody (`busy`), what is copied
+        leaves."""
         for slot in self._kv.idle():
             if busy and (slot.parked or slot.n < WORTH_PARKING):
                 self._kv.drop(slot)
             elif not slot.parked and slot.n >= WORTH_PARKING:
-                self._park_one(slot)
+                if self._is_worth():
+                    self._park_one(slot)
                 return
 
     def rest(self) -> None:
         """Nobody runs: copy some of what is cached, so that nobody has to wait for it later."""
         until = perf_counter() + REST_S
-        while perf_counter() < until and any(not slot.parked and slot.n >= WORTH_PARKING for slot in self._kv.idle()):
-            self.tend(busy=False)
+        for slot in self._kv.idle():
+            while not slot.parked and slot.n >= WORTH_PARKING:
+                if perf_counter() > until or not self._is_worth():
+                    return
+                self._park_one(slot)
 
     def close(self, *, within_s: float) -> None:
         """Copy everything, and write it to files, for as long as that."""
@@ -112,6 +136,16 @@ class ParkedPrefixes:
             if perf_counter() < until:
                 self._park(slot)
         self._parking.close(within_s=within_s)
+
+    def _is_worth(self) -> bool:
+        worth = self._worth(save_s=self._save_s, tokens_per_s=self._tokens_per_s)
+        if not worth:
+            self._save_s *= FORGET
+        return worth
+
+    def _park_if_worth(self, slot: Slot) -> None:
+        while not slot.parked and slot.n >= WORTH_PARKING and self._is_worth():
+            self._park_one(slot)
 
     def _park(self, slot: Slot) -> None:
         while not slot.parked and slot.n >= WORTH_PARKING:
@@ -124,5 +158,8 @@ class ParkedPrefixes:
             slot.parked = True
             return
         end = min(slot.n, start + self._parking.run)
+        started = perf_counter()
         state = self._memory.save(slot.id, start, end)
+        seconds = (perf_counter() - started) / (end - start)
+        self._save_s = 0.5 * (self._save_s or seconds) + 0.5 * seconds
         slot.parked = not self._parking.put(slot.salt, tokens, start, state) or end == slot.n

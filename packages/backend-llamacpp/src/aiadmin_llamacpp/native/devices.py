@@ -21,6 +21,11 @@ def find_devices() -> list[Device]:
     return [device for kind, device in all_devices() if kind in (_OF_ITS_OWN, _THE_MACHINES)]
 
 
+def free_bytes() -> int:
+    """Of all these devices together."""
+    return sum(device.free_bytes for device in find_devices())
+
+
 def all_devices() -> list[tuple[int, Device]]:
     """Every device of this build with its `ggml_backend_dev_type`, the processor (0) among them."""
     n_devices = _function("ggml_backend_dev_count", ctypes.c_size_t)()

@@ -28,6 +28,9 @@ class Model:
         lib.llama_backend_init()
         params = lib.llama_model_default_params()
         params.n_gpu_layers = n_gpu_layers
+        nothing = (ctypes.c_void_p * 1)(None)
+        if n_gpu_layers == 0:  # devices that hold no layer would still be given matrices to multiply
+            params.devices = ctypes.cast(nothing, ctypes.c_void_p)
         params.use_extra_bufts = use_extra_bufts
         log.take_errors()
         if len(paths) == 1:

@@ -7,6 +7,9 @@ from .prefix_tree import Node
 
 V = TypeVar("V")
 
+WORTH_OF_READING = 0.5
+"""Share of the time it takes to read a token that saving its state may take."""
+
 
 MOST_USES = 8
 """Uses that count. What was popular once goes after as many turns of the whole budget without being of use."""
@@ -37,3 +40,9 @@ def worth_reading(*, n_tokens: int, n_bytes: int, tokens_per_s: float, bytes_per
     if tokens_per_s <= 0 or bytes_per_s <= 0:
         return True
     return n_bytes / bytes_per_s < n_tokens / tokens_per_s
+
+
+def worth_saving(*, save_s: float, tokens_per_s: float) -> bool:
+    """Whether keeping a token's state is cheap beside computing it again, which nobody may ever ask for. `save_s`:
+    seconds a token. 0 is unknown: it mostly is."""
+    return save_s * tokens_per_s <= WORTH_OF_READING

@@ -99,6 +99,8 @@ class ModelFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     size_bytes: int = 0
     quantization: str = ""
     device: str = "cpu"
+    device_bytes: int = 0
+    """What it took of devices when it was opened, beside what their driver keeps for the process (CUDA: 0.5 GB)."""
     notes: tuple[str, ...] = ()
     """What an administrator should know: "safe mode: ...", "no chat template, ..."."""
 
