@@ -1,5 +1,6 @@
 """What goes wrong in real life costs nobody else anything."""
 
+import asyncio
 import json
 import os
 import resource
@@ -109,6 +110,32 @@ def test_a_model_that_dies_again_and_again_is_left_alone_for_a_while(product: An
         assert int(refused.headers["retry-after"]) > 0
         assert httpx.get(f"{server.url}/health").status_code in (200, 503)
         assert server.metric("aiadmin_runner_deaths_total") == 3
+
+
+def test_five_hundred_at_once_are_answered_or_told_to_come_again_and_the_next_is_served(
+    product: Any, tmp_path: Path
+) -> None:
+    body = {"model": "smollm2", "messages": ASK, "max_tokens": 4}
+
+    async def all_at_once(url: str) -> list[httpx.Response]:
+        limits = httpx.Limits(max_connections=500)
+        async with httpx.AsyncClient(timeout=100, limits=limits) as client:
+            return await asyncio.gather(*(client.post(url, json=body) for _ in range(500)))
+
+    with product.clone(tmp_path / "state").serve(AIADMIN_MAX_QUEUE="16") as server:
+        url = f"{server.base_url}chat/completions"
+        assert httpx.post(url, json=body, timeout=60).status_code == 200  # loaded
+        responses = asyncio.run(all_at_once(url))
+
+        served = [response for response in responses if response.status_code == 200]
+        refused = [response for response in responses if response.status_code != 200]
+        assert len(served) >= 16
+        assert all(response.json()["choices"][0]["message"]["content"] for response in served)
+        assert refused
+        assert {response.status_code for response in refused} == {503}
+        assert all(response.json()["error"]["message"] for response in refused)
+        assert all(int(response.headers["retry-after"]) > 0 for response in refused)
+        assert httpx.post(url, json=body, timeout=60).status_code == 200
 
 
 def test_a_server_that_can_open_no_more_files_keeps_its_streams(server: Any, client: Any) -> None:
