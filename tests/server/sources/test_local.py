@@ -85,6 +85,7 @@ def test_what_is_no_model_is_said(tmp_path: Path, folder: Path):
 def test_paths_are_claimed_and_names_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "model.gguf").touch()
     source = LocalSource()
     for path in ("./x", "../x", "/x", "~/x", "x.gguf", "a/b.GGUF", "here", "C:\\x", "d:/x"):
         assert source.claims(path), path
@@ -109,3 +110,13 @@ def test_one_file_has_one_origin_however_it_is_written(tmp_path: Path, monkeypat
 )
 def test_a_name_is_made_of_a_files(text: str, name: str):
     assert suggest_name(text) == name
+
+
+def test_a_folder_that_has_a_models_name_by_chance_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mistral").mkdir()
+    source = LocalSource()
+    assert not source.claims("mistral")
+    assert source.claims("./mistral")
+    (tmp_path / "mistral" / "model.safetensors").touch()
+    assert source.claims("mistral")

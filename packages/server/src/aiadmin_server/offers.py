@@ -77,7 +77,7 @@ class Offered:
             return None
         same = self._is_same(existing)
         if not replace and not same:
-            refuse_replacing(existing, self._offer.origin)
+            refuse_replacing(existing, self._origin(existing))
         return existing if same and store.intact(existing, thorough=replace, progress=progress) else None
 
     def _is_same(self, existing: StoredModel) -> bool:
@@ -85,7 +85,13 @@ class Offered:
             return existing.digest == self._offer.manifest_digest
         wanted = {file.digest for file in self._offer.files}
         have = {file.digest for file in existing.files}
-        return existing.origin == self._offer.origin and "" not in wanted and wanted == have
+        return existing.origin == self._origin(existing) and "" not in wanted and wanted == have
+
+    def _origin(self, existing: StoredModel | None) -> str:
+        """Of the model to be stored: as it is known already, where only the case differs, in which names of hubs and
+        registries are written one way or the other."""
+        ours = self._offer.origin
+        return existing.origin if existing and existing.origin.lower() == ours.lower() else ours
 
     def _fetch(
         self,
@@ -108,7 +114,9 @@ class Offered:
             missing = max(0, missing - _allocated(workdir))
             foresee(forecast(name, missing, sum(file.size for file in self._offer.files), workdir))
             need_room(workdir, missing)
-            fetched = self._filled_in(self._offer.fetch(workdir=workdir, progress=progress, held=held.get))
+            fetched = self._filled_in(
+                self._offer.fetch(workdir=workdir, progress=progress, held=held.get), store.find(name)
+            )
             try:
                 model = store.add(
                     name,
@@ -129,8 +137,9 @@ class Offered:
     def _digests(self) -> list[str]:
         return [file.digest for file in self._offer.files if file.digest]
 
-    def _filled_in(self, fetched: FetchedModel) -> FetchedModel:
+    def _filled_in(self, fetched: FetchedModel, existing: StoredModel | None) -> FetchedModel:
         """With what the catalogue says, where the model says nothing itself."""
+        fetched = replace_fields(fetched, origin=self._origin(existing))
         if self._entry is None or fetched.manifest:
             return fetched
         return replace_fields(

@@ -37,7 +37,7 @@ def test_the_usual_quantization_is_taken_where_nobody_says(hub, pull_here, store
     steps: list[Progress] = []
     model = pull_here("hf.co/org/Tiny-GGUF", steps)
     assert model.name == "hf.co/org/Tiny-GGUF:Q4_K_M"
-    assert model.origin == "hf:org/tiny-gguf"
+    assert model.origin == "hf:org/Tiny-GGUF"
     assert (model.format, model.weights_digest) == ("gguf", digest(Q4))
     assert store.intact(model, thorough=True)
     down = [step for step in steps if step.status == "downloading"]
@@ -46,6 +46,8 @@ def test_the_usual_quantization_is_taken_where_nobody_says(hub, pull_here, store
     hub.requests.clear()
     again: list[Progress] = []
     assert pull_here("https://huggingface.co/org/Tiny-GGUF", again) == model
+    hub.repos["ORG/tiny-gguf"] = hub.repos["org/Tiny-GGUF"]
+    assert pull_here("hf.co/ORG/tiny-gguf") == model, "in whatever case it is written"
     assert [step.status for step in again] == ["pulling manifest", "already here and complete"]
 
 

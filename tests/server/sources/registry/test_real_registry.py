@@ -11,6 +11,7 @@ import pytest
 
 from aiadmin_core.errors import ModelExists, ModelNotFound, PullFailed, PushFailed
 from aiadmin_core.sources import FetchedFile, FetchedModel, Progress
+from aiadmin_server.push import push
 from aiadmin_server.sources.local import LocalSource
 from aiadmin_server.sources.registry.source import RegistryAccess
 from aiadmin_server.store.manifest import LAYER_TYPE, digest_of
@@ -248,6 +249,32 @@ def test_layers_of_ollamas_are_used_with_all_they_say(registry, store, pull_here
     assert [message.role for message in model.messages] == ["user", "assistant"]
     assert [file.role for file in model.files] == ["model", "projector"]
     assert (store.root / "manifests" / registry / "team/llama/8b").read_bytes() == manifest, "others read it, too"
+
+
+CHATML = """{{- range .Messages }}<|im_start|>{{ .Role }}
+{{ .Content }}<|im_end|>
+{{ end }}<|im_start|>assistant
+"""
+
+
+@pytest.mark.real_model
+def test_a_model_of_ollamas_answers_as_its_manifest_says(registry, product, smollm2_gguf, tmp_path):
+    """Its template, its system message, its stop strings; options that mean nothing here cost nothing."""
+    own = product.clone(tmp_path / "state")
+    store = ModelStore(tmp_path / "ollama")
+    parameters = {"temperature": 0, "num_predict": 24, "num_keep": 24, "stop": ["<|im_end|>"], "num_ctx": 1024}
+    said = {"template": CHATML, "system": "You are a pirate.", "parameters": parameters}
+    made = add(store, f"{registry}/team/pirate", smollm2_gguf, **said)
+    assert made.template == CHATML
+    send_all(store, made.name)
+    own.run("pull", f"{registry}/team/pirate", "--as", "pirate")
+    shown = own.run("show", "pirate").stdout
+    assert "You are a pirate." in shown
+    assert len(own.run("run", "pirate", "Who are you?").stdout.split()) > 2
+
+
+def send_all(store: ModelStore, name: str) -> None:
+    push(name, store=store, access=RegistryAccess(""), progress=lambda _: None)
 
 
 def test_what_is_not_there_is_said(registry, pull_here, push_from, store):

@@ -15,6 +15,7 @@ from aiadmin_core.sources import FetchedFile, FetchedModel, Progress
 from aiadmin_core.specs.model import FileRole
 
 GGUF_MAGIC = b"GGUF"
+MODEL_ENDS = (".gguf", ".safetensors")
 TOKENIZER_FILES = re.compile(
     r"tokenizer.*|vocab\..*|merges\.txt|added_tokens\.json|special_tokens_map\.json|chat_template\..*|.*\.tiktoken|"
     r"spiece\.model|sentencepiece.*",
@@ -37,8 +38,8 @@ class LocalSource:
         """Whether it looks like a path: whether it exists is for `fetch` to say."""
         if self.in_place or not reference or "://" in reference:
             return False
-        looks = reference.startswith((".", "/", "~", "\\")) or reference.lower().endswith((".gguf", ".safetensors"))
-        return looks or re.match(r"[A-Za-z]:[\\/]", reference) is not None or _exists(reference)
+        looks = reference.startswith((".", "/", "~", "\\")) or reference.lower().endswith(MODEL_ENDS)
+        return looks or re.match(r"[A-Za-z]:[\\/]", reference) is not None or _is_there(reference)
 
     def origin(self, reference: str) -> str:
         """The path, in the store or not: `link:` after `file:` is a change of place, not of model."""
@@ -158,8 +159,12 @@ def safetensors_files(folder: Path) -> list[tuple[Path, FileRole]]:
     return [*found, (pooling, "config")] if pooling.is_file() else found
 
 
-def _exists(text: str) -> bool:
-    return os.path.exists(text)  # noqa: PTH110 - Path.exists raises for texts that are too long for a path
+def _is_there(text: str) -> bool:
+    """Whether a text that may be a name as well is a path. A folder by chance of a model's name, without one in it, is
+    none."""
+    if os.path.isfile(text) or ("/" in text and os.path.exists(text)):  # noqa: PTH110, PTH113 - Path's raise for long texts
+        return True
+    return os.path.isdir(text) and any(any(Path(text).glob(f"*{end}")) for end in MODEL_ENDS)  # noqa: PTH112
 
 
 def suggest_name(text: str) -> str:

@@ -34,7 +34,7 @@ class HuggingFaceSource:
     def origin(self, reference: str) -> str:
         """The repository and what is asked of it, without the revision: a newer one may replace an older one."""
         wanted = parse(reference)
-        return f"hf:{wanted.repo}:{wanted.tag}".rstrip(":").lower()
+        return f"hf:{wanted.repo}:{wanted.tag}".rstrip(":")
 
     def offer(self, caller: Caller, reference: str) -> Offer:
         from .hub import Hub  # 0.3 s
