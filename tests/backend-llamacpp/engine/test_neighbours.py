@@ -26,10 +26,16 @@ def test_what_others_compute_is_not_ours(n_cores, computed, own, left):
     assert left_of(n_cores, Reading(5.0, 100.0, 50.0), Reading(6.0, 100.0 + computed, 50.0 + own)) == left
 
 
-@pytest.mark.parametrize(("n_running", "left"), [(1, 2), (2, 1), (None, 1)])
-def test_who_computed_while_we_rested_counts_only_if_it_still_runs(n_running, left):
-    assert left_of(2, Reading(0.0, 0.0, 0.0), Reading(60.0, 60.0, 0.0, n_running)) == left
-    assert left_of(2, Reading(0.0, 0.0, 0.0), Reading(0.5, 0.5, 0.0, n_running)) == 1, "just now"
+@pytest.mark.parametrize(
+    ("running", "left"),
+    [([1], 2), ([2, 2, 2], 1), ([3, 2, 1], 2), ([None, None, None], 1)],
+    ids=["nobody", "somebody", "who has answered us", "unknown"],
+)
+def test_who_computed_while_we_rested_counts_only_if_it_still_runs(running, left):
+    looks = iter([*running, *running[-1:] * 2])
+    readings = iter([Reading(0.0, 0.0, 0.0), Reading(60.0, 60.0, 0.0)])
+
+    assert Neighbours(2, lambda: next(readings), lambda: next(looks)).n_left(60.0) == left
 
 
 def test_it_looks_again_once_a_window_has_passed():

@@ -20,8 +20,11 @@ WINDOW_S = 0.25
 BUSY = 0.9
 """Share of a processor's time from which on it is not ours: clients and the server come and go within less."""
 
-LONG_AGO_S = 1.0
-"""What was computed in a longer time, while we rested, need not go on: whoever does not run now is gone."""
+RESTED_S = 0.5
+"""What was computed in a longer time, while we rested, need not go on: who does not run now is gone."""
+
+N_LOOKS, LOOK_EVERY_S = 3, 0.001
+"""Clients and the server run for less than that together, whenever there is something to do for us."""
 
 
 class Reading(NamedTuple):
@@ -32,8 +35,6 @@ class Reading(NamedTuple):
     """By every process, on the processors that this one may use."""
     own: float
     """By this process."""
-    n_running: int | None = None
-    """Threads that run or wait for a processor at this moment, this one among them; None where nobody says."""
 
 
 def read_times() -> Reading:
@@ -44,10 +45,11 @@ def read_times() -> Reading:
         each = [times for number, times in enumerate(each) if number in usable]
     kinds = ("user", "nice", "system", "irq", "softirq")
     computed = sum(float(getattr(times, kind, 0.0)) for times in each for kind in kinds)
-    return Reading(wall=time.monotonic(), computed=computed, own=time.process_time(), n_running=_running())
+    return Reading(wall=time.monotonic(), computed=computed, own=time.process_time())
 
 
-def _running() -> int | None:
+def count_running() -> int | None:
+    """Threads that run or wait for a processor at this moment, this one among them; None where nobody says."""
     try:
         lines = Path("/proc/stat").read_bytes().splitlines()  # proc_stat(5)
     except OSError:
@@ -57,20 +59,22 @@ def _running() -> int | None:
 
 def left_of(n_cores: int, before: Reading, after: Reading) -> int:
     """Processors that others leave, one at least. Pure."""
-    seconds = after.wall - before.wall
     others = (after.computed - before.computed) - (after.own - before.own)
-    n_others = math.floor(others / seconds + 1 - BUSY)
-    if seconds > LONG_AGO_S and after.n_running is not None:
-        n_others = min(n_others, after.n_running - 1)
-    return max(1, n_cores - max(0, n_others))
+    return max(1, n_cores - max(0, math.floor(others / (after.wall - before.wall) + 1 - BUSY)))
 
 
 class Neighbours:
     """Looks again from time to time, when it is asked."""
 
-    def __init__(self, n_cores: int, read: Callable[[], Reading] = read_times) -> None:
+    def __init__(
+        self,
+        n_cores: int,
+        read: Callable[[], Reading] = read_times,
+        running: Callable[[], int | None] = count_running,
+    ) -> None:
         self._n_cores = self._left = n_cores
         self._read = read
+        self._running = running
         self._before = read()
 
     def n_left(self, now: float) -> int:
@@ -79,5 +83,18 @@ class Neighbours:
             after = self._read()
             if after.wall > self._before.wall:
                 self._left = left_of(self._n_cores, self._before, after)
+                if self._left < self._n_cores and after.wall - self._before.wall > RESTED_S:
+                    self._left = max(self._left, self._n_cores - self._n_still_running())
                 self._before = after
         return self._left
+
+    def _n_still_running(self) -> int:
+        """Other threads that were running at every look."""
+        fewest = self._n_cores
+        for look in range(N_LOOKS):
+            if look:
+                time.sleep(LOOK_EVERY_S)
+            n_running = self._running()
+            if n_running is not None:
+                fewest = min(fewest, n_running - 1)
+        return fewest
