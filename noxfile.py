@@ -114,6 +114,13 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Long: thousands of made-up requests, valid and broken, from our own document and from OpenAI's."""
+    install(session)
+    session.run("pytest", "--cases", "150", "--timeout", "3600", "tests/e2e/test_fuzz.py", *session.posargs)
+
+
+@nox.session
 def properties(session: nox.Session) -> None:
     """Long: the property tests with many more examples."""
     install(session)

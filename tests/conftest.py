@@ -40,6 +40,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rounds", type=int, default=1, help="run every test this many times")
+    parser.addoption("--cases", type=int, default=4, help="requests made up for each operation, valid and broken ones")
     parser.addoption("--no-skips", action="store_true", help="fail where a test was skipped")
     parser.addoption("--minutes", type=float, default=0.25, help="how long a session of chaos lasts")
 
@@ -126,6 +127,12 @@ def _load(name: str) -> ModuleType:
 def load_beside() -> Callable[[str], ModuleType]:
     """Import a module that lies beside this file."""
     return _load
+
+
+@pytest.fixture(scope="session")
+def openai_description() -> ModuleType:
+    """What OpenAI says of its answers (_openai.py)."""
+    return _load("_openai")
 
 
 @pytest.fixture(scope="session")

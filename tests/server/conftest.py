@@ -242,8 +242,13 @@ Serve = Callable[..., contextlib.AbstractAsyncContextManager[Served]]
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Serve:
-    """`async with serve(script=..., capabilities=..., plugins=[(name, object)], limits=..., **settings) as server`."""
+def serve(tmp_path: Path, openai_description: Any) -> Serve:
+    """`async with serve(script=..., capabilities=..., plugins=[(name, object)], limits=..., **settings) as server`.
+
+    Whatever OpenAI's paths answer, errors and chunks too, is checked against OpenAI's own description, where that is
+    beside this checkout.
+    """
+    checks = [openai_description.check_response] if openai_description.SPEC.exists() else []
 
     @contextlib.asynccontextmanager
     async def serving(
@@ -275,6 +280,8 @@ def serve(tmp_path: Path) -> Serve:
                 httpx.AsyncClient(base_url=url, timeout=30) as http,
                 openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
             ):
+                for one in (http, client._client):
+                    one.event_hooks = {"response": checks}
                 stop = partial(setattr, server, "should_exit", True)
                 yield Served(url=url, port=port, engine=engine, router=router, http=http, openai=client, stop=stop)
         finally:

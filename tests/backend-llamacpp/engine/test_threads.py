@@ -2,7 +2,14 @@
 
 import threading
 
-from aiadmin_llamacpp.engine.threads import ThreadGovernor, apart, default_threads, size_of
+from aiadmin_llamacpp.engine.threads import (
+    ThreadGovernor,
+    apart,
+    chosen_threads,
+    default_threads,
+    size_of,
+    usable_cores,
+)
 
 
 class Machine:
@@ -153,3 +160,9 @@ def test_what_is_computed_apart_leaves_no_thread_behind():
 
 def test_all_of_a_few_cores_and_half_of_many():
     assert [default_threads(n) for n in (1, 2, 4, 8, 32)] == [1, 2, 4, 4, 16]
+
+
+def test_no_more_threads_are_taken_than_there_are_processors():
+    assert chosen_threads(28_263) == usable_cores()
+    assert chosen_threads(1) == 1
+    assert chosen_threads(None) == default_threads(usable_cores())

@@ -33,7 +33,7 @@ from .engine import LlamaEngine
 from .parked import run_length
 from .placing import place
 from .speculation import Speculator
-from .threads import default_threads, usable_cores
+from .threads import chosen_threads
 
 LEAST_N_CTX = 256
 """What llama.cpp makes of anything smaller (`GGML_PAD(n_ctx, 256)` in llama-context.cpp). Asked for less, it also
@@ -159,7 +159,7 @@ def embedding_settings(
     """How texts of up to `n_ctx` tokens are embedded; `beside` a context that generates, half the threads are left to
     that one, and texts are shorter: llama.cpp computes the logits of all their tokens too, for nobody.
     Recurrent models have one text in a batch: each costs them a whole state."""
-    n_threads = options.n_threads or default_threads(usable_cores())
+    n_threads = chosen_threads(options.n_threads)
     n_most = min(n_ctx, max(MOST_BESIDE, options.n_batch or 0)) if beside else n_ctx
     return EmbeddingSettings(
         n_most=n_most, n_sequences=n_sequences, n_threads=max(1, n_threads // 2) if beside else n_threads
@@ -218,7 +218,7 @@ def context_settings(options: EngineOptions, *, n_ctx_train: int, can_trim: bool
         n_ctx=max(n_ctx, LEAST_N_CTX, n_sequences),
         n_batch=max(options.n_batch or DEFAULT_N_BATCH, n_parallel),
         n_sequences=min(MAX_SEQUENCES, n_sequences),
-        n_threads=options.n_threads or default_threads(usable_cores()),
+        n_threads=chosen_threads(options.n_threads),
         rope_scaling=scaling,
         rope_factor=n_ctx / n_ctx_train if scaling else 1.0,
     )

@@ -64,6 +64,12 @@ def default_threads(n_cores: int) -> int:
     return n_cores if n_cores <= 4 else n_cores // 2
 
 
+def chosen_threads(asked: int | None) -> int:
+    """As asked, but no more than there are processors: further ones only wait, and thousands cannot be had."""
+    n_cores = usable_cores()
+    return min(asked, n_cores) if asked else default_threads(n_cores)
+
+
 class StepSize(NamedTuple):
     """Steps of one size take about as long as each other."""
 
