@@ -95,9 +95,7 @@ def show_alias(name: str, as_json: bool) -> None:
 @click.option("--backend", help="The backend that must serve it.")
 @click.option("--system", metavar="TEXT", help="A system message for conversations that have none.")
 @click.option("--keep-alive", metavar="TIME", help="How long it stays loaded when idle: 300, 10m, -1 for ever.")
-@click.option(
-    "--lora", multiple=True, metavar="MODEL[*SCALE]", help="Apply the adapters of this model, by so much (1)."
-)
+@click.option("--lora", multiple=True, metavar="MODEL*SCALE", help="Apply the adapters of this model, by so much (1).")
 @parameter_options
 @missing_ok_option
 def set_alias(
