@@ -28,7 +28,7 @@ def command(ctx: click.Context) -> None:
 
     \b
     aiadmin alias set gpt-4o smollm2 --temperature 0.2 --fallback qwen3
-    aiadmin alias set 'claude-*' smollm2
+    aiadmin alias set 'claude*' smollm2
     aiadmin alias openai smollm2
     """
     if ctx.invoked_subcommand is None:
