@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from llama_cpp import llama_cpp as lib
 
-Q8_0 = 8  # GGML_TYPE_Q8_0, the engine's own
+from aiadmin_llamacpp.cache_type import CACHE_TYPES, unasked
 
 
 def logprobs(path: Path, tokens: Sequence[int], *, chunk: int = 64) -> np.ndarray[Any, Any]:
@@ -17,7 +17,7 @@ def logprobs(path: Path, tokens: Sequence[int], *, chunk: int = 64) -> np.ndarra
     model = lib.llama_model_load_from_file(str(path).encode(), params)
     options = lib.llama_context_default_params()
     options.n_ctx, options.n_batch = 1024, 512
-    options.type_k = options.type_v = Q8_0
+    options.type_k, options.type_v = CACHE_TYPES[unasked()[0]].ggml
     context = lib.llama_init_from_model(model, options)
     n_vocab = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
     batch = lib.llama_batch_init(512, 0, 1)

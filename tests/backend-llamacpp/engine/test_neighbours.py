@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from aiadmin_llamacpp.engine.neighbours import WINDOW_S, Neighbours, Reading, left_of, read_times
+from aiadmin_llamacpp.engine.neighbours import MOST_LOOKS, WINDOW_S, Neighbours, Reading, left_of, read_times
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_what_others_compute_is_not_ours(n_cores, computed, own, left):
     ids=["nobody", "somebody", "who has answered us", "unknown"],
 )
 def test_who_computed_while_we_rested_counts_only_if_it_still_runs(running, left):
-    looks = iter([*running, *running[-1:] * 2])
+    looks = iter([*running, *running[-1:] * MOST_LOOKS])
     readings = iter([Reading(0.0, 0.0, 0.0), Reading(60.0, 60.0, 0.0)])
 
     assert Neighbours(2, lambda: next(readings), lambda: next(looks)).n_left(60.0) == left

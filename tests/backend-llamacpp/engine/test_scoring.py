@@ -37,7 +37,7 @@ def assert_same(asked, tokens, expected, *, n_top):
 @pytest.fixture(scope="module")
 def tiny(tiny_gguf):
     spec = ModelSpec(name="tiny", digest="", format="gguf", files=(ModelFile(role="model", path=str(tiny_gguf)),))
-    options = EngineOptions(safe_mode=True, n_ctx=1024, n_parallel=4, kv_cache_type="q8_0")
+    options = EngineOptions(safe_mode=True, n_ctx=1024, n_parallel=4)
     driver = Driver(LlamaBackend().open_engine(spec, options))
     yield driver
     driver.engine.close()

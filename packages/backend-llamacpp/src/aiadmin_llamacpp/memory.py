@@ -9,11 +9,10 @@ from aiadmin_core.context import chosen_scaling, context_length, unasked_context
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from . import gguf
+from .cache_type import CACHE_TYPES, fitting, unasked
 
 DEFAULT_N_BATCH = 512
 
-VALUE_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32}
-"""Of a key or value in the cache."""
 MOST_SECOND_BYTES = 2**28
 """Of a cache, for a model to have it twice where two contexts decode faster (`engine.side_by_side`)."""
 SECOND_SHARE = 8
@@ -130,9 +129,9 @@ def cache_bytes(sizes: dict[str, Any], n_ctx: int, cache_type: str | None) -> in
     key, value = sizes.get("attention.key_length", head), sizes.get("attention.value_length", head)
     n_kv = sizes.get("attention.head_count_kv", n_heads)
     heads = n_kv if isinstance(n_kv, list) else [n_kv] * sizes.get("block_count", 0)
-    if cache_type is None:  # as `engine.exactness` prefers them: blocks of 32 values do not fit every head
-        cache_type = "q8_0" if key % 32 == value % 32 == 0 else "bf16"
-    return int(n_ctx * sum(heads) * (key + value) * VALUE_BYTES.get(cache_type, 2.0))
+    cache_type = cache_type or fitting(unasked(), key_length=key, value_length=value)
+    key_bytes, value_bytes = CACHE_TYPES[cache_type].n_bytes if cache_type in CACHE_TYPES else (2.0, 2.0)
+    return int(n_ctx * sum(heads) * (key * key_bytes + value * value_bytes))
 
 
 def compute_bytes(sizes: dict[str, Any], n_batch: int) -> int:

@@ -13,6 +13,10 @@ from .jobs import Job
 
 Sink = Callable[[Sequence[StepEvent]], None]
 
+HELD_S = 0.010
+"""Tokens need not be handed over more often: nobody reads faster, and each time the server, the client and the loop of
+this process wake up and stop threads that compute."""
+
 
 @dataclass(slots=True)
 class Counters:
@@ -32,12 +36,14 @@ class Counters:
 class Reports:
     """Gathers the events of a step; knows which requests wait for more. Engine thread only, but for `counters`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.counters = Counters()
         self.sink: Sink = _nobody
         self.before_flush: Callable[[], None] = lambda: None
         """Called before events go out: whoever sees one finds the gauges as they were with it."""
         self._events: list[StepEvent] = []
+        self._handed_over_at = -HELD_S
         self._open: dict[int, int] = {}
         """Choices of each request that have not ended."""
 
@@ -112,7 +118,15 @@ class Reports:
         if self._events:
             self.before_flush()
             events, self._events = self._events, []
+            self._handed_over_at = self._clock()
             self.sink(events)
+
+    def flush_before_a_token(self) -> None:
+        """The same, but for mere tokens that are no more than `HELD_S` later than the last ones: they go with those of
+        the step that begins. For steps that nobody waits long for."""
+        recent = self._clock() - self._handed_over_at < HELD_S
+        if not (recent and all(type(event) is Sampled for event in self._events)):
+            self.flush()
 
     def _close(self, request_id: int, n_choices: int | None) -> None:
         left = self._open.get(request_id, 0) - n_choices if n_choices is not None else 0

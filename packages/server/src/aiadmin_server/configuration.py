@@ -39,7 +39,7 @@ COUNTERPARTS = {
 }
 """Variables of an Ollama that is, or was, on this machine, and what they are here."""
 _FOREVER_AT_ZERO = frozenset({"OLLAMA_LOAD_TIMEOUT"})
-_KV_CACHE_TYPES = frozenset({"q8_0", "bf16", "f16", "f32"})
+_KV_CACHE_TYPES = frozenset({"bf16/f16", "q8_0", "bf16", "f16", "f32"})
 
 
 class Given(NamedTuple):

@@ -121,8 +121,9 @@ FIELDS: dict[str, str] = {
     "AIADMIN_CONTEXTS": "How many contexts of a model decode side by side, for llama.cpp: `1`, `2` or `auto` "
     "(default): what is faster, as measured when it is loaded, where memory is plenty and `AIADMIN_NUM_PARALLEL` is "
     "not set. Each has a cache of its own, and decodes as many sequences as one.",
-    "AIADMIN_KV_CACHE_TYPE": "How keys and values are stored, for llama.cpp: `q8_0`, `bf16`, `f16` or `f32`. Default: "
-    "`q8_0` on processors (half the memory of `f16`, and answers that can be reproduced), `f16` on GPUs.",
+    "AIADMIN_KV_CACHE_TYPE": "How keys and values are stored, for llama.cpp: `bf16/f16` (keys/values), "
+    "`q8_0`, `bf16`, `f16` or `f32`. Default: `f16` on GPUs, on processors what gives answers that can be reproduced: "
+    "`bf16/f16` on x86, `q8_0` elsewhere. `q8_0` takes half the memory, and is slower.",
     "AIADMIN_EXACT": "`1` serves only models whose answers can be reproduced to the last bit, and always does so. "
     "Default: where it costs nothing, else for requests with a `seed`.",
     "AIADMIN_SPECULATION": "Whether tokens are guessed by what was said before, and several verified in a step, where "

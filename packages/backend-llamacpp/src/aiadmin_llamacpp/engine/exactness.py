@@ -3,7 +3,7 @@
 Three things would make a row of logits depend on company:
 
 - Attention. ggml has three ways to compute it, chosen by the number of rows and cells, which round differently; but
-  only where keys and values are F16 or F32. With any other type there is one (`ggml_compute_forward_flash_attn_ext`).
+  only where keys and values are both F16 or both F32 (`cache_type.CacheType.has_one_path`).
 - Matrices. Some quantised types are multiplied several rows at a time, or otherwise once there are enough of them, and
   the rows left over by other code: a row's bits depend on how many there are. Steps filled up to a multiple of some
   number of rows have no rows left over.
@@ -36,10 +36,6 @@ PROBES: dict[int, tuple[int, ...]] = {
 N_PROBE = 32
 """Tokens that are read again and again to find out. Not every row shows a difference: one in five, where Gemma 3 has
 4 instead of 8."""
-
-ONE_PATH = ("q8_0", "bf16")
-"""Cache types with one way to compute attention. The first takes half the memory of the second, at the same speed (a
-step of SmolLM2: 16.4 and 17.4 ms at 2,000 tokens, 6.4 and 6.2 at 64) and perplexity (18.99 and 19.01; f16 18.99)."""
 
 
 class Filler(NamedTuple):

@@ -173,7 +173,10 @@ class LlamaStepper:
         with self._lock:
             self._decoding = {piece.sequence.job.request.id for piece in step.pieces}
             self._context.interrupt(self._is_in_vain())
-        self._reports.flush()
+        if step.reads_prompts:
+            self._reports.flush()
+        else:
+            self._reports.flush_before_a_token()
         try:
             self._context.decode(self._batch)
         finally:

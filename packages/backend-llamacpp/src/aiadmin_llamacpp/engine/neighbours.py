@@ -23,8 +23,9 @@ BUSY = 0.9
 RESTED_S = 0.5
 """What was computed in a longer time, while we rested, need not go on: who does not run now is gone."""
 
-N_LOOKS, LOOK_EVERY_S = 3, 0.001
-"""Clients and the server run for less than that together, whenever there is something to do for us."""
+MOST_LOOKS, LOOK_EVERY_S = 16, 0.001
+"""Clients and the server run for less than that together, whenever there is something to do for us; so does whoever was
+busy until a moment before."""
 
 
 class Reading(NamedTuple):
@@ -91,10 +92,11 @@ class Neighbours:
     def _n_still_running(self) -> int:
         """Other threads that were running at every look."""
         fewest = self._n_cores
-        for look in range(N_LOOKS):
-            if look:
-                time.sleep(LOOK_EVERY_S)
+        for _ in range(MOST_LOOKS):
             n_running = self._running()
             if n_running is not None:
                 fewest = min(fewest, n_running - 1)
+            if fewest <= 0:
+                break
+            time.sleep(LOOK_EVERY_S)
         return fewest

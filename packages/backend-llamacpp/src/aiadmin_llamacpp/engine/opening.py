@@ -21,9 +21,10 @@ from aiadmin_core.specs.model import EngineOptions, ModelFacts, ModelSpec
 
 from .. import bert, gguf
 from ..build import build_id
+from ..cache_type import CACHE_TYPES, unasked
 from ..memory import DEFAULT_N_BATCH, cache_bytes, header_of, read_sizes, second_fits
 from ..native.batch import Batch
-from ..native.context import CACHE_TYPES, MAX_SEQUENCES, Context, ContextSettings
+from ..native.context import MAX_SEQUENCES, Context, ContextSettings
 from ..native.devices import free_bytes
 from ..native.embedding import RANK, EmbeddingSettings
 from ..native.model import Model
@@ -236,14 +237,14 @@ def _refuse_second_scaling(native: Model, settings: ContextSettings) -> None:
 
 
 def _cache_types(options: EngineOptions, *, device: str) -> list[str]:
-    """Which types of cache to try, in order: the one asked for, else what `exactness` prefers. Devices have kernels of
-    their own for F16."""
+    """Which types of cache to try, in order: the one asked for, else those with which answers can be had again. Devices
+    have kernels of their own for F16."""
     if options.kv_cache_type is None:
-        return ["f16"] if device == "gpu" else [*exactness.ONE_PATH, "f16"]
+        return ["f16"] if device == "gpu" else [*unasked(), "f16"]
     if options.kv_cache_type not in CACHE_TYPES:
         raise ModelLoadFailed(
             f"No KV cache type {options.kv_cache_type!r}.",
-            hint=f"One of {', '.join(CACHE_TYPES)}; keys and values have the same.",
+            hint=f"One of {', '.join(CACHE_TYPES)}.",
         )
     return [options.kv_cache_type]
 
@@ -264,14 +265,14 @@ def _block(context: Context, options: EngineOptions, *, device: str) -> exactnes
     """Raises `ModelLoadFailed` where `exact` is asked and cannot be had."""
     if device == "gpu" or not context.can_trim or context.n_batch < 2 * exactness.N_PROBE:
         block: exactness.Block = None
-    elif context.cache_type not in exactness.ONE_PATH:
+    elif not CACHE_TYPES[context.cache_type].has_one_path:
         block = 0
     else:
         block = exactness.find_block(_Probe(context))
     if options.exact and not block:
         raise ModelLoadFailed(
             f"This model cannot be served with 'exact': {exactness.note(block, context.cache_type, always=True)}.",
-            hint="Leave 'exact' out, or choose another quantisation, or the cache type q8_0 or bf16.",
+            hint=f"Leave 'exact' out, or choose another quantisation, or a cache of {' or '.join(unasked())}.",
         )
     return block
 

@@ -12,6 +12,7 @@ from llama_cpp import llama_cpp as lib
 from aiadmin_core.cache.parking import State
 from aiadmin_core.errors import AiAdminError, ModelLoadFailed
 
+from ..cache_type import CACHE_TYPES
 from . import log
 from .batch import Batch
 from .model import Model
@@ -23,9 +24,6 @@ MAX_SEQUENCES = 256 - OWN_SEQUENCES  # LLAMA_MAX_SEQ of the vendored sources
 
 MOST_COPIED = 2**30
 """Bytes of a cache that are rearranged at once: they are in memory twice meanwhile, and everybody waits."""
-
-CACHE_TYPES = {"f32": 0, "f16": 1, "bf16": 30, "q8_0": 8}  # ggml_type in ggml.h
-"""Types of keys and values: both have the same, since this build of ggml aborts where they differ."""
 
 ROPE_SCALINGS = {"linear": 1, "yarn": 2}  # llama_rope_scaling_type in llama.h
 
@@ -52,7 +50,7 @@ class ContextSettings(NamedTuple):
     n_sequences: int
     n_threads: int
     cache_type: str = "f16"
-    """One of `CACHE_TYPES`."""
+    """One of `cache_type.CACHE_TYPES`."""
     rope_scaling: str = ""
     """One of `ROPE_SCALINGS`; "" leaves positions to the file."""
     rope_factor: float = 1.0
@@ -72,7 +70,7 @@ class Context:
         params.n_batch = settings.n_batch
         params.n_ubatch = min(settings.n_batch, 512)
         params.n_seq_max = settings.n_sequences + OWN_SEQUENCES
-        params.type_k = params.type_v = CACHE_TYPES[settings.cache_type]
+        params.type_k, params.type_v = CACHE_TYPES[settings.cache_type].ggml
         params.n_threads = params.n_threads_batch = settings.n_threads
         if settings.rope_scaling:
             params.rope_scaling_type = ROPE_SCALINGS[settings.rope_scaling]

@@ -33,7 +33,7 @@ class LoadParams(Struct, frozen=True, kw_only=True, omit_defaults=True):
         Meta(description="How positions are scaled where the context is longer than the trained one."),
     ] = None
     kv_cache_type: Annotated[
-        str | None, Meta(description="How keys and values are stored, for llama.cpp: q8_0, bf16, f16 or f32.")
+        str | None, Meta(description="How keys and values are stored, for llama.cpp: bf16/f16, q8_0, bf16, f16 or f32.")
     ] = None
     exact: Annotated[
         bool | None, Meta(description="Open it only where the same request gives the same answer to the last bit.")

@@ -70,7 +70,7 @@ class EngineOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     safe_mode: bool = False
     """Avoid every optional fast path that is known to crash on some machines."""
     kv_cache_type: str | None = None
-    """How keys and values are stored, in the backend's own words (llama.cpp: `f16`, `bf16`, `q8_0`)."""
+    """How keys and values are stored, in the backend's own words (llama.cpp: `bf16/f16`, `q8_0`, ...)."""
     exact: bool = False
     """The same request gives the same answer, to the last bit and beside any others; refused where it cannot be had."""
     speculation: bool | None = None

@@ -38,6 +38,7 @@ class RowTimes:
         self._n = 0  # measurements of more rows
         # Of these, weighted: how many, their rows, rows squared, seconds, and rows times seconds.
         self._sums = [0.0] * 5
+        self._line = (0.0, 0.0)  # seconds of no row and of a row more, which the last measurement left
 
     def observe(self, n_rows: int, seconds: float) -> None:
         """A step of `n_rows` took `seconds`."""
@@ -54,22 +55,31 @@ class RowTimes:
             change = min(seconds / self._one, 2.0) - 1
             self._one *= 1 + change * (_FASTER if change < 0 else _SLOWER)
             self._fade(_FORGET)
+        self._line = self._fitted()
 
     def _fade(self, share: float) -> None:
         self._sums = [share * term for term in self._sums]
 
     def of(self, n_rows: int) -> float:
-        """Seconds that a step of `n_rows` should take; 0 where nothing was measured."""
+        """Seconds that a step of `n_rows` should take; 0 where nothing was measured. Never less for more rows."""
         if n_rows == 1 and self._one:
             return self._one
-        one = self._one or (self._sums[3] / self._sums[0] / 2 if self._sums[0] else 0.0)
+        none, each = self._line
+        return max(self._least(), none + each * n_rows)
+
+    def _least(self) -> float:
+        """Seconds of one row, a guess where none was decoded alone."""
+        return self._one or (self._sums[3] / self._sums[0] / 2 if self._sums[0] else 0.0)
+
+    def _fitted(self) -> tuple[float, float]:
+        one = self._least()
         n, x, xx, y, xy = self._sums
         for rows in _GUESSED:
             guess = one * (1 + _AT_FIRST * (rows - 1))
             n, x, xx = n + _WEIGHT, x + _WEIGHT * rows, xx + _WEIGHT * rows**2
             y, xy = y + _WEIGHT * guess, xy + _WEIGHT * rows * guess
         slope = max(0.0, (n * xy - x * y) / (n * xx - x * x))
-        return max(one, (y - slope * x) / n + slope * n_rows)
+        return (y - slope * x) / n, slope
 
 
 class Savings:
@@ -96,8 +106,8 @@ def share_rows(
     """How many guessed tokens each sequence gets, such that the step gives the most tokens a second.
 
     `chances` are each sequence's, falling, of its first token, of its first two, and so on; `n_tokens` is what the step
-    gives anyway; `most` how many may be added, and `seconds` what a step takes with so many more of them. No more than
-    `savings`, in such steps without guesses, is put at risk.
+    gives anyway; `most` how many may be added, and `seconds` what a step takes with so many more of them, never less
+    for more. No more than `savings`, in such steps without guesses, is put at risk.
     """
     order = sorted(
         (
@@ -113,9 +123,12 @@ def share_rows(
         return shares
     expected, best, n_best = float(n_tokens), LEAST_GAIN * n_tokens / plain, 0
     for n, (chance, _) in enumerate(order, start=1):
+        takes = seconds(n)
+        if takes - plain > savings * plain or (expected + chance * (len(order) - n + 1)) / takes <= best:
+            break  # more rows take no less, and are no more likely
         expected += chance
-        if expected / seconds(n) > best and seconds(n) - plain <= savings * plain:
-            best, n_best = expected / seconds(n), n
+        if expected / takes > best:
+            best, n_best = expected / takes, n
     for _, sequence in order[:n_best]:
         shares[sequence] += 1
     return shares
