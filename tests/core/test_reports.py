@@ -1,10 +1,14 @@
 """When what happened is handed over."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from aiadmin_core.backend import Broken, Sampled
 from aiadmin_core.errors import BadRequest
 from aiadmin_core.reports import HELD_S, Reports
+
+JOB = ("submitted_at", "admitted_at", "n_prompt", "n_cached")
 
 
 @pytest.fixture
@@ -35,6 +39,16 @@ def test_tokens_of_fast_steps_leave_together(reports, time, handed_over):
         time[0] += HELD_S * 0.6
 
     assert handed_over == [[token(0)], [token(1), token(2)]]
+
+
+def test_the_beginning_of_an_answer_leaves_token_by_token(reports, time, handed_over):
+    reports.prefilled(SimpleNamespace(request=SimpleNamespace(id=1), **dict.fromkeys(JOB, 0)), now=time[0])
+    for n in range(3):
+        reports.sampled(token(n))
+        reports.flush_before_a_token()
+        time[0] += HELD_S * 0.6
+
+    assert [events[-1] for events in handed_over] == [token(0), token(1), token(2)]
 
 
 def test_tokens_of_slow_steps_leave_one_by_one(reports, time, handed_over):

@@ -101,6 +101,7 @@ def test_every_variable_is_read():
         "AIADMIN_ROPE_SCALING": "YaRN",
         "AIADMIN_NUM_PARALLEL": "9",
         "AIADMIN_CONTEXTS": "2",
+        "AIADMIN_REPLICAS": "2",
         "AIADMIN_KV_CACHE_TYPE": "bf16",
         "AIADMIN_EXACT": "1",
         "AIADMIN_SPECULATION": "off",

@@ -12,7 +12,7 @@ Tokenise, embed, score and adapters are optional protocols: an engine that imple
 """
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -76,6 +76,15 @@ class MemoryEstimate:
     @property
     def n_bytes(self) -> int:
         return self.weights_bytes + self.cache_bytes + self.compute_bytes
+
+    def times(self, n: int) -> "MemoryEstimate":
+        """Of so many of them."""
+        return replace(
+            self,
+            weights_bytes=n * self.weights_bytes,
+            cache_bytes=n * self.cache_bytes,
+            compute_bytes=n * self.compute_bytes,
+        )
 
 
 @runtime_checkable

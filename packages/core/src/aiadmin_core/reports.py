@@ -17,6 +17,9 @@ HELD_S = 0.010
 """Tokens need not be handed over more often: nobody reads faster, and each time the server, the client and the loop of
 this process wake up and stop threads that compute."""
 
+YOUNG_S = 0.1
+"""But the beginning of an answer is shown token by token: much of what is asked is answered in a few."""
+
 
 @dataclass(slots=True)
 class Counters:
@@ -44,6 +47,7 @@ class Reports:
         """Called before events go out: whoever sees one finds the gauges as they were with it."""
         self._events: list[StepEvent] = []
         self._handed_over_at = -HELD_S
+        self._prefilled_at = -YOUNG_S
         self._open: dict[int, int] = {}
         """Choices of each request that have not ended."""
 
@@ -61,6 +65,7 @@ class Reports:
     def prefilled(self, job: Job, *, now: float) -> None:
         """The prompt of `job` is in the context, `n_cached` of it before it came; its first tokens come next."""
         job.prefilled_at = now
+        self._prefilled_at = self._clock()
         queue_s, prefill_s = job.admitted_at - job.submitted_at, now - job.admitted_at
         self._events.append(Prefilled(job.request.id, job.n_prompt, job.n_cached, queue_s, prefill_s))
         self.counters.n_prompt_tokens += job.n_prompt
@@ -124,8 +129,9 @@ class Reports:
     def flush_before_a_token(self) -> None:
         """The same, but for mere tokens that are no more than `HELD_S` later than the last ones: they go with those of
         the step that begins. For steps that nobody waits long for."""
-        recent = self._clock() - self._handed_over_at < HELD_S
-        if not (recent and all(type(event) is Sampled for event in self._events)):
+        now = self._clock()
+        held = now - self._handed_over_at < HELD_S and now - self._prefilled_at >= YOUNG_S
+        if not (held and all(type(event) is Sampled for event in self._events)):
             self.flush()
 
     def _close(self, request_id: int, n_choices: int | None) -> None:

@@ -49,6 +49,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How positions are scaled in contexts beyond the trained one."""
     n_parallel: int | None = None
     n_contexts: int | None = None
+    n_replicas: int | None = None
     kv_cache_type: str | None = None
     exact: bool = False
     """Refuse models whose answers cannot be reproduced to the last bit."""
@@ -121,6 +122,9 @@ FIELDS: dict[str, str] = {
     "AIADMIN_CONTEXTS": "How many contexts of a model decode side by side, for llama.cpp: `1`, `2` or `auto` "
     "(default): what is faster, as measured when it is loaded, where memory is plenty and `AIADMIN_NUM_PARALLEL` is "
     "not set. Each has a cache of its own, and decodes as many sequences as one.",
+    "AIADMIN_REPLICAS": "How many engines answer for each model together, each in a process of its own, with a cache "
+    "of its own. A prompt goes to the one that has read its beginning before, unless that one is much busier. "
+    "Default 1.",
     "AIADMIN_KV_CACHE_TYPE": "How keys and values are stored, for llama.cpp: `bf16/f16` (keys/values), "
     "`q8_0`, `bf16`, `f16` or `f32`. Default: `f16` on GPUs, on processors what gives answers that can be reproduced: "
     "`bf16/f16` on x86, `q8_0` elsewhere. `q8_0` takes half the memory, and is slower.",
@@ -202,6 +206,7 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         rope_scaling=_scaling("AIADMIN_ROPE_SCALING", get("AIADMIN_ROPE_SCALING")),
         n_parallel=_count("AIADMIN_NUM_PARALLEL", get("AIADMIN_NUM_PARALLEL")) or None,
         n_contexts=_CONTEXTS[_choice("AIADMIN_CONTEXTS", get("AIADMIN_CONTEXTS"), ("auto", "1", "2"))],
+        n_replicas=_count("AIADMIN_REPLICAS", get("AIADMIN_REPLICAS")) or None,
         kv_cache_type=get("AIADMIN_KV_CACHE_TYPE").lower() or None,
         exact=_switch(get("AIADMIN_EXACT")),
         speculation=_SPECULATION[_choice("AIADMIN_SPECULATION", get("AIADMIN_SPECULATION"), ("auto", "on", "off"))],
@@ -232,6 +237,7 @@ SECRETS = frozenset({"AIADMIN_API_KEY", "AIADMIN_REGISTRY_CREDENTIALS"})
 """What is shown to nobody who did not ask for it, and written nowhere by us."""
 _ATTRIBUTES = {
     "AIADMIN_CONTEXTS": "n_contexts",
+    "AIADMIN_REPLICAS": "n_replicas",
     "AIADMIN_KEEP_ALIVE": "keep_alive_s",
     "AIADMIN_LOAD_TIMEOUT": "load_timeout_s",
     "AIADMIN_MAX_LOADED_MODELS": "max_loaded",

@@ -23,6 +23,9 @@ class LoadParams(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     num_ctx: Annotated[Count | None, Meta(description="Tokens of context to open it with.")] = None
     num_parallel: Annotated[Count | None, Meta(description="Most answers decoded together.")] = None
+    replicas: Annotated[
+        Annotated[int, Meta(ge=1, le=64)] | None, Meta(description="Engines that answer for it together.")
+    ] = None
     num_batch: Annotated[Count | None, Meta(description="Most tokens computed in one step.")] = None
     num_thread: Annotated[Count | None, Meta(description="Processor threads to compute with.")] = None
     num_gpu: Annotated[
@@ -45,6 +48,7 @@ ENGINE_NAMES = {
     "num_parallel": "n_parallel",
     "num_batch": "n_batch",
     "num_thread": "n_threads",
+    "replicas": "n_replicas",
     "num_gpu": "n_gpu_layers",
 }
 """Names of `EngineOptions` that are not the same."""

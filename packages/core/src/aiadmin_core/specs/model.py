@@ -66,6 +66,9 @@ class EngineOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     n_contexts: int | None = None
     """Contexts that decode side by side, each with its share of the threads and a cache of its own: 1 or 2. None takes
     what is faster here, where memory allows."""
+    n_replicas: int | None = None
+    """Engines that answer for the model together, each in a process of its own and opened like the others. The server
+    opens them; a backend has no part in it."""
     n_gpu_layers: int | None = None
     safe_mode: bool = False
     """Avoid every optional fast path that is known to crash on some machines."""

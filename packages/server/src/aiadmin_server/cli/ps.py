@@ -49,7 +49,7 @@ def row(model: dict[str, Any], now: datetime) -> Sequence[str]:
     return (
         ", ".join(names),
         model["backend"],
-        str(model["pid"] or "-"),
+        ", ".join(map(str, model.get("pids") or [model["pid"] or "-"])),
         size(model["size"]),
         str(model["context_length"] or "-"),
         str(model["n_active"]),

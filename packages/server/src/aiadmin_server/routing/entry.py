@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -21,6 +21,7 @@ from ..runners.supervisor import Running
 from ..store.names import same_name, short_name
 from . import scheduler
 from .adapters import LoadedFrom
+from .affinity import Beginning, Known, choose
 from .choice import same_files
 from .reasons import Reason
 from .scheduler import State
@@ -82,7 +83,8 @@ class LoadedModel(Struct, frozen=True, kw_only=True):
     """"starting", "ready" or "stopping"."""
     reason: str
     """Why it is there; why it goes, where it does."""
-    pid: int | None
+    pids: tuple[int, ...]
+    """Of its engines' processes."""
     size_bytes: int
     """Memory it takes; what it is expected to, while it is loading."""
     facts: ModelFacts
@@ -94,6 +96,11 @@ class LoadedModel(Struct, frozen=True, kw_only=True):
     """Unix seconds; None while it is in use, and for a model that stays."""
     capabilities: Capabilities | None = None
     """None while it is on its way in or out."""
+
+    @property
+    def pid(self) -> int | None:
+        """Of the first of them; None where it has no process of its own."""
+        return self.pids[0] if self.pids else None
 
 
 class Timer(Protocol):
@@ -124,6 +131,8 @@ class Replica:
     adapters: set[str] = field(default_factory=set)
     """Digests of those it has loaded."""
     leases: list[Lease] = field(default_factory=list)
+    known: Known = field(default_factory=Known)
+    """How the prompts it was given begin."""
 
     async def load(self, adapters: Iterable[LoadedFrom]) -> None:
         """Have its engine load those that it has not. One that applies none is asked nothing: what is wanted of it is
@@ -163,6 +172,10 @@ class Entry:
     """Of each request that waits for it to be loaded, how many it will put to the engine."""
     n_served: int = 0
     """Leases that were given."""
+    growing: asyncio.Task[None] | None = None
+    """What opens engines beside the first."""
+    may_grow_at: float = 0.0
+    """Not before that: the last try was in vain."""
     names: dict[str, str] = field(default_factory=dict)
     """Every name it was asked for by, and the model behind each."""
     keep_alives: dict[str, float] = field(default_factory=dict)
@@ -222,10 +235,25 @@ class Entry:
     def is_called(self, name: str) -> bool:
         return any(name in pair or same_name(name, pair[0]) or same_name(name, pair[1]) for pair in self.names.items())
 
-    def least_busy(self) -> Replica | None:
-        """The engine for the next request; None where none can answer."""
+    @property
+    def n_wanted(self) -> int:
+        """How many engines it is to have: several in one process would only share it."""
+        return (self.target.options.n_replicas or 1) if self.takes_place else 1
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether one of its engines can answer."""
+        return any(replica.running.is_usable for replica in self.replicas)
+
+    def replica_for(self, begins: Callable[[], Sequence[Beginning]]) -> Replica:
+        """The engine for a prompt that begins so, which it is taken to read. One at least has to be usable."""
         usable = [replica for replica in self.replicas if replica.running.is_usable]
-        return min(usable, key=lambda replica: len(replica.leases), default=None)
+        if len(usable) == self.n_wanted == 1:
+            return usable[0]
+        found = begins()
+        index = choose([len(one.leases) for one in usable], [one.known.n_bytes(found) for one in usable])
+        usable[index].known.add(found)
+        return usable[index]
 
     def serves(self, target: Target) -> bool:
         """Whether it is `target`'s model, opened with whatever options."""
@@ -256,7 +284,7 @@ class Entry:
         """What `aiadmin ps` shows."""
         first = self.replicas[0].running if self.replicas else None
         facts = first.engine.facts if first else ModelFacts()
-        notes = (*first.notes, *facts.notes) if first else ()
+        notes = (*first.notes, *facts.notes, *self._said_of_replicas()) if first else ()
         expires_at = self.model().expires_at
         names = dict.fromkeys([self.name, *self.names.values(), *self._aliases()])
         return LoadedModel(
@@ -266,7 +294,7 @@ class Entry:
             backend=self.backend,
             state={"queued": "starting", "loading": "starting", "draining": "stopping"}.get(self.state, self.state),
             reason=self.reason.text if self.reason else self.loaded_because or self.asker,
-            pid=first.pid if first else None,
+            pids=tuple(one.running.pid for one in self.replicas if one.running.pid is not None),
             size_bytes=self.n_bytes(),
             facts=facts,
             stats=combined([_stats(replica.running) for replica in self.replicas]),
@@ -283,6 +311,10 @@ class Entry:
         if self.replicas and (told := sum(replica.running.engine.facts.size_bytes for replica in self.replicas)):
             return told
         return self.need.n_bytes if self.need else 0
+
+    def _said_of_replicas(self) -> list[str]:
+        n, n_wanted = len(self.replicas), self.n_wanted
+        return [] if n_wanted == 1 else [f"{n if n == n_wanted else f'{n} of {n_wanted}'} engines answer for it"]
 
     def _aliases(self) -> list[str]:
         return [asked for asked, resolved in self.names.items() if not same_name(asked, resolved)]

@@ -17,7 +17,7 @@ from aiadmin_core.errors import AiAdminError, ModelLoadFailed
 from aiadmin_core.memory import Memory
 
 from ..runners import exits
-from ..runners.supervisor import Opener
+from ..runners.supervisor import Opener, Running
 from . import reasons, scheduler
 from .backoff import Backoff, History
 from .choice import Offers
@@ -28,6 +28,9 @@ from .target import Target
 
 N_DEPARTURES = 16
 """Models that went, of which the reason is kept."""
+
+GROW_AGAIN_S = 30.0
+"""After another engine of a model could not be opened, until it is tried again."""
 
 logger = logging.getLogger(__name__)
 
@@ -213,20 +216,50 @@ class Fleet:
             self._fail(entry, ModelLoadFailed(message, hint="The server's log has the traceback."))
         else:
             self._history.loaded(entry.key)
-            replica = Replica(running)
-            entry.replicas.append(replica)
+            self._join(entry, running)
             entry.load_s = self._clock.now() - begun
             entry.last_used_at = self._clock.now()
             entry.loaded_because = reasons.loaded(entry.asker, load_s=entry.load_s, n_bytes=entry.n_bytes())
             self._become(entry, "ready")
             logger.info("Loaded %s (%s): %s", entry.name, entry.backend, entry.loaded_because)
             entry.loaded.set_result(None)
-            running.ended.add_done_callback(lambda _: self._on_ended(entry, replica))
-            running.outgrown.add_done_callback(lambda _: self.schedule())
+            self.complete(entry)
             self.schedule()
+
+    def complete(self, entry: Entry) -> None:
+        """Have the engines opened that it lacks, one after the other, while those it has answer."""
+        lacks = entry.state == "ready" and len(entry.replicas) < entry.n_wanted
+        if lacks and entry.growing is None and self._clock.now() >= entry.may_grow_at and not self._closing:
+            entry.growing = asyncio.create_task(self._grow(entry))
+
+    async def _grow(self, entry: Entry) -> None:
+        """Cancelled when it is to take no more requests."""
+        backend = self._offers[entry.backend][1]
+        try:
+            while len(entry.replicas) < entry.n_wanted:
+                self._history.check(entry.key, entry.target.resolved, self._clock.now())
+                running = await self._opener.open(entry.plugin, backend, entry.target.spec, entry.target.options)
+                self._join(entry, running)
+                logger.info("Another engine of %s (%s): %s", entry.name, entry.backend, len(entry.replicas))
+        except AiAdminError as error:
+            entry.may_grow_at = self._clock.now() + GROW_AGAIN_S
+            logger.warning("Another engine of %s (%s) could not be opened: %s", entry.name, entry.backend, error)
+        except Exception:
+            entry.may_grow_at = self._clock.now() + GROW_AGAIN_S
+            logger.exception("Another engine of %s (%s) could not be opened", entry.name, entry.backend)
+        finally:
+            entry.growing = None
+
+    def _join(self, entry: Entry, running: Running) -> None:
+        replica = Replica(running)
+        entry.replicas.append(replica)
+        running.ended.add_done_callback(lambda _: self._on_ended(entry, replica))
+        running.outgrown.add_done_callback(lambda _: self.schedule())
 
     async def _stop(self, entry: Entry) -> None:
         try:
+            if entry.growing is not None:
+                await asyncio.wait({entry.growing})  # it was told to end
             await asyncio.gather(*(replica.running.stop() for replica in entry.replicas))
         finally:
             self._remove(entry)
@@ -238,7 +271,9 @@ class Fleet:
         if entry.state in ("ready", "draining") and not self._closing:
             self._deaths[entry.name] += 1
             self._history.died(entry.key, self._clock.now())
-            if not entry.replicas:
+            if entry.replicas:
+                self.complete(entry)
+            else:
                 entry.reason = reasons.died(exits.how_it_ended(replica.running.ended.result()))
                 self._remove(entry)
         self.schedule()
@@ -265,6 +300,8 @@ class Fleet:
     def _retire(self, entry: Entry, reason: Reason) -> None:
         """It takes no more requests."""
         entry.reason = reason
+        if entry.growing is not None:
+            entry.growing.cancel()
         if self._current.get(entry.key) is entry:
             del self._current[entry.key]
 
@@ -293,7 +330,7 @@ def _estimate(backend: Backend, entry: Entry) -> MemoryEstimate:
     if isinstance(backend, EstimatesMemory):
         try:
             if estimate := backend.estimate_memory(spec, options):
-                return estimate
+                return estimate.times(entry.n_wanted)
         except Exception:
             logger.exception("The backend '%s' cannot say what %s takes", backend.name, spec.name)
-    return MemoryEstimate(weights_bytes=sum(file.size for file in spec.files))
+    return MemoryEstimate(weights_bytes=sum(file.size for file in spec.files)).times(entry.n_wanted)

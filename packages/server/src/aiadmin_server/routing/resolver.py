@@ -288,6 +288,7 @@ def engine_options(parameters: Mapping[str, Any], settings: Settings) -> EngineO
         n_ctx=settings.n_ctx,
         n_parallel=settings.n_parallel,
         n_contexts=settings.n_contexts,
+        n_replicas=settings.n_replicas,
         kv_cache_type=settings.kv_cache_type,
         exact=settings.exact,
         speculation=settings.speculation,

@@ -19,6 +19,7 @@ from ..runners.supervisor import Opener, Supervisor
 from ..settings import Settings
 from . import reasons
 from .adapters import LoadedFrom
+from .affinity import Beginning
 from .backoff import Backoff
 from .choice import choose_backend, engine_key, with_options
 from .entry import Clock, Entry, Lease, LoadedModel
@@ -105,13 +106,15 @@ class Router:
         lora: Sequence[NamedAdapter] | None = None,
         n_requests: int = 1,
         asked_by: str = "",
+        begins: Callable[[], Sequence[Beginning]] = tuple,
     ) -> AsyncGenerator[Lease, None]:
         """The engine for the model `name`, which stays loaded until the context is left.
 
         `keep_alive_s` sets how long it stays loaded after that, until another request sets it; None leaves it. What
         `options` has set replaces what name and settings say: a model opened in another way is another engine. `lora`
         takes the place of the name's own adapters.
-        `n_requests` is how many requests will be put to the engine, `asked_by` who asks, for the log.
+        `n_requests` is how many requests will be put to the engine, `asked_by` who asks, for the log; `begins` tells
+        how the prompt begins, and is called where several engines could read it.
 
         Raises what `resolve` raises, `NoBackend`, `Overloaded`, `ModelCrashing`, and what loading the model raises.
         """
@@ -120,8 +123,8 @@ class Router:
         asked_at = self._clock.now()
         served = await self._served(ask)
         target, entry = served.target, served.entry
-        replica = entry.least_busy()
-        assert replica is not None  # nothing was awaited since
+        self.fleet.complete(entry)
+        replica = entry.replica_for(begins)
         adapters = target.adapters if named is None else named
         lease = Lease(
             engine=replica.running.engine,
@@ -258,7 +261,7 @@ class Router:
             entry.called(target, named_s)
             if ask.keep_alive_s is not None:
                 entry.asked_keep_alive_s = ask.keep_alive_s
-            if entry.state == "ready" and entry.least_busy() is not None:
+            if entry.state == "ready" and entry.is_usable:
                 return entry, waited
             waited = True
             await self._wait_for(entry, ask.n_requests)

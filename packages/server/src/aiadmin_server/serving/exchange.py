@@ -10,6 +10,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -23,6 +24,7 @@ from aiadmin_core.specs.events import Event, Failed, Finished
 from aiadmin_core.specs.request import GenerateRequest, Request, TokenizeRequest
 
 from ..http.record import Record
+from ..routing.affinity import beginnings
 from ..routing.entry import Lease
 from .call import Call, Caller, n_choices
 from .left_out import LeftOut
@@ -78,6 +80,7 @@ class Exchanges:
                     lora=call.lora,
                     n_requests=len(call.requests),
                     asked_by=caller.identity or "",
+                    begins=partial(beginnings, call.requests),
                 )
                 lease = await stack.enter_async_context(leasing)
             caller.record.leased(lease.resolved)

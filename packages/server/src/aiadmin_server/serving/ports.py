@@ -1,12 +1,13 @@
 """What `serving` and `apis` need of `routing`: `routing.router.Router` fits, and so does a small fake."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from aiadmin_core.specs.model import EngineOptions
 from aiadmin_core.specs.request import NamedAdapter
 
+from ..routing.affinity import Beginning
 from ..routing.entry import Lease, LoadedModel
 from ..routing.fallbacks import Fallback
 from ..routing.reasons import Departure
@@ -24,9 +25,10 @@ class RouterPort(Protocol):
         lora: Sequence[NamedAdapter] | None = None,
         n_requests: int = 1,
         asked_by: str = "",
+        begins: Callable[[], Sequence[Beginning]] = tuple,
     ) -> AbstractAsyncContextManager[Lease]:
         """`options`: how to open the model, `lora`: the adapters to apply, where a request says; `n_requests`: how many
-        requests it will be."""
+        requests it will be; `begins`: how the prompt begins, asked where several engines could read it."""
 
     def loaded(self) -> Sequence[LoadedModel]: ...
     def departed(self) -> Sequence[Departure]:

@@ -46,6 +46,8 @@ class RunningModel(Struct, frozen=True, kw_only=True):
     """Every name it is served under, `name` first."""
     backend: str
     pid: int | None
+    """Of the first of its engines."""
+    pids: list[int]
     state: str
     """`starting`, `ready` or `stopping`."""
     reason: str
@@ -122,6 +124,7 @@ def _running(model: LoadedModel, stored: StoredModel | None) -> RunningModel:
         context_length=facts.n_ctx,
         backend=model.backend,
         pid=model.pid,
+        pids=list(model.pids),
         state=model.state,
         reason=model.reason,
         notes=list(model.notes),
