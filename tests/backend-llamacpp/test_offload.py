@@ -5,8 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiadmin_core.context import LEAST_UNASKED, MOST_UNASKED
+from aiadmin_core.errors import ModelLoadFailed
 from aiadmin_llamacpp.gguf import Tensor
-from aiadmin_llamacpp.offload import ALL, RESERVE_BYTES, USABLE_SHARE, Device, Layers, plan, read_layers
+from aiadmin_llamacpp.offload import (
+    ALL,
+    RESERVE_BYTES,
+    USABLE_SHARE,
+    Device,
+    Layers,
+    chosen,
+    plan,
+    read_layers,
+    read_shares,
+    said_of,
+)
 
 GB = 10**9
 EIGHT_B = Layers(blocks=(140_000_000,) * 32, output=430_000_000)
@@ -78,3 +90,79 @@ def test_what_is_planned_fits_even_where_shares_are_rounded(blocks, free, n_ctx)
     assert 0 <= n_layers <= len(blocks) + 1
     cost = sum([1000, *(block + found.n_ctx * 1000 for block in reversed(blocks))][:n_layers])
     assert cost <= sum(max(0, one.free_bytes * USABLE_SHARE - RESERVE_BYTES) for one in devices) or n_layers == 0
+
+
+FOUR = [device(24, f"CUDA{i}") for i in range(4)]
+TWO_UNEQUAL = [device(24), device(8, "CUDA1")]
+METAL = [device(10, "Metal")]
+
+
+def chosen_names(devices, **asked):
+    return [one.name for one in chosen(devices, **({"asked": None, "replica": 0, "n_replicas": 1} | asked))]
+
+
+@pytest.mark.parametrize(
+    ("devices", "asked", "names"),
+    [
+        (FOUR, None, ["CUDA0", "CUDA1", "CUDA2", "CUDA3"]),
+        (FOUR, "CUDA2", ["CUDA2"]),
+        (FOUR, "cuda3, CUDA0", ["CUDA3", "CUDA0"]),  # in the order asked for: shares follow it
+        (TWO_UNEQUAL, "CUDA1,CUDA1", ["CUDA1"]),
+        (METAL, "metal", ["Metal"]),
+        ([], None, []),
+    ],
+)
+def test_a_model_is_put_on_the_devices_that_are_asked_for(devices, asked, names):
+    assert chosen_names(devices, asked=asked) == names
+
+
+@pytest.mark.parametrize(("devices", "here"), [(FOUR, "CUDA0, CUDA1, CUDA2, CUDA3"), ([], "none that llama.cpp")])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(devices, here):
+    with pytest.raises(ModelLoadFailed, match="'CUDA9'") as caught:
+        chosen_names(devices, asked="CUDA9")
+    assert here in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("devices", "n_replicas", "each"),
+    [
+        (FOUR, 2, [["CUDA0", "CUDA2"], ["CUDA1", "CUDA3"]]),
+        (FOUR, 4, [["CUDA0"], ["CUDA1"], ["CUDA2"], ["CUDA3"]]),
+        (FOUR, 3, [["CUDA0", "CUDA3"], ["CUDA1"], ["CUDA2"]]),
+        (TWO_UNEQUAL, 3, [["CUDA0"], ["CUDA1"], ["CUDA0"]]),
+        (METAL, 2, [["Metal"], ["Metal"]]),
+        ([], 2, [[], []]),
+    ],
+)
+def test_several_engines_of_a_model_share_the_devices_out(devices, n_replicas, each):
+    found = [chosen_names(devices, replica=index, n_replicas=n_replicas) for index in range(n_replicas)]
+    assert found == each
+
+
+@pytest.mark.parametrize(
+    ("text", "n_devices", "shares"), [("3,1", 2, (0.75, 0.25)), ("1,0", 2, (1.0, 0.0)), (None, 2, ()), ("3,1", 0, ())]
+)
+def test_shares_add_up_to_one(text, n_devices, shares):
+    assert read_shares(text, n_devices) == shares
+
+
+@pytest.mark.parametrize("text", ["1", "1,2,3", "0,0"])
+def test_shares_that_do_not_fit_the_devices_are_refused(text):
+    with pytest.raises(ModelLoadFailed, match="2 devices"):
+        read_shares(text, 2)
+
+
+def test_with_shares_the_device_that_is_full_first_ends_it_for_all():
+    def n_layers(shares):
+        devices = [device(3), device(12, "CUDA1")]
+        found = plan(
+            EIGHT_B, devices, trained=8192, n_ctx=2048, token_bytes=TOKEN_BYTES, compute_bytes=0, shares=shares
+        )
+        return 33 if found.n_gpu_layers == ALL else found.n_gpu_layers
+
+    assert n_layers((0.5, 0.5)) < n_layers((0.1, 0.9)) == n_layers((0.0, 1.0)) == 33
+
+
+def test_where_a_model_lies_is_said():
+    assert said_of(["CUDA0", "CUDA1"], (0.75, 0.25)) == "on CUDA0 (75 %), CUDA1 (25 %)"
+    assert said_of(["CUDA1"], ()) == "on CUDA1"

@@ -24,7 +24,10 @@ PROBE = """
 import llama_cpp.llama_cpp as lib
 silent = lib.llama_log_callback(lambda *_: None)  # kept: finding a GPU is logged
 lib.llama_log_set(silent, None)
-devices = "GPU offload" if lib.llama_supports_gpu_offload() else "CPU only"
+devices = "CPU only"
+if lib.llama_supports_gpu_offload():
+    from aiadmin_llamacpp.native.devices import find_devices
+    devices = " ".join(["GPU offload", *(device.name for device in find_devices())])
 print(devices, lib.llama_print_system_info().decode(), sep=" | ")
 """
 PROBE_TIMEOUT_S = 60

@@ -240,5 +240,8 @@ def _notes(
         yield "n_threads has no effect: MLX chooses its threads itself"
     if options.n_gpu_layers is not None and options.n_gpu_layers > 0:
         yield "n_gpu_layers has no effect but for 0: MLX does not split a model"
+    for name in ("devices", "tensor_split"):
+        if getattr(options, name) is not None:
+            yield f"{name} has no effect: MLX does not split a model"
     if tokenizer.chat_template is None:
         yield "no chat template"

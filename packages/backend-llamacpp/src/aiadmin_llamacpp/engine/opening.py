@@ -73,7 +73,13 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Llama
     with _paths(model) as paths:
         placed = place(paths, options)
         free_before = free_bytes() if placed.n_gpu_layers else 0
-        native = Model(paths, n_gpu_layers=placed.n_gpu_layers, use_extra_bufts=not options.safe_mode)
+        native = Model(
+            paths,
+            n_gpu_layers=placed.n_gpu_layers,
+            use_extra_bufts=not options.safe_mode,
+            devices=placed.devices,
+            shares=placed.shares,
+        )
     try:
         device = "gpu" if placed.n_gpu_layers else "cpu"
         if native.is_encoder or native.pooling == RANK:

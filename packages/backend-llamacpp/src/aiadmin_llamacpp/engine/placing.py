@@ -1,6 +1,7 @@
 """Where a model's layers go, and how long its context is: `offload.plan` and `memory.Shape` with what this machine has.
 Called by `opening`."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,13 +12,20 @@ from aiadmin_core.specs.model import EngineOptions
 
 from ..memory import header_of, read_shape
 from ..native.devices import find_devices
-from ..offload import Plan, plan, read_layers
+from ..offload import Plan, chosen, plan, read_layers, read_shares, said_of
 
 
 def place(paths: Sequence[str], options: EngineOptions) -> Plan:
     """What of the model goes to devices, where there are any, and how long its context is unless a length is asked."""
     headers = [header_of(Path(path)) for path in paths]
-    devices = find_devices() if options.n_gpu_layers != 0 else []
+    all_devices = find_devices() if options.n_gpu_layers != 0 else []
+    devices = chosen(
+        all_devices,
+        asked=options.devices if options.n_gpu_layers != 0 else None,
+        replica=options.replica,
+        n_replicas=options.n_replicas or 1,
+    )
+    shares = read_shares(options.tensor_split, len(devices))
     if not devices:
         machine = machine_memory()
         n_ctx = read_shape(headers[0], options).context(
@@ -34,7 +42,12 @@ def place(paths: Sequence[str], options: EngineOptions) -> Plan:
         n_ctx=options.n_ctx,
         token_bytes=shape.token_bytes,
         compute_bytes=shape.compute_bytes,
+        shares=shares,
     )
-    if options.n_gpu_layers is None:
-        return planned
-    return Plan(n_gpu_layers=options.n_gpu_layers, n_ctx=planned.n_ctx)
+    names = tuple(device.name for device in devices)
+    if options.n_gpu_layers is not None:
+        planned = dataclasses.replace(planned, n_gpu_layers=options.n_gpu_layers, note="")
+    if len(names) < len(all_devices) or shares:
+        notes = filter(None, [planned.note, said_of(names, shares)])
+        planned = dataclasses.replace(planned, note="; ".join(notes))
+    return dataclasses.replace(planned, devices=names, shares=shares)

@@ -35,6 +35,12 @@ def all_devices() -> list[tuple[int, Device]]:
     return [(kind(handle), _describe(handle)) for handle in handles]
 
 
+def handle_of(name: str) -> int:
+    """The device of that name, a `ggml_backend_dev_t`. It is one of `find_devices`."""
+    by_name = _function("ggml_backend_dev_by_name", ctypes.c_void_p, ctypes.c_char_p)
+    return int(by_name(name.encode()))
+
+
 def _describe(handle: int) -> Device:
     name = _function("ggml_backend_dev_name", ctypes.c_char_p, ctypes.c_void_p)(handle)
     memory = _function("ggml_backend_dev_memory", None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)

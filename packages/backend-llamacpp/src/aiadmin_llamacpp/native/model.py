@@ -10,6 +10,7 @@ from llama_cpp import llama_cpp as lib
 from aiadmin_core.errors import ModelLoadFailed
 
 from . import log
+from .devices import handle_of
 
 
 class Model:
@@ -18,19 +19,33 @@ class Model:
     `handle` and `vocab` are llama.cpp's pointers, valid until `close`.
     """
 
-    def __init__(self, paths: Sequence[str], *, n_gpu_layers: int, use_extra_bufts: bool) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str],
+        *,
+        n_gpu_layers: int,
+        use_extra_bufts: bool,
+        devices: Sequence[str] = (),
+        shares: Sequence[float] = (),
+    ) -> None:
         """Load the file (or all parts of a split one, in order).
 
-        `n_gpu_layers` below 0 offloads all; `use_extra_bufts` repacks weights for this processor (AMX and friends).
+        `n_gpu_layers` below 0 offloads all, to the named `devices` (else to any), each its part of `shares` (else by
+        what is free there); `use_extra_bufts` repacks weights for this processor (AMX and friends).
         Raises `ModelLoadFailed` with what llama.cpp logged.
         """
         log.install()
         lib.llama_backend_init()
         params = lib.llama_model_default_params()
         params.n_gpu_layers = n_gpu_layers
-        nothing = (ctypes.c_void_p * 1)(None)
-        if n_gpu_layers == 0:  # devices that hold no layer would still be given matrices to multiply
-            params.devices = ctypes.cast(nothing, ctypes.c_void_p)
+        # Devices that hold no layer would still be given matrices to multiply.
+        handles = [] if n_gpu_layers == 0 else [handle_of(name) for name in devices]
+        ended = (ctypes.c_void_p * (len(handles) + 1))(*handles, None)
+        if n_gpu_layers == 0 or handles:
+            params.devices = ctypes.cast(ended, ctypes.c_void_p)
+        parts = (ctypes.c_float * lib.llama_max_devices())(*shares)
+        if shares:
+            params.tensor_split = parts
         params.use_extra_bufts = use_extra_bufts
         log.take_errors()
         if len(paths) == 1:

@@ -31,6 +31,14 @@ class LoadParams(Struct, frozen=True, kw_only=True, omit_defaults=True):
     num_gpu: Annotated[
         Annotated[int, Meta(ge=0, le=MAX_INT)] | None, Meta(description="Layers to keep on the GPU.")
     ] = None
+    devices: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=200)] | None,
+        Meta(description="Devices that hold it, separated by commas, for llama.cpp: CUDA0,CUDA1. Default: all."),
+    ] = None
+    tensor_split: Annotated[
+        Annotated[str, Meta(pattern=r"^\d+(\.\d+)?(,\d+(\.\d+)?)*$", max_length=200)] | None,
+        Meta(description="Share of it that each device gets, for llama.cpp: 3,1. Default: by their free memory."),
+    ] = None
     rope_scaling: Annotated[
         RopeScaling | None,
         Meta(description="How positions are scaled where the context is longer than the trained one."),

@@ -68,8 +68,14 @@ class EngineOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     what is faster here, where memory allows."""
     n_replicas: int | None = None
     """Engines that answer for the model together, each in a process of its own and opened like the others. The server
-    opens them; a backend has no part in it."""
+    opens them; a backend may put them on devices of their own."""
+    replica: int = 0
+    """Which of them this one is."""
     n_gpu_layers: int | None = None
+    devices: str | None = None
+    """Names of those that hold the model, separated by commas, in the backend's words (llama.cpp: `CUDA0,CUDA1`)."""
+    tensor_split: str | None = None
+    """How much of it each of them gets, as shares in their order (`3,1`). None: by their free memory."""
     safe_mode: bool = False
     """Avoid every optional fast path that is known to crash on some machines."""
     kv_cache_type: str | None = None

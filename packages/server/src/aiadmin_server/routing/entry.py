@@ -128,6 +128,8 @@ class Replica:
     """One of the engines that answer for a model."""
 
     running: Running
+    index: int = 0
+    """Which of them it is: one that takes another's place has its number."""
     adapters: set[str] = field(default_factory=set)
     """Digests of those it has loaded."""
     leases: list[Lease] = field(default_factory=list)

@@ -12,6 +12,8 @@ import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import msgspec
+
 from aiadmin_core.backend import Backend, EstimatesMemory, MemoryEstimate
 from aiadmin_core.errors import AiAdminError, ModelLoadFailed
 from aiadmin_core.memory import Memory
@@ -238,8 +240,11 @@ class Fleet:
         try:
             while len(entry.replicas) < entry.n_wanted:
                 self._history.check(entry.key, entry.target.resolved, self._clock.now())
-                running = await self._opener.open(entry.plugin, backend, entry.target.spec, entry.target.options)
-                self._join(entry, running)
+                taken = {replica.index for replica in entry.replicas}
+                index = next(index for index in itertools.count() if index not in taken)
+                options = msgspec.structs.replace(entry.target.options, replica=index)
+                running = await self._opener.open(entry.plugin, backend, entry.target.spec, options)
+                self._join(entry, running, index)
                 logger.info("Another engine of %s (%s): %s", entry.name, entry.backend, len(entry.replicas))
         except AiAdminError as error:
             entry.may_grow_at = self._clock.now() + GROW_AGAIN_S
@@ -250,8 +255,8 @@ class Fleet:
         finally:
             entry.growing = None
 
-    def _join(self, entry: Entry, running: Running) -> None:
-        replica = Replica(running)
+    def _join(self, entry: Entry, running: Running, index: int = 0) -> None:
+        replica = Replica(running, index)
         entry.replicas.append(replica)
         running.ended.add_done_callback(lambda _: self._on_ended(entry, replica))
         running.outgrown.add_done_callback(lambda _: self.schedule())
