@@ -212,6 +212,46 @@ def test_a_suspended_client_holds_up_neither_the_unloading_nor_the_next_request(
     assert not stopping.is_alive()
 
 
+STOPPED_S = 3.0
+"""A machine that sleeps, a debugger: longer than anything here is patient with a runner that says nothing."""
+
+
+def test_a_server_that_is_suspended_goes_on_with_its_streams(server: Any, client: Any) -> None:
+    stream = client.chat.completions.create(**{**ENDLESS, "max_tokens": 400})
+    next(stream)
+    runner = server.ps()[0]["pid"]
+
+    server.process.send_signal(signal.SIGSTOP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        server.process.wait(STOPPED_S)
+    server.process.send_signal(signal.SIGCONT)
+
+    assert [chunk.choices[0].finish_reason for chunk in stream if chunk.choices][-1] == "length"
+    assert answers(client)
+    assert server.ps()[0]["pid"] == runner
+
+
+def test_who_leaves_the_queue_is_never_decoded(product: Any, tmp_path: Path) -> None:
+    with (
+        product.clone(tmp_path / "state").serve(AIADMIN_NUM_PARALLEL="1") as server,
+        openai.OpenAI(base_url=server.base_url, api_key="x", max_retries=0, timeout=60) as client,
+    ):
+        running = client.chat.completions.create(**ENDLESS)
+        next(running)
+        body = json.dumps({"model": "smollm2", "messages": ASK, "max_tokens": 4}).encode()
+        with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port)) as waiting:
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+            waiting.sendall(head.encode() + body)
+            server.eventually(lambda it: it.ps()[0]["stats"].get("n_waiting") == 1)
+        server.eventually(lambda it: it.ps()[0]["stats"].get("n_waiting", 0) == 0)
+
+        assert server.ps()[0]["stats"]["n_running"] == 1
+        running.close()
+        server.eventually(lambda it: it.ps()[0]["stats"].get("n_running", 0) == 0)
+        assert server.ps()[0]["stats"]["n_cancelled"] == 2
+        assert answers(client)
+
+
 def test_a_server_that_is_killed_leaves_no_runner_behind(product: Any, tmp_path: Path) -> None:
     with (
         product.clone(tmp_path / "state").serve() as server,
