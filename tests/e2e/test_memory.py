@@ -1,6 +1,8 @@
 """What a model takes: told beforehand, held to a limit, and an end of memory that costs nobody else anything."""
 
+import json
 import random
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,7 @@ def test_a_load_that_runs_out_of_memory_is_an_error_that_says_so_and_nothing_is_
 
 
 def test_within_a_limit_a_model_takes_what_its_file_told_within_a_tenth(limited: Any, smollm2_gguf: Path) -> None:
-    with limited(700) as server:
+    with limited(900) as server:
         assert ask(server).choices[0].message.content
         taken = server.ps()[0]["size"]
     file = ModelFile(role="model", path=str(smollm2_gguf), size=smollm2_gguf.stat().st_size)
@@ -50,6 +52,20 @@ def test_within_a_limit_a_model_takes_what_its_file_told_within_a_tenth(limited:
     estimate = LlamaBackend().estimate_memory(model, EngineOptions())
     assert estimate is not None
     assert 0.9 < estimate.n_bytes / taken < 1.1
+
+
+def test_pull_and_show_tell_what_a_model_takes_before_it_is_loaded(
+    product: Any, smollm2_gguf: Path, tmp_path: Path
+) -> None:
+    mine = product.clone(tmp_path / "state")
+
+    pulled = mine.run("pull", str(smollm2_gguf), "--as", "again").stderr
+    shown = mine.run("show", "again", AIADMIN_CONTEXT_LENGTH="2048").stdout
+    told = json.loads(mine.run("show", "again", "--json", AIADMIN_REPLICAS="2").stdout)["memory"]
+
+    assert re.search(r"In memory it takes \d+ MB: 98 MB of weights, \d+ MB of cache \(8192 tokens", pulled)
+    assert re.search(r"memory +\d+ MB: 98 MB of weights, \d+ MB of cache \(2048 tokens of context\)", shown)
+    assert told["weights_bytes"] == 2 * smollm2_gguf.stat().st_size
 
 
 def test_three_models_share_memory_for_two_and_nobody_is_refused(
@@ -61,7 +77,7 @@ def test_three_models_share_memory_for_two_and_nobody_is_refused(
     mine.run("pull", str(tiny_mlx), "--as", "small")
     rng = random.Random(7)
     with (
-        mine.serve("--log-level", "info", AIADMIN_MEMORY="700") as server,  # of some 330, 170 and 400
+        mine.serve("--log-level", "info", AIADMIN_MEMORY="900") as server,  # of some 610, 170 and 400
         openai.OpenAI(base_url=server.base_url, api_key="x", max_retries=0, timeout=120) as client,
         ThreadPoolExecutor(4) as pool,
     ):
@@ -72,7 +88,7 @@ def test_three_models_share_memory_for_two_and_nobody_is_refused(
             answer = client.chat.completions.create(
                 model=model, messages=ASK, max_tokens=2, extra_body={"keep_alive": keep_alive}
             )
-            taken = sum(loaded["size"] for loaded in server.ps() if loaded["state"] != "stopping")
+            taken = sum(loaded["size"] for loaded in server.ps() if loaded["state"] == "ready")
             assert taken < 900 << 20, f"after request {number}"
             return str(answer.choices[0].finish_reason)
 

@@ -159,7 +159,7 @@ def test_show_says_where_a_remote_model_is_served(store, tmp_path):
 
     remote = remote_facts(model, {"broken": broken, "knows": knows})
     explanation = Explanation(requested="far", resolved="far:latest", steps=())
-    shown = dict(described(explanation, model, remote, None))
+    shown = dict(described(explanation, model, remote, None, None))
 
     assert shown["upstreams"] == "http://a/v1\nhttp://b/v1"
     assert shown["key variable"] == "KEY"

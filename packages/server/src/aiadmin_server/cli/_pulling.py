@@ -53,6 +53,19 @@ def fetch(
         raise
 
 
+def memory_of(name: str, settings: Settings) -> str:
+    """What a model that is here will take, as the backend says that is to serve it; "" where none is."""
+    from ..routing.estimate import estimate_of, sentence
+    from ..routing.resolver import Resolver
+    from ..store.aliases import Aliases
+    from ..store.store import ModelStore
+    from ._plugins import installed_plugins
+
+    store, plugins = ModelStore(settings.models), installed_plugins()
+    found = estimate_of(name, Resolver(store, Aliases(store.aliases_path), plugins, settings), plugins)
+    return sentence(found) if found else ""
+
+
 def _say(found: Forecast) -> None:
     for line in lines_of(found):
         remark(line)

@@ -29,14 +29,15 @@ def command(reference: str, name: str | None, replace: bool, in_place: bool, ins
     from ..store.manifest import is_digest
     from ..store.names import short_name
     from ._output import remark, size
-    from ._pulling import fetch
+    from ._pulling import fetch, memory_of
 
     wanted = linked(reference) if in_place else reference
     if digest and not is_digest(digest.lower()):
         raise click.UsageError("--digest is written sha256: and 64 hexadecimal digits.")
-    model = fetch(
-        wanted, load_settings(), name=name, replace=replace, insecure=insecure, expected_digest=digest.lower()
-    )
+    settings = load_settings()
+    model = fetch(wanted, settings, name=name, replace=replace, insecure=insecure, expected_digest=digest.lower())
+    if memory := memory_of(model.name, settings):
+        remark(f"In memory it takes {memory}.")
     remark(
         f'Pulled {model.name} ({size(model.size)}). Try it: aiadmin run {short_name(model.name)} "Say this is a test"'
     )

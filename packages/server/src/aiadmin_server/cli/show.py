@@ -12,7 +12,7 @@ from ._verb import json_option, verb
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiadmin_core.backend import Backend
+    from aiadmin_core.backend import Backend, MemoryEstimate
     from aiadmin_core.specs.model import ModelFile
 
     from ..routing.resolver import Explanation
@@ -35,6 +35,7 @@ def command(name: str, as_json: bool, part: str | None) -> None:
     """
     from aiadmin_core.errors import ModelNotFound
 
+    from ..routing.estimate import estimate_of
     from ..routing.resolver import Resolver
     from ..settings import load_settings
     from ..store.aliases import Aliases
@@ -54,13 +55,14 @@ def command(name: str, as_json: bool, part: str | None) -> None:
         click.echo(part_of(part, model, explanation, plugins.backends()), nl=False)
         return
     remote = remote_facts(model, plugins.backends()) if model and model.format == "remote" else {}
+    memory = estimate_of(name, resolver, plugins)
     refusal = resolver.refusal(name)
     loaded = _loaded(explanation.resolved, settings)
     if as_json:
-        record = {"resolution": explanation, "model": model, "remote": remote, "loaded": loaded}
+        record = {"resolution": explanation, "model": model, "remote": remote, "memory": memory, "loaded": loaded}
         print_json(record | {"served": refusal is None})
     else:
-        facts(described(explanation, model, remote, loaded))
+        facts(described(explanation, model, remote, memory, loaded))
         if refusal is not None:
             remark(str(refusal))
 
@@ -109,9 +111,11 @@ def described(
     explanation: "Explanation",
     model: "StoredModel | None",
     remote: "Mapping[str, Any]",
+    memory: "MemoryEstimate | None",
     loaded: dict[str, Any] | None,
 ) -> list[tuple[str, str]]:
     """Labels and values, those without a value left out."""
+    from ..routing.estimate import sentence
     from ._output import count, size
 
     pairs = [("name", explanation.resolved), ("resolved", "\n".join(explanation.steps))]
@@ -134,6 +138,7 @@ def described(
             ("files", "\n".join(map(_file, model.files))),
         ]
     defaults = [f"{key} {value} ({where})" for key, (value, where) in explanation.defaults.items()]
+    pairs.append(("memory", sentence(memory) if memory is not None else ""))
     pairs.append(("defaults", "\n".join(defaults)))
     pairs.append(("loaded", _loaded_line(loaded)))
     return [(label, value) for label, value in pairs if value]

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
-from aiadmin_core.backend import Backend, EstimatesMemory, MemoryEstimate
+from aiadmin_core.backend import MemoryEstimate
 from aiadmin_core.errors import AiAdminError, ModelLoadFailed
 from aiadmin_core.memory import Memory
 
@@ -24,6 +24,7 @@ from . import reasons, scheduler
 from .backoff import Backoff, History
 from .choice import Offers
 from .entry import Clock, Entry, LoadedModel, Replica, Timer
+from .estimate import estimate
 from .reasons import Departure, Reason
 from .scheduler import Limits, Situation
 from .target import Target
@@ -205,7 +206,10 @@ class Fleet:
         backend = self._offers[entry.backend][1]
         try:
             await self._refresh()  # what nobody can ask for any more makes room first
-            entry.need = await asyncio.to_thread(_estimate, backend, entry)
+            if entry.takes_place:
+                entry.need = await asyncio.to_thread(estimate, backend, entry.target)
+            else:
+                entry.need = MemoryEstimate()
             self.schedule()
             await entry.admitted.wait()
             begun = self._clock.now()
@@ -325,17 +329,3 @@ class Fleet:
             departure = Departure(name=entry.name, backend=entry.backend, at=self._clock.unix_time(), reason=reason)
             self._departures.append(departure)
         entry.gone.set()
-
-
-def _estimate(backend: Backend, entry: Entry) -> MemoryEstimate:
-    """What the entry's model will take. Reads its files' headers."""
-    spec, options = entry.target.spec, entry.target.options
-    if not entry.takes_place:
-        return MemoryEstimate()
-    if isinstance(backend, EstimatesMemory):
-        try:
-            if estimate := backend.estimate_memory(spec, options):
-                return estimate.times(entry.n_wanted)
-        except Exception:
-            logger.exception("The backend '%s' cannot say what %s takes", backend.name, spec.name)
-    return MemoryEstimate(weights_bytes=sum(file.size for file in spec.files)).times(entry.n_wanted)

@@ -1,0 +1,49 @@
+"""What a model will take of the machine's memory, told before it is loaded. Asked by the fleet, `pull` and `show`."""
+
+import logging
+
+from aiadmin_core.backend import Backend, EstimatesMemory, MemoryEstimate
+from aiadmin_core.errors import AiAdminError
+from aiadmin_core.plugins import Plugins
+
+from .choice import choose_backend
+from .reasons import size
+from .resolver import Resolver
+from .target import Target
+
+logger = logging.getLogger(__name__)
+
+
+def estimate(backend: Backend, target: Target) -> MemoryEstimate:
+    """Of all its engines, as `backend` reads it in the headers of its files; the size of the files where it cannot."""
+    spec, options = target.spec, target.options
+    found = None
+    if isinstance(backend, EstimatesMemory):
+        try:
+            found = backend.estimate_memory(spec, options)
+        except Exception:
+            logger.exception("The backend '%s' cannot say what %s takes", backend.name, spec.name)
+    found = found or MemoryEstimate(weights_bytes=sum(file.size for file in spec.files))
+    return found.times(options.n_replicas or 1)
+
+
+def estimate_of(name: str, resolver: Resolver, plugins: Plugins) -> MemoryEstimate | None:
+    """The same for a name; None where it leads to nothing that is served from this machine's memory."""
+    try:
+        target = resolver.resolve(name)
+        offers = plugins.offers()
+        backend = offers[choose_backend(target, offers)][1]
+    except AiAdminError:
+        return None
+    return None if getattr(backend, "in_process", False) else estimate(backend, target)
+
+
+def sentence(found: MemoryEstimate) -> str:
+    """`430 MB: 98 MB of weights, 188 MB of cache (8192 tokens of context), 144 MB besides`."""
+    context = f" ({found.n_ctx} tokens of context)" if found.n_ctx else ""
+    parts = [
+        f"{size(found.weights_bytes)} of weights" if found.weights_bytes else "",
+        f"{size(found.cache_bytes)} of cache{context}" if found.cache_bytes else "",
+        f"{size(found.compute_bytes)} besides" if found.compute_bytes else "",
+    ]
+    return f"{size(found.n_bytes)}: {', '.join(filter(None, parts))}"
