@@ -54,6 +54,14 @@ def test_within_a_limit_a_model_takes_what_its_file_told_within_a_tenth(limited:
     assert 0.9 < estimate.n_bytes / taken < 1.1
 
 
+def test_a_limit_that_leaves_no_room_for_a_second_context_leaves_one(limited: Any) -> None:
+    with limited(700) as server:
+        assert ask(server).choices[0].message.content
+        (model,) = server.ps()
+    assert not any("two contexts" in note for note in model["notes"])
+    assert model["size"] < 500e6
+
+
 def test_pull_and_show_tell_what_a_model_takes_before_it_is_loaded(
     product: Any, smollm2_gguf: Path, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
-"""How much memory there is, and what a container's limit leaves of it. Asked by the server and by backends."""
+"""How much memory there is, and what limits leave of it. Asked by the server and by backends."""
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,18 +16,19 @@ class Memory(NamedTuple):
 
 
 def machine_memory() -> Memory | None:
-    """As it stands: the machine's, or what a container's limit leaves of it. None where the system cannot be asked (at
-    the limit of open files, for one)."""
+    """As it stands: the machine's, or what the limits of a container and of this process leave of it. None where the
+    system cannot be asked (at the limit of open files, for one)."""
     import psutil
 
     try:
         machine = psutil.virtual_memory()
     except (psutil.Error, OSError):
         return None
-    container = container_memory()
-    if container is None:
-        return Memory(total=machine.total, available=machine.available)
-    return Memory(total=min(machine.total, container.total), available=min(machine.available, container.available))
+    found = Memory(total=machine.total, available=machine.available)
+    for limit in (container_memory(), process_memory()):
+        if limit is not None:
+            found = Memory(*map(min, found, limit))
+    return found
 
 
 def within(memory: Memory | None, budget_bytes: int) -> Memory | None:
@@ -51,3 +53,20 @@ def container_memory(group: Path = GROUP) -> Memory | None:
     except (OSError, ValueError, KeyError):
         return None  # no such group, or "max": no limit
     return Memory(limit, max(0, min(limit, available)))
+
+
+def process_memory(status: Path = Path("/proc/self/status")) -> Memory | None:
+    """What this process may allocate (`RLIMIT_DATA`, on Linux); None without a limit. Mapped files do not count."""
+    if not sys.platform.startswith("linux"):
+        return None
+    import resource  # exists on Unix only
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    try:
+        sizes = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        used = int(sizes["VmData"].split()[0]) << 10  # kB, as proc_pid_status(5) has it
+    except (OSError, ValueError, KeyError):
+        return None
+    return Memory(limit, max(0, limit - used))
