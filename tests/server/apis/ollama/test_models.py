@@ -18,6 +18,7 @@ def loaded(model, **fields):
         "state": "ready",
         "reason": "",
         "pid": 42,
+        "pids": (42,),
         "size_bytes": 100,
         "facts": ModelFacts(n_ctx=2048),
         "stats": EngineStats(),
@@ -73,6 +74,13 @@ async def test_a_model_is_shown_as_its_header_has_it(serve, store, gguf):
     async with serve(plugins=[gguf]) as server:
         shown = (await server.http.post("/api/show", json={"model": "SmolLM2"})).json()
         assert shown["capabilities"] == ["completion", "chat", "tools", "thinking"]
+        listed = {one["name"]: one for one in (await server.http.get("/api/tags")).json()["models"]}
+        assert (
+            listed["smollm2:latest"]["capabilities"] == listed["small:latest"]["capabilities"] == shown["capabilities"]
+        )
+        models = {one["id"]: one for one in (await server.http.get("/v1/models")).json()["data"]}
+        assert models["small"]["capabilities"] == [*shown["capabilities"], "reasoning"]
+        assert models["small"]["loaded"] is False
         assert shown["model_info"]["llama.context_length"] == 8192
         assert shown["model_info"]["general.parameter_count"] == 134_515_008
         assert shown["model_info"]["tokenizer.ggml.tokens"] is None

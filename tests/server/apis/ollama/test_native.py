@@ -19,6 +19,7 @@ def loaded(**fields):
         "state": "ready",
         "reason": "asked for as 'gpt-4', loaded in 1.2 s",
         "pid": 42,
+        "pids": (42,),
         "size_bytes": 100,
         "facts": ModelFacts(n_ctx=2048),
         "stats": EngineStats(n_steps=7),

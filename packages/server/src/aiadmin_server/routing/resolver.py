@@ -35,6 +35,7 @@ from ..store.names import same_name, short_name
 from ..store.store import ModelStore, StoredModel
 from .adapters import LoadedFrom, adapters_of, without_adapters
 from .choice import Offers, choose_backend
+from .outline import Outline, Outlines
 from .search import Search, defaults_of
 from .target import NothingLeft, Target
 
@@ -72,6 +73,7 @@ class Resolver:
         self.plugins = plugins
         self.settings = settings
         self._asked: Offers | None = None
+        self._outlines = Outlines()
 
     def resolve(self, name: str, passed: int = 0) -> Target:
         """The model behind `name`, and how it is to be served; where the name has fallbacks, and `passed` of what it
@@ -127,6 +129,10 @@ class Resolver:
     def backends(self) -> dict[str, Backend]:
         """The installed backends; asked for once."""
         return {name: backend for name, (_, backend) in self._installed().items()}
+
+    def outline(self, model: StoredModel) -> Outline | None:
+        """What its files tell of what it can do; None where they tell nothing."""
+        return self._outlines.of(model, self.backends())
 
     def refusal(self, name: str) -> NoBackend | None:
         """Why a request to `name` would be told that no backend serves it; None where one does. Files are not looked

@@ -1,6 +1,10 @@
 """What a model can do, in the words that clients know. Pure; used by every API that lists models."""
 
+from aiadmin_core.dialects.find import OURS
 from aiadmin_core.specs.capabilities import Capabilities
+from aiadmin_core.text.infill import infills
+
+from ..routing.outline import Outline
 
 
 def abilities(able: Capabilities) -> list[str]:
@@ -20,5 +24,21 @@ def abilities(able: Capabilities) -> list[str]:
         "json_object": "json_object" in able.constraints,
         "json_schema": "json_schema" in able.constraints,
         "logprobs": able.max_logprobs is not None,
+    }
+    return [name for name, has in found.items() if has]
+
+
+def foretold(outline: Outline) -> list[str]:
+    """What a model can as far as its files tell, before an engine says so."""
+    template = outline.template
+    if outline.embeds or outline.ranks:
+        return ["rerank"] if outline.ranks else ["embedding"]
+    found = {
+        "completion": True,
+        "chat": template != "",
+        "tools": template != "",
+        "thinking": template != "" and any(one.reasoning and one.recognises(template) for one in OURS),
+        "insert": outline.fills_gaps or (template != "" and infills(template)),
+        "vision": outline.has_projector,
     }
     return [name for name, has in found.items() if has]

@@ -1,26 +1,19 @@
-"""Models as Ollama's clients are told of them. Pure, but for `header_of`; used by `tags`, `show` and `loaded`."""
+"""Models as Ollama's clients are told of them. Pure, but for `projector_info_of`. Used by `tags`, `show`, `loaded`."""
 
-import contextlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
 from aiadmin_core.backend import Backend, ModelInfo
-from aiadmin_core.dialects.find import OURS
 from aiadmin_core.specs.capabilities import Capabilities
-from aiadmin_core.specs.model import ModelFile
-from aiadmin_core.text.infill import infills
 
 from ...routing.entry import LoadedModel
-from ...serving.abilities import abilities
+from ...routing.outline import Outline, header_of
+from ...serving.abilities import abilities, foretold
 from ...store.manifest import human_count
 from ...store.model import StoredModel
-
-RANK = 4
-"""`pooling_type` of models that rank documents: `llama_pooling_type` in llama.h."""
 
 
 class Details(Struct, frozen=True, kw_only=True):
@@ -76,25 +69,11 @@ def timestamp(unix_s: float) -> str:
     return datetime.fromtimestamp(unix_s, UTC).isoformat().replace("+00:00", "Z")
 
 
-def header_of(model: StoredModel, backends: Iterable[Backend]) -> ModelInfo | None:
-    """What the header of its first file says, where a backend can read it. Reads the disk."""
-    return _header(model.files[:1], backends)
-
-
 def projector_info_of(model: StoredModel, backends: Iterable[Backend]) -> dict[str, Any]:
     """The same of the file that reads images for it; nothing where there is none."""
-    header = _header([file for file in model.files if file.role == "projector"], backends)
+    header = header_of([file for file in model.files if file.role == "projector"], backends)
     metadata = dict((header.metadata if header else None) or {})
     return {key: None if isinstance(value, list | tuple) else value for key, value in metadata.items()}
-
-
-def _header(files: Iterable[ModelFile], backends: Iterable[Backend]) -> ModelInfo | None:
-    for file in files:
-        for backend in backends:
-            with contextlib.suppress(Exception):  # a broken file, or a plugin that may raise anything
-                if info := backend.inspect(Path(file.path)):
-                    return info
-    return None
 
 
 def abilities_of(able: Capabilities) -> list[str]:
@@ -103,24 +82,11 @@ def abilities_of(able: Capabilities) -> list[str]:
     return ["completion", *found] if able.generates and "completion" not in found else found
 
 
-def capabilities_of(model: StoredModel, header: ModelInfo | None, loaded: LoadedModel | None) -> list[str]:
-    """What it can do: as its engine says while it is loaded, else as far as its files tell."""
+def capabilities_of(outline: Outline | None, loaded: LoadedModel | None) -> list[str]:
+    """What it can do: as its engine says while it is loaded, else as far as its files tell, if they do."""
     if loaded is not None and loaded.capabilities is not None:
         return abilities_of(loaded.capabilities)
-    metadata = (header.metadata if header else None) or {}
-    template = model.template or (header.chat_template if header else None)
-    pooling = metadata.get(f"{model.info.architecture}.pooling_type")
-    if pooling is not None and not template:
-        return ["rerank"] if pooling == RANK else ["embedding"]
-    found = {
-        "completion": True,
-        "chat": template is not None,
-        "tools": template is not None,
-        "thinking": template is not None and any(one.reasoning and one.recognises(template) for one in OURS),
-        "insert": template is not None and infills(template),
-        "vision": any(file.role == "projector" for file in model.files),
-    }
-    return [name for name, has in found.items() if has]
+    return foretold(outline) if outline is not None else []
 
 
 def model_info_of(model: StoredModel, header: ModelInfo | None, *, verbose: bool) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ...http.reading import read
 from ...modelfile.recipe import Recipe
 from ...modelfile.writing import parameter_lines, recipe_of, write
 from ...routing.entry import LoadedModel
+from ...routing.outline import header_of, outline_of
 from ...routing.resolver import Explanation, Resolver
 from ...serving.dependencies import ResolverDependency, RouterDependency
 from .describing import (
@@ -24,7 +25,6 @@ from .describing import (
     abilities_of,
     capabilities_of,
     details_of,
-    header_of,
     model_info_of,
     projector_info_of,
     timestamp,
@@ -84,7 +84,7 @@ def _shown(data: ShowRequest, explained: Explanation, resolver: Resolver, loaded
         if offered is None:  # removed a moment ago
             raise ModelNotFound(explained.requested)
         return _offered(data, offered, parameters, loaded.get(offered.digest or offered.name))
-    header = header_of(model, resolver.backends().values())
+    header = header_of(model.files[:1], resolver.backends().values())
     template = data.template or model.template or (header.chat_template if header else None) or ""
     system = data.system or model.system_message or ""
     return Shown(
@@ -100,7 +100,7 @@ def _shown(data: ShowRequest, explained: Explanation, resolver: Resolver, loaded
         projector_info=projector_info_of(model, resolver.backends().values()) or UNSET,
         details=details_of(model),
         model_info=model_info_of(model, header, verbose=bool(data.verbose)),
-        capabilities=capabilities_of(model, header, loaded.get(model.weights_digest)),
+        capabilities=capabilities_of(outline_of(model, header), loaded.get(model.weights_digest)) or ["completion"],
         modified_at=timestamp(model.modified_at),
     )
 

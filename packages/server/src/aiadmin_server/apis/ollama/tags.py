@@ -12,11 +12,12 @@ from aiadmin_core.specs.model import ModelSpec
 
 from ...http.openapi import described
 from ...routing.entry import LoadedModel
+from ...routing.outline import Outline
 from ...routing.resolver import Resolver
 from ...serving.dependencies import ResolverDependency, RouterDependency
 from ...store.names import parse_name
 from ...store.store import StoredModel
-from .describing import Details, abilities_of, bare, details_of, timestamp
+from .describing import Details, abilities_of, bare, capabilities_of, details_of, timestamp
 
 
 class Tag(Struct, frozen=True, kw_only=True):
@@ -31,7 +32,7 @@ class Tag(Struct, frozen=True, kw_only=True):
     """Of the manifest, without `sha256:`."""
     details: Details
     capabilities: list[str] | UnsetType = UNSET
-    """While it is loaded; `/api/show` has them at any time."""
+    """Missing for what a backend brings and is not loaded."""
     alias_of: str | UnsetType = UNSET
     """Ours."""
 
@@ -48,7 +49,10 @@ async def tags(resolver: ResolverDependency, router: RouterDependency) -> Tags:
 
 
 def _listed(resolver: Resolver, loaded: dict[str, LoadedModel]) -> list[Tag]:
-    tags = {model.name: _stored(model, loaded.get(model.weights_digest)) for model in resolver.store.models()}
+    tags = {
+        model.name: _stored(model, resolver.outline(model), loaded.get(model.weights_digest))
+        for model in resolver.store.models()
+    }
     tags |= {spec.name: _offered(spec, loaded.get(spec.digest or spec.name)) for spec in resolver.offered()}
     tags |= dict(_aliases(resolver, tags))
     return sorted(tags.values(), key=lambda tag: tag.modified_at, reverse=True)
@@ -65,7 +69,7 @@ def _aliases(resolver: Resolver, tags: dict[str, Tag]) -> Iterator[tuple[str, Ta
             yield shown, replace(target, name=shown, model=shown, alias_of=alias.target)
 
 
-def _stored(model: StoredModel, loaded: LoadedModel | None) -> Tag:
+def _stored(model: StoredModel, outline: Outline | None, loaded: LoadedModel | None) -> Tag:
     return Tag(
         name=model.name,
         model=model.name,
@@ -73,7 +77,7 @@ def _stored(model: StoredModel, loaded: LoadedModel | None) -> Tag:
         size=model.size,
         digest=bare(model.digest),
         details=details_of(model),
-        capabilities=_capabilities(loaded),
+        capabilities=capabilities_of(outline, loaded) or UNSET,
     )
 
 

@@ -1,7 +1,7 @@
 """`GET /v1/models` and `GET /v1/models/{id}`: what can be asked for, aliases included."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from litestar import get
@@ -10,13 +10,13 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from aiadmin_core.errors import AiAdminError, InvalidName, ModelNotFound
-from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import ModelFacts, ModelSpec
 
 from ...http.openapi import described
 from ...routing.entry import LoadedModel
+from ...routing.outline import Outline
 from ...routing.resolver import Resolver
-from ...serving.abilities import abilities
+from ...serving.abilities import abilities, foretold
 from ...serving.dependencies import ResolverDependency, RouterDependency
 from ...serving.ports import RouterPort
 from ...store.aliases import Alias, find_alias
@@ -44,7 +44,8 @@ class Model(Struct, frozen=True, kw_only=True):
     problem: str | UnsetType = UNSET
     """Why no installed backend can serve it, and what to do about it."""
     capabilities: list[str] | UnsetType = UNSET
-    """As its engine says, so only while it is loaded."""
+    """As its engine says while it is loaded, else as far as its files tell; missing for what a backend brings by itself
+    and is not loaded."""
     loaded: bool = False
     alias_of: str | UnsetType = UNSET
 
@@ -82,7 +83,9 @@ async def _models(resolver: Resolver, router: RouterPort) -> list[Model]:
     loaded = {model.digest or model.name: model for model in router.loaded() if model.state == "ready"}
 
     def read() -> list[Model]:
-        models = listed(resolver.store.models(), resolver.offered(), resolver.aliases.all(), loaded)
+        models = listed(
+            resolver.store.models(), resolver.offered(), resolver.aliases.all(), loaded, outline=resolver.outline
+        )
         return [_with_backend(resolver, model) for model in models]
 
     return await asyncio.to_thread(read)
@@ -93,12 +96,15 @@ def listed(
     offered: Sequence[ModelSpec],
     aliases: Mapping[str, Alias],
     loaded: Mapping[str, LoadedModel],
+    *,
+    outline: Callable[[StoredModel], Outline | None],
 ) -> list[Model]:
     """What the store has, what backends offer by themselves, and the aliases of both, each as what it leads to.
 
-    `loaded` is keyed by the digest of the weights, or by the name of a model that has none.
+    `loaded` is keyed by the digest of the weights, or by the name of a model that has none; `outline` tells what the
+    files of one say.
     """
-    models = [_stored(model, loaded.get(model.weights_digest)) for model in stored]
+    models = [_stored(model, outline(model), loaded.get(model.weights_digest)) for model in stored]
     models += [_offered(spec, loaded.get(spec.digest or spec.name)) for spec in offered]
     known = {_key(model.id): model for model in models}
     for name, alias in aliases.items():
@@ -140,9 +146,10 @@ def _key(name: str) -> Key:
         return (name,)
 
 
-def _stored(model: StoredModel, loaded: LoadedModel | None) -> Model:
+def _stored(model: StoredModel, outline: Outline | None, loaded: LoadedModel | None) -> Model:
     n_ctx = (loaded.facts.n_ctx if loaded else 0) or model.info.n_ctx_train
     able = loaded.capabilities if loaded else None
+    can = abilities(able) if able else foretold(outline) if outline else []
     return Model(
         id=short_name(model.name),
         created=int(model.modified_at),
@@ -150,9 +157,9 @@ def _stored(model: StoredModel, loaded: LoadedModel | None) -> Model:
         format=model.format,
         quantization=model.info.quantization or UNSET,
         context_length=n_ctx or UNSET,
-        max_output_tokens=_longest_answer(able, n_ctx),
+        max_output_tokens=UNSET if {"embedding", "rerank"} & {*can[:1]} else _longest_answer(n_ctx),
         backend=loaded.backend if loaded else UNSET,
-        capabilities=_capabilities(able),
+        capabilities=_in_their_words(can) or UNSET,
         loaded=loaded is not None,
     )
 
@@ -167,9 +174,9 @@ def _offered(spec: ModelSpec, loaded: LoadedModel | None) -> Model:
         format=spec.format,
         quantization=facts.quantization or UNSET,
         context_length=facts.n_ctx or UNSET,
-        max_output_tokens=_longest_answer(able, facts.n_ctx),
+        max_output_tokens=_longest_answer(facts.n_ctx) if able is None or able.generates else UNSET,
         backend=loaded.backend if loaded else UNSET,
-        capabilities=_capabilities(able),
+        capabilities=_in_their_words(abilities(able)) if able else UNSET,
         loaded=loaded is not None,
     )
 
@@ -184,13 +191,10 @@ _ALSO = {
 """Words of OpenAI's clients for what Ollama's call something else: both are told."""
 
 
-def _capabilities(able: Capabilities | None) -> list[str] | UnsetType:
+def _in_their_words(found: Sequence[str]) -> list[str]:
     """What a client may want to know before it asks, in the words that are usual for it."""
-    if able is None:
-        return UNSET
-    found = abilities(able)
     return list(dict.fromkeys([*found, *(_ALSO[name] for name in found if name in _ALSO)]))
 
 
-def _longest_answer(able: Capabilities | None, n_ctx: int) -> int | UnsetType:
-    return n_ctx - 1 if n_ctx > 1 and (able is None or able.generates) else UNSET
+def _longest_answer(n_ctx: int) -> int | UnsetType:
+    return n_ctx - 1 if n_ctx > 1 else UNSET
