@@ -199,25 +199,86 @@ OTHER_FORMS = {
     "\n</f>{% endfor %}",
     "tags, as Python": "{% for call in m.tool_calls %}<f={{ call.function.name }}>{% for k, v in "
     "call.function.arguments.items() %}\n<p={{ k }}>{{ v }}</p>{% endfor %}\n</f>{% endfor %}",
+    "in a fence": "{% for call in m.tool_calls %}```tool_call\n{{ call.function.name }}\n"
+    "{{ call.function.arguments | tojson }}\n```\n{% endfor %}",
+    "counted": "CALLS {{ m.tool_calls | length }}:{% for call in m.tool_calls %}\n#{{ loop.index }} "
+    "{{ call.function.name }} {{ call.function.arguments | tojson }}{% endfor %}\nEND",
+    "tags with types": '{% for call in m.tool_calls %}<call name="{{ call.function.name }}">{% for k, v in '
+    "call.function.arguments.items() %}<arg name=\"{{ k }}\" type=\"{{ 'string' if v is string else 'json' }}\">"
+    "{{ v if v is string else v | tojson }}</arg>{% endfor %}</call>{% endfor %}",
+    "the name as a key": '<|tools|>[{% for call in m.tool_calls %}{"{{ call.function.name }}": '
+    "{{ call.function.arguments | tojson }}}{{ ', ' if not loop.last }}{% endfor %}]<|/tools|>",
+    "an attribute of JSON": "{% for call in m.tool_calls %}<call fn='{{ call.function.name }}' "
+    "args='{{ call.function.arguments | tojson }}'/>{% endfor %}",
+    "an object with an id": '{% for call in m.tool_calls %}<use>{"type": "function", "id": "{{ call.id }}", '
+    '"function": {"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}}</use>'
+    "{% endfor %}",
+    "nothing but an object": '{% for call in m.tool_calls %}{"name": "{{ call.function.name }}", "arguments": '
+    "{{ call.function.arguments | tojson }}}\n{% endfor %}",
     "collected": "{% set ids = [] %}{% for call in m.tool_calls %}{% set _ = ids.append(call.id) %}<|call|>"
     "functions.{{ call.function.name }}:{{ ids | length }}<|args|>{{ call.function.arguments | tojson }}<|end|>"
     "{% endfor %}",
 }
 
 
+RESULTS = {
+    "turns of their own": "{% for m in messages %}<|{{ m.role }}|>{% if m.tool_calls %}@CALLS{% else %}{{ m.content }}"
+    "{% endif %}<|over|>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    "in a user's turn": "{% for m in messages %}{% if m.role == 'tool' %}<|user|><result>{{ m.content }}</result>"
+    "{% else %}<|{{ m.role }}|>{% if m.tool_calls %}@CALLS{% else %}{{ m.content }}{% endif %}{% endif %}<|over|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    "in the assistant's turn": "{% for m in messages %}{% if m.role == 'tool' %}<obs>{{ m.content }}</obs>"
+    "{% elif m.role == 'assistant' %}<s>A:{% if m.tool_calls %}@CALLS{% else %}{{ m.content }}{% endif %}"
+    "{% else %}</s>{{ m.role | upper }}:{{ m.content }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<s>A:{% endif %}",
+}
+"""Where they stand."""
+
+
+def made(form, results):
+    return ChatTemplate(RESULTS[results].replace("@CALLS", form))
+
+
+@pytest.mark.parametrize("results", RESULTS)
 @pytest.mark.parametrize("form", OTHER_FORMS)
-def test_the_form_of_other_templates_is_read_off_too(form):
-    source = (
-        "{% for m in messages %}<|{{ m.role }}|>{% if m.tool_calls %}" + OTHER_FORMS[form] + "{% else %}{{ m.content }}"
-        "{% endif %}<|over|>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
-    )
-    template = ChatTemplate(source)
+def test_the_form_of_other_templates_is_read_off_too(form, results):
+    template = made(OTHER_FORMS[form], results)
     speech = speech_of(template)
     assert speech.calls.name in ("template", "pythonic")
+    assert speech.note == ""
     for calls in CALLS.values():
         tail, text = answer(template, speech, calls)
 
         assert read(speech.parser(tail, TOOLS), taken_by(speech, tail, text), 3) == calls, text
+
+
+UNREADABLE = {
+    "attributes, unescaped": '{% for call in m.tool_calls %}<invoke tool="{{ call.function.name }}"{% for k, v in '
+    'call.function.arguments.items() %} {{ k }}="{{ v if v is string else v | tojson }}"{% endfor %}/>{% endfor %}',
+    "lines, unescaped": "{% for call in m.tool_calls %}<|call|>{{ call.function.name }}\n{% for k, v in "
+    "call.function.arguments.items() %}{{ k }}: {{ v if v is string else v | tojson }}\n{% endfor %}<|endcall|>"
+    "{% endfor %}",
+    "an element an argument": "{% for call in m.tool_calls %}<{{ call.function.name }}>{% for k, v in "
+    "call.function.arguments.items() %}<{{ k }}>{{ v if v is string else v | tojson }}</{{ k }}>{% endfor %}"
+    "</{{ call.function.name }}>{% endfor %}",
+    "the arguments first": '{% for call in m.tool_calls %}<fn>{"parameters": {{ call.function.arguments | tojson }}, '
+    '"function": "{{ call.function.name }}"}</fn>{% endfor %}',
+    "JSON in JSON": '{% for call in m.tool_calls %}<call>{"name": "{{ call.function.name }}", "arguments": '
+    "{{ call.function.arguments | tojson | tojson }}}</call>{% endfor %}",
+}
+
+
+@pytest.mark.parametrize("results", RESULTS)
+@pytest.mark.parametrize("form", UNREADABLE)
+def test_a_form_that_cannot_be_read_back_gives_way_to_the_generic_one_and_it_is_said(form, results):
+    speech = speech_of(made(UNREADABLE[form], results))
+
+    assert speech.calls.name == "generic"
+    assert "general form" in speech.note
+
+
+def test_a_template_that_writes_no_calls_needs_no_word_about_them():
+    assert speech_of(ChatTemplate("{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}")).note == ""
 
 
 def test_only_tools_of_the_request_and_valid_arguments_come_through_a_dialects_grammar(shared_data):

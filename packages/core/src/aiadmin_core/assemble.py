@@ -94,6 +94,7 @@ class AssembledEngine:
         self._tokenizer = engine.tokenizer
         template, self._turn_ends, notes = _template(engine, model)
         self._speech = find_speech(template, dialects, tuple(engine.tokenizer.control_tokens)) if template else Speech()
+        notes += filter(None, [self._speech.note])
         self._piece = cache(engine.tokenizer.piece)  # asked for at every token, and bounded by the vocabulary
         self._writer = PromptWriter(engine.tokenizer, template, system=model.system, messages=model.messages)
         self._control_texts = {token: text.encode() for text, token in engine.tokenizer.control_tokens.items()}

@@ -14,7 +14,7 @@ from .kimi import Kimi
 from .leading import LeadingSpace
 from .muse import Muse
 from .reasoning import REASONING
-from .tools.derive import derive, derive_pythonic, takes_system
+from .tools.derive import derive, derive_pythonic, takes_system, writes_calls
 from .tools.described import described
 from .tools.gemma import Gemma
 from .tools.generic import GenericDialect
@@ -33,6 +33,8 @@ class Speech:
 
     reasoning: Dialect | None = None
     calls: Dialect | None = None
+    note: str = ""
+    """What an administrator should know of it."""
 
     def markers(self, *, calls: bool) -> frozenset[str]:
         """The texts that parsers have to see, also where they are control tokens."""
@@ -109,10 +111,15 @@ def find_speech(template: Template, dialects: Sequence[Dialect], control_texts: 
     none knows the calls, their form is what the template itself writes, and else the generic one. `control_texts` are
     the texts of the model's control tokens."""
     found = [dialect for dialect in dialects if _recognises(dialect, template.source)]
+    calls = next((dialect for dialect in found if dialect.calls), None) or _of_template(template, control_texts)
     return Speech(
         reasoning=next((dialect for dialect in found if dialect.reasoning), None),
-        calls=next((dialect for dialect in found if dialect.calls), None) or _of_template(template, control_texts),
+        calls=calls,
+        note=UNREAD if isinstance(calls, GenericDialect) and writes_calls(template) else "",
     )
+
+
+UNREAD = "tools are called in a general form: that of the chat template's own calls cannot be read back"
 
 
 def _of_template(template: Template, control_texts: Sequence[str]) -> Dialect:

@@ -1,12 +1,15 @@
 """From a chat template to the form of its tool calls: what the template writes for an assistant's calls is what the
 model was trained to write. Found by rendering small conversations and looking where names and arguments stand.
 
+A form is kept only where it reads back what the template writes, also of texts that are hard to tell from it.
+
 Used once a model, by `find`.
 """
 
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import takewhile
 from typing import Any
@@ -14,8 +17,10 @@ from typing import Any
 from ...errors import BadRequest
 from ...specs.content import Message, TextPart, Tool, ToolCall, ToolResultPart
 from ...text.template import Template
+from ..dialect import CallPiece
 from .form import ID, KEY, NUMBER, CallForm, Tags
 from .pythonic import Pythonic, read_calls
+from .reading import FormParser
 
 _NAMES = ("needle_one", "needle_two")
 _IDS = ("needleidA", "needleidB")
@@ -30,6 +35,8 @@ _VALUES: dict[str, Any] = {
 """By type; each stands in the argument `key_<type>`."""
 _ARGUMENTS = {f"key_{kind}": value for kind, value in _VALUES.items()}
 _SECOND = {"key_string": "other words", "key_number": 91}
+_HARD = {"key_string": "a \"b\" { <c>\nd: 'e' \\ ü, f=1", "key_number": -4}
+"""What a form must be able to say: people's files and messages are full of it."""
 _TOOLS = [
     Tool(
         name=name,
@@ -64,7 +71,42 @@ def derive(template: Template) -> CallForm | None:
                 found_forms.append(form)
                 break
     found_form = min(found_forms, key=lambda form: (len(form.begin + form.end), -len(form.texts)), default=None)
-    return found_form and _with_lone_call(found_form, template, results[:1])
+    form = found_form and _with_lone_call(found_form, template, results[:1])
+    return form if form is not None and _reads_back(form, template, results[:1]) else None
+
+
+def writes_calls(template: Template) -> bool:
+    """Whether an assistant's calls in the history come into the prompt at all."""
+    call = ToolCall(id=_IDS[0], name="needle_three", arguments="{}")  # no tool that the template could list
+    message = Message(role="assistant", tool_calls=(call,))
+    result = Message(role="tool", content=(ToolResultPart(tool_call_id=_IDS[0], content=(TextPart("done"),)),))
+    return any(call.name in (_rendered(template, message, *behind) or "") for behind in ((), (result,)))
+
+
+def _reads_back(form: CallForm, template: Template, results: Sequence[Message]) -> bool:
+    """Whether a call with texts that look like `form` is read back from what `template` writes of it."""
+    call = ToolCall(id=_IDS[0], name=_NAMES[0], arguments=json.dumps(_HARD))
+    message = Message(role="assistant", tool_calls=(call,))
+    rendered = [_rendered(template, message, *behind) for behind in ((), results)]
+    return any(_HARD in (arguments for _, arguments in _read(form, text)) for text in rendered if text)
+
+
+def _read(form: CallForm, text: str) -> list[tuple[str, Any]]:
+    """Names and arguments of the calls in `text`, the whole conversation; its end, where an answer must begin so."""
+    if not form.opening:
+        text = text[max(0, text.rfind((form.begin + form.head).strip())) :]
+    parser = FormParser(form, _TOOLS)
+    calls: list[list[str]] = []
+    for piece in (*parser.feed(text), *parser.end("")):
+        if isinstance(piece, CallPiece):
+            if piece.name is not None:
+                calls.append([piece.name, ""])
+            calls[-1][1] += piece.arguments
+    read: list[tuple[str, Any]] = []
+    for name, arguments in calls:
+        with suppress(ValueError):
+            read.append((name, json.loads(arguments)))
+    return read
 
 
 def _with_lone_call(form: CallForm, template: Template, results: Sequence[Message]) -> CallForm:

@@ -20,6 +20,7 @@ from .form import ID, KEY, NUMBER, CallForm, as_json, text_kinds
 
 _NAME = r"(?P<name>[\w./:-]+?)"
 _SLOT_PATTERNS = {ID: r"(?P<id>[\w.:-]+)", NUMBER: r"\d+", KEY: "(?P=key)"}
+_SLOT = re.compile(f"[{ID}{NUMBER}{KEY}]")
 _LONGEST_HEAD = 400
 """Characters in which the name of a call has to be found."""
 _LONGEST_TAIL = 80
@@ -141,8 +142,12 @@ class FormParser:
             self._pattern = self._head
         elif match := self._pattern.fullmatch(self._held):
             found = match.groupdict()
+            rest = found.get("rest") or ""
             self._begin(match["name"], found.get("id"), pieces)
-            self._held = found.get("rest") or ""
+            if self._form.tags is None:  # arguments as JSON are not held: `feed` gives them out
+                self._again = rest
+            else:
+                self._held = rest
         else:
             self._unread_header(pieces, over)
 
@@ -271,7 +276,7 @@ class FormParser:
         follows, end = (self._form.separator + self._form.head).strip(), self._form.end.strip()
         if self._form.is_object:
             follows = follows.partition("{")[0].rstrip() or "{"
-        follows = follows if self._form.is_object else _first(follows)
+        follows = follows if self._form.is_object else _first(_SLOT.split(follows)[0])
         if follows and begun.startswith(follows):
             self._held = begun
             self._take, self._pattern = self._header, self._next
@@ -352,8 +357,8 @@ def _argument(before: str, mid: str, after: str) -> re.Pattern[str]:
 def _compiled(form: CallForm, *, first: bool) -> re.Pattern[str]:
     lead = form.begin + form.head if first else form.separator + form.head
     behind = _loose(form.mid, keep_end=True)
-    if form.tags is not None and not form.mid.strip():  # the name ends where an argument, or the end, begins
-        starts = {text.lstrip()[:1] for text in (form.tags.before, form.tail)}
+    if not form.mid.strip():  # the name ends where arguments begin, or the end
+        starts = {text.lstrip()[:1] for text in (form.tags.before, form.tail)} if form.tags else {"{"}
         behind = rf"\s*(?P<rest>[{''.join(map(re.escape, starts))}])"
     return re.compile(f"{_loose(lead.lstrip())}{_NAME}{behind}")
 
