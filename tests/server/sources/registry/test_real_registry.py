@@ -341,6 +341,8 @@ def test_the_command_line_pushes_and_pulls(registry, product, tmp_path):
     assert "Pulled back:latest" in pulled.stderr
     own.run("set", "back", "--temperature", "0")  # a small model may go on and on
     assert len(own.run("run", "back", "Say this is a test").stdout.split()) > 2
+    fetched = own.run("run", f"{registry}/team/smollm2", "Say this is a test", "--max-tokens", "8")
+    assert "is not here yet: pulling it" in fetched.stderr
     failed = own.run("push", "smollm2", f"{registry}/team/smollm2", check=False)
     assert failed.returncode == 1
     assert "'smollm2' was not found" in failed.stderr

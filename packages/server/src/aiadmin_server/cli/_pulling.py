@@ -11,6 +11,9 @@ from ..store.store import StoredModel
 from ._output import remark, size
 from ._progress import shown_progress
 
+LARGE_BYTES = 2 * 10**9
+"""From so much on a download is no small matter: minutes on most lines."""
+
 
 def in_catalogue(name: str) -> CatalogueEntry | None:
     """What the catalogue has under a name."""
@@ -28,8 +31,10 @@ def fetch(
     replace: bool = False,
     insecure: bool = False,
     expected_digest: str = "",
+    ask: bool = False,
 ) -> StoredModel:
-    """Pull `reference` into the store. Raises `AiAdminError`; Ctrl-C is passed on after saying how to go on."""
+    """Pull `reference` into the store. `ask`: a large model is not fetched before somebody has said so. Raises
+    `AiAdminError`, and `click.Abort` where they do not; Ctrl-C is passed on after saying how to go on."""
     from ..pull import pull
     from ..store.store import ModelStore
     from ._plugins import installed_plugins
@@ -46,7 +51,7 @@ def fetch(
                 replace=replace,
                 caller=Caller(insecure=insecure),
                 expected_digest=expected_digest,
-                foresee=_say,
+                foresee=_ask if ask else _say,
             )
     except KeyboardInterrupt:
         remark("Stopped. The same command goes on from here; what was fetched is kept.")
@@ -69,6 +74,19 @@ def memory_of(name: str, settings: Settings) -> str:
 def _say(found: Forecast) -> None:
     for line in lines_of(found):
         remark(line)
+
+
+def _ask(found: Forecast) -> None:
+    import click
+
+    _say(found)
+    if is_large(found):
+        click.confirm("Fetch it?", default=found.fits, abort=True, err=True)
+
+
+def is_large(found: Forecast) -> bool:
+    """Whether it is not to be fetched by surprise."""
+    return found.download_bytes >= LARGE_BYTES or (found.download_bytes > 0 and not found.fits)
 
 
 def lines_of(found: Forecast) -> list[str]:

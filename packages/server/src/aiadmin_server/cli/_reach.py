@@ -1,5 +1,6 @@
 """A server to ask, and the model there: the running one, or one of the command's own. Used by `run` and `bench`."""
 
+import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -24,14 +25,15 @@ def reach_server(settings: Settings, stack: ExitStack) -> "Client":
 
 
 def make_available(client: "Client", model: str, settings: Settings, *, chatting: bool) -> None:
-    """Pull a model of the catalogue that this machine's server does not have.
+    """Pull a model that this machine's server does not have, where its name says from where: one of the catalogue, or
+    one with a host in front. A large one is asked about first, at a terminal.
 
     Any other name is the server's to judge when it is asked; a chat does not begin with one that cannot be right.
     """
     from urllib.parse import quote
 
     from ._client import ServerRefused
-    from ._output import remark, size
+    from ._output import remark
     from ._pulling import fetch, in_catalogue
 
     if not is_this_machine(settings.host):
@@ -39,9 +41,15 @@ def make_available(client: "Client", model: str, settings: Settings, *, chatting
     try:
         client.get(f"/v1/models/{quote(model, safe='/:')}")
     except ServerRefused as refused:
-        entry = in_catalogue(model)
-        if refused.status == 404 and entry is not None:
-            remark(f"{model} is not here yet: pulling it ({size(entry.download_size or entry.size)}).")
-            fetch(model, settings)
+        if refused.status == 404 and (names_a_host(model) or in_catalogue(model) is not None):
+            remark(f"{model} is not here yet: pulling it.")
+            fetch(model, settings, ask=sys.stdin.isatty())
         elif chatting:
             raise
+
+
+def names_a_host(model: str) -> bool:
+    """Whether a name begins with the host of a registry or a hub, as in `localhost:5000/team/model`: no part of other
+    names has a dot or a port there."""
+    host, slash, _ = model.partition("/")
+    return bool(slash) and host not in ("", ".", "..", "~") and (":" in host or "." in host)

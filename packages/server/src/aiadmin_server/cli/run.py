@@ -88,8 +88,9 @@ def command(
     """Ask a model one thing, or chat with it.
 
     With a PROMPT, or text piped in, or both, prints the answer. Without, on a terminal, starts a chat. Uses the
-    running server or starts one for itself; a model of the catalogue that is not here yet is pulled first. An image is
-    named by its path in the prompt.
+    running server or starts one for itself; a model of the catalogue, or of a name with a host in front, is pulled
+    first where it is not here yet (on a terminal you are asked about one of 2 GB or more). An image is named by its
+    path in the prompt.
 
     \b
     aiadmin run smollm2 "Why is the sky blue?"
