@@ -97,7 +97,8 @@ def clients(session: nox.Session, which: str) -> None:
 
 @nox.session
 def chaos(session: nox.Session) -> None:
-    """Long: kills, vanishing and slow clients, full disks, again and again, then ten minutes of all at once."""
+    """Long: kills, vanishing and slow clients, full disks, again and again, 200 requests for three models in
+    the memory of two, then ten minutes of all at once."""
     install(session)
     session.run(
         "pytest",
@@ -109,7 +110,15 @@ def chaos(session: nox.Session) -> None:
         *session.posargs,
     )
     session.run(
-        "pytest", "-s", "--minutes", "10", "--timeout", "1200", "tests/e2e/test_chaos_session.py", *session.posargs
+        "pytest",
+        "-s",
+        "--minutes",
+        "10",
+        "--timeout",
+        "1200",
+        "tests/e2e/test_memory.py",
+        "tests/e2e/test_chaos_session.py",
+        *session.posargs,
     )
 
 

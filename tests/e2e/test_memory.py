@@ -70,9 +70,10 @@ def test_pull_and_show_tell_what_a_model_takes_before_it_is_loaded(
 
 
 def test_three_models_share_memory_for_two_and_nobody_is_refused(
-    product: Any, tiny_gguf: Path, tiny_mlx: Path, tmp_path: Path
+    product: Any, tiny_gguf: Path, tiny_mlx: Path, tmp_path: Path, request: Any
 ) -> None:
     """Whoever is idle makes room, the pinned one last; each load and unload is explained."""
+    n_requests = 60 if request.config.getoption("minutes") < 1 else 200
     mine = product.clone(tmp_path / "state")
     mine.run("pull", str(tiny_gguf), "--as", "tiny")
     mine.run("pull", str(tiny_mlx), "--as", "small")
@@ -93,7 +94,7 @@ def test_three_models_share_memory_for_two_and_nobody_is_refused(
             assert taken < 900 << 20, f"after request {number}"
             return str(answer.choices[0].finish_reason)
 
-        assert set(pool.map(one, range(60))) <= {"length", "stop"}
+        assert set(pool.map(one, range(n_requests))) <= {"length", "stop"}
         loaded = [line for line in server.output if "Loaded " in line]
         gone = [line for line in server.output if "Unloaded " in line]
     assert len(loaded) >= 4

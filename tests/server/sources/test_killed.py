@@ -19,7 +19,7 @@ from .registry.test_wire import manifest_of
 from .site import Page, running_site
 
 DATA = b"GGUF" + b"".join(hashlib.sha256(i.to_bytes(4)).digest() for i in range(100_000))
-N_KILLS = 4
+N_KILLS = 10
 """Of each kind; `--rounds` does more."""
 SLOW_S = 0.01
 """Between two pieces of 64 KB: a whole file takes half a second."""

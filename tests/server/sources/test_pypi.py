@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -366,3 +367,29 @@ def test_a_tools_last_words_are_its_error():
     assert last_words("/usr/bin/python: No module named pip\n") == "/usr/bin/python: No module named pip"
     assert last_words("") == ""
     assert len(last_words("error: " + "x" * 1000)) == 240
+
+
+N_KILLS = 10
+
+
+def test_a_pull_that_is_killed_at_any_moment_leaves_nothing_half_done_and_the_next_goes_on(
+    index: Index, store: ModelStore, tmp_path: Path
+):
+    for _ in range(N_KILLS):
+        command = [sys.executable, "-c", PULL, str(store.root), index.reference]
+        process = subprocess.Popen(command, env=index.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(random.random() * 2.5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        assert store.verify() == []
+        assert store.problems() == []
+        if store.models():
+            assert_stored(store, index)
+            store.remove("tiny")
+
+    answer = pull_there(Path(sys.executable), index, store, os.environ["PATH"])
+
+    assert answer["name"] == "tiny:latest"
+    assert_stored(store, index)
