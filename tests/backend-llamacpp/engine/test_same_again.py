@@ -83,6 +83,7 @@ def test_with_what_was_parked_meanwhile(driver, requests, alone):
             driver.until(lambda: others.done or not kv.idle())
         assert again.prefilled.n_cached == len(prompt) - 1
     driver.engine.cancel(others.id)
+    assert driver.engine.stats().prefix_bytes > 10**6
 
 
 def test_after_a_restart(open_driver, requests, alone, tmp_path):

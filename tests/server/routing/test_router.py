@@ -34,6 +34,16 @@ async def test_a_model_is_loaded_on_first_use_and_stays(make_world):
     assert model.expires_at == world.clock.unix_time() + 300
 
 
+async def test_what_is_kept_of_prompts_is_told(make_world, monkeypatch):
+    world = make_world()
+    lease = await use(world, "a")
+    monkeypatch.setattr(lease.engine, "stats", lambda: EngineStats(prefix_bytes=52_000_000), raising=False)
+
+    (model,) = world.router.loaded()
+
+    assert model.notes == ("a note", "a fact", "52 MB of it for prompts that begin alike")
+
+
 async def test_first_requests_at_once_wait_for_one_load(make_world, settled):
     world = make_world()
     gate = world.opener.gates["a"] = asyncio.Event()

@@ -28,6 +28,7 @@ class Gauges(NamedTuple):
     n_waiting: int = 0
     kv_used: int = 0
     kv_total: int = 0
+    prefix_bytes: int = 0
 
 
 class Stepper(Protocol):
@@ -166,6 +167,7 @@ class EngineThread(Generic[S]):
             n_completion_tokens=counters.n_completion_tokens,
             kv_used=gauges.kv_used,
             kv_total=gauges.kv_total,
+            prefix_bytes=gauges.prefix_bytes,
             n_cancelled=counters.n_cancelled,
             n_drafted=counters.n_drafted,
             n_accepted=counters.n_accepted,

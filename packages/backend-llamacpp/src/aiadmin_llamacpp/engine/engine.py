@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 
+import msgspec
+
 from aiadmin_core.backend import Tokenizer, TokenRequest
 from aiadmin_core.cache.parking import Parking
 from aiadmin_core.cache.snapshots import Snapshots
@@ -67,6 +69,7 @@ class LlamaEngine:
             predictions=any(speculators),
         )
         self.facts = facts
+        self._parking = parking
         tokenizer = LlamaTokenizer(model)
         self.tokenizer: Tokenizer = tokenizer
         self._embedder = Embedder(lambda: EmbeddingContext(model, embedding), tokenizer)
@@ -124,7 +127,8 @@ class LlamaEngine:
 
     def stats(self) -> EngineStats:
         """Counters as they stand. Raises `EngineStopped` when the engine thread has died."""
-        return self._lanes.stats()
+        kept = self._parking.n_bytes if self._parking is not None else 0  # once, however many contexts share it
+        return msgspec.structs.replace(self._lanes.stats(), prefix_bytes=kept)
 
     def close(self) -> None:
         """End every request with an error, join the thread after the step in progress, free the memory."""

@@ -68,6 +68,7 @@ class MlxStepper:
             n_waiting=sum(prefill.n_rows for prefill in self._waiting),
             kv_used=sum(sequence.n_cells for sequence in rows) + self._prompt_cache.n_tokens,
             kv_total=plan.n_cells + plan.n_kept,
+            prefix_bytes=self._prompt_cache.n_bytes,
         )
 
     def step(self) -> None:

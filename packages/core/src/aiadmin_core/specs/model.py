@@ -132,6 +132,8 @@ class EngineStats(Struct, frozen=True, kw_only=True, omit_defaults=True):
     kv_used: int = 0
     """Cells of the KV cache in use, cached prefixes included."""
     kv_total: int = 0
+    prefix_bytes: int = 0
+    """Memory of what was computed for beginnings of prompts and is kept beside that cache."""
     n_cancelled: int = 0
     """Requests given up before their end; an answer ended by its own stop string is none."""
     n_drafted: int = 0

@@ -23,7 +23,7 @@ from . import scheduler
 from .adapters import LoadedFrom
 from .affinity import Beginning, Known, choose
 from .choice import same_files
-from .reasons import Reason
+from .reasons import Reason, size
 from .scheduler import State
 from .target import Target
 
@@ -286,7 +286,9 @@ class Entry:
         """What `aiadmin ps` shows."""
         first = self.replicas[0].running if self.replicas else None
         facts = first.engine.facts if first else ModelFacts()
-        notes = (*first.notes, *facts.notes, *self._said_of_replicas()) if first else ()
+        stats = combined([_stats(replica.running) for replica in self.replicas])
+        kept = [f"{size(stats.prefix_bytes)} of it for prompts that begin alike"] if stats.prefix_bytes else []
+        notes = (*first.notes, *facts.notes, *self._said_of_replicas(), *kept) if first else ()
         expires_at = self.model().expires_at
         names = dict.fromkeys([self.name, *self.names.values(), *self._aliases()])
         return LoadedModel(
@@ -299,7 +301,7 @@ class Entry:
             pids=tuple(one.running.pid for one in self.replicas if one.running.pid is not None),
             size_bytes=self.n_bytes(),
             facts=facts,
-            stats=combined([_stats(replica.running) for replica in self.replicas]),
+            stats=stats,
             notes=notes,
             n_active=self.n_active,
             expires_at=clock.unix_time() + expires_at - clock.now() if expires_at < FOREVER else None,

@@ -154,6 +154,13 @@ _ENGINE: tuple[tuple[str, str, bool, _Read, Callable[[Iterable[float]], float]],
     ("aiadmin_engine_kv_used", "Cells of the KV cache in use.", False, lambda _, stats: stats.kv_used, sum),
     ("aiadmin_engine_kv_total", "Cells of the KV cache.", False, lambda _, stats: stats.kv_total, sum),
     (
+        "aiadmin_engine_prefix_bytes",
+        "Memory of what is kept of prompts beside the KV cache.",
+        False,
+        lambda _, stats: stats.prefix_bytes,
+        sum,
+    ),
+    (
         "aiadmin_engine_memory_bytes",
         "Resident memory of the runners.",
         False,
