@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from aiadmin_core.errors import ModelLoadFailed
+from aiadmin_core.memory import Memory
 from aiadmin_core.specs.model import EngineOptions
 from aiadmin_server.routing.affinity import Beginning
 from aiadmin_server.routing.fleet import GROW_AGAIN_S
@@ -101,6 +102,16 @@ async def test_one_that_cannot_be_opened_is_tried_again_later(make_world, settle
     async with world.router.lease("a"):
         await settled()
     assert world.opener.running() == ["a", "a"]
+
+
+async def test_where_memory_is_short_there_are_fewer(make_world, settled):
+    world = make_world()
+    world.add("a", options=TWO, parameters={"weights": 10_000})
+    world.memory = Memory(total=10**12, available=9_000)
+    async with world.router.lease("a"):
+        await settled()
+
+    assert world.opener.running() == ["a"]
 
 
 async def test_all_of_them_go_together(world):

@@ -244,6 +244,7 @@ class Fleet:
         try:
             while len(entry.replicas) < entry.n_wanted:
                 self._history.check(entry.key, entry.target.resolved, self._clock.now())
+                self._check_room(entry)
                 taken = {replica.index for replica in entry.replicas}
                 index = next(index for index in itertools.count() if index not in taken)
                 options = msgspec.structs.replace(entry.target.options, replica=index)
@@ -258,6 +259,15 @@ class Fleet:
             logger.exception("Another engine of %s (%s) could not be opened", entry.name, entry.backend)
         finally:
             entry.growing = None
+
+    def _check_room(self, entry: Entry) -> None:
+        """Raises `ModelLoadFailed` where memory is short for another engine of it: nobody is sent away for one."""
+        memory = self._memory()
+        needed = entry.need.n_bytes // entry.n_wanted if entry.need else 0
+        if memory is not None and needed > memory.available:
+            raise ModelLoadFailed(
+                f"It takes {reasons.size(needed)} of memory, and {reasons.size(memory.available)} are free."
+            )
 
     def _join(self, entry: Entry, running: Running, index: int = 0) -> None:
         replica = Replica(running, index)
