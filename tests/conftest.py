@@ -28,7 +28,10 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 with suppress(ImportError):  # the conformance kit's command, typed in this checkout, comes by here with core alone
     import hypothesis
 
-    hypothesis.settings.register_profile("long", max_examples=3000, deadline=None)
+    slow = [hypothesis.HealthCheck.too_slow]  # a busy machine is no failure
+    hypothesis.settings.register_profile("aiadmin", deadline=None, suppress_health_check=slow)
+    hypothesis.settings.register_profile("long", max_examples=3000, deadline=None, suppress_health_check=slow)
+    hypothesis.settings.load_profile("aiadmin")
 
 os.environ["AIADMIN_CONFIG"] = os.devnull  # not the settings of whoever runs the tests
 for variable in [name for name in os.environ if name.upper().startswith("OLLAMA_")]:

@@ -6,16 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from aiadmin_core.constraint import lark
 from aiadmin_core.dialects.dialect import CallGrammar, CallPiece, Dialect
 from aiadmin_core.dialects.markers import overlap
 from aiadmin_core.specs.content import Tool
 from aiadmin_core.specs.request import ToolChoice
-
-settings.register_profile("aiadmin", deadline=None)  # a busy machine is no failure
-settings.load_profile("aiadmin")
 
 
 @pytest.fixture(scope="session")

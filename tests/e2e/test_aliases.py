@@ -106,6 +106,27 @@ def test_a_fallback_answers_for_a_model_that_is_missing_and_says_so(server: Any,
     server.eventually(lambda it: any("'best' is answered by smollm2:latest, a fallback" in line for line in it.output))
 
 
+def test_a_fallback_answers_for_a_server_that_is_not_there(server: Any, place: Any) -> None:
+    """Which shows only when it is asked."""
+    place.run("pull", "openai:http://127.0.0.1:9/v1?unchecked#away", "--as", "away")
+    place.run("alias", "set", "near", "away", "--fallback", "smollm2")
+    place.run("alias", "set", "lost", "away", "--fallback", "broken")
+
+    answer = chat(server, "near")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-served-model"] == "smollm2"
+    assert "No upstream of 'away" in answer.headers["x-fallback-reason"]
+    with openai.OpenAI(base_url=server.base_url, api_key="x", max_retries=0) as client:
+        chunks = [*client.chat.completions.create(model="near", messages=ASK, max_tokens=8, stream=True)]  # type: ignore[call-overload]
+    assert chunks[-1].choices[0].finish_reason in ("stop", "length")
+
+    both = chat(server, "lost")
+    assert both.status_code == 502
+    assert "No upstream" in both.json()["error"]["message"]
+    assert "unknown model architecture" in both.json()["error"]["message"]
+    assert chat(server, "away").status_code == 502
+
+
 def test_a_fallback_answers_for_a_model_that_cannot_be_loaded(server: Any, place: Any) -> None:
     assert chat(server, "broken").status_code >= 500
     place.run("alias", "set", "sure", "broken", "--fallback", "smollm2")

@@ -177,6 +177,8 @@ class FakeRouter:
                 stop=(),
                 adapters=(),
                 fell_back="",
+                falls_back=False,
+                failures=(),
                 answers_as=name,
                 model="echo",
                 begun=self.begun.set,

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from aiadmin_core.errors import AiAdminError, PluginError
+from aiadmin_core.errors import AiAdminError, BadRequest, EngineStopped, Overloaded, PluginError
 from aiadmin_core.observe import Exchange
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.events import Failed, Finished, Started, TextDelta
-from aiadmin_core.specs.request import GenerateRequest, TextInput
+from aiadmin_core.specs.request import ChatInput, GenerateRequest, TextInput
 from aiadmin_server.http.record import Record
 from aiadmin_server.serving.call import Call, Caller
 from aiadmin_server.serving.exchange import Exchanges, checked, merge
@@ -55,6 +55,7 @@ async def test_a_call_without_requests_loads_the_model_and_no_more():
                 adapters=(),
                 resolved="m:latest",
                 backend="echo",
+                falls_back=False,
             )
 
     exchanges = Exchanges(router=Router(), observers=Observers([]), measure=lambda *_: [].append)
@@ -66,6 +67,67 @@ async def test_a_call_without_requests_loads_the_model_and_no_more():
     assert record.model == "m:latest"
     assert asked[0]["keep_alive_s"] == 60
     assert asked[0]["n_requests"] == 0
+
+
+class Leasing:
+    """A router of a name that stands for several engines; each answers with its batches."""
+
+    def __init__(self, *answers):
+        self.answers = answers
+        self.asked = []
+
+    @contextlib.asynccontextmanager
+    async def lease(self, name, *, failures, **how):
+        self.asked.append([failure.message for failure in failures])
+        batches = self.answers[len(failures)]
+        yield SimpleNamespace(
+            engine=SimpleNamespace(capabilities=Capabilities(), generate_batches=lambda _: stream(*batches)),
+            defaults={},
+            system=None,
+            stop=(),
+            adapters=(),
+            resolved=f"m{len(failures)}:latest",
+            backend="echo",
+            falls_back=len(failures) + 1 < len(self.answers),
+            failures=failures,
+            begun=lambda: None,
+        )
+
+
+async def answered_by(router):
+    exchanges = Exchanges(router=router, observers=Observers([]), measure=lambda *_: [].append)
+    call = Call(model="m", requests=(GenerateRequest(id=1, input=ChatInput(messages=())),))
+    async with exchanges.open(call, Caller(endpoint="/")) as opened:
+        return opened.lease.resolved, [event async for batch in opened.batches for event in batch]
+
+
+ANSWER = [(Started(1, 2), TextDelta(1, "a")), (Finished(1, "stop"),)]
+FULL, GONE = Overloaded("Full."), EngineStopped("Gone.")
+
+
+async def test_where_nothing_has_come_the_next_that_the_name_stands_for_is_asked():
+    router = Leasing([FULL], [GONE], ANSWER)
+
+    resolved, events = await answered_by(router)
+
+    assert resolved == "m2:latest"
+    assert len(events) == 3
+    assert router.asked == [[], ["Full."], ["Full.", "Gone."]]
+
+
+async def test_what_the_request_itself_is_to_blame_for_is_told_at_once():
+    with pytest.raises(BadRequest):
+        await answered_by(Leasing([BadRequest("No.")], ANSWER))
+
+
+async def test_an_answer_that_has_begun_is_nobody_elses_to_go_on_with():
+    with pytest.raises(EngineStopped):
+        await answered_by(Leasing([ANSWER[0], GONE], ANSWER))
+
+
+async def test_the_last_failure_is_told_where_nothing_is_left():
+    with pytest.raises(EngineStopped):
+        await answered_by(Leasing([FULL], [GONE]))
 
 
 async def test_batches_pass_as_they_are_and_are_measured_once():

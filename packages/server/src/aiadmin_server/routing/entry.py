@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aiadmin_core.backend import Engine, MemoryEstimate, SupportsAdapters
+from aiadmin_core.errors import AiAdminError
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.model import EngineStats, ModelFacts, ModelSpec
 from aiadmin_core.specs.request import Adapter
@@ -53,6 +54,10 @@ class Lease:
     """Texts that end answers under this name, besides the request's and the model's own."""
     fell_back: str = ""
     """Why it is not the model that the name stands for, but a fallback; "" where it is."""
+    falls_back: bool = False
+    """Whether another model may be asked where this one does not answer."""
+    failures: tuple[AiAdminError, ...] = ()
+    """Why those before could not."""
     n_waiting: int = 1
     """Requests to the engine it stands for that nothing has answered yet."""
 

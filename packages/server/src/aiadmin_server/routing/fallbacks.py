@@ -28,6 +28,8 @@ FALLS_BACK = (
     StoreError,
 )
 """Why a model cannot answer, and another one may: it is missing, cannot be loaded, or is full."""
+LATER_STATUSES = (429, 502, 503, 504)
+"""With these a model that was at hand does not answer after all (one behind another server, say), and another may."""
 N_KEPT = 16
 """Names that were answered by another model, of which the reason is kept."""
 logger = logging.getLogger(__name__)
@@ -59,6 +61,11 @@ class Fallbacks:
     def latest(self) -> Sequence[Fallback]:
         """The latest first."""
         return tuple(reversed(self._kept))
+
+
+def falls_back_on(error: AiAdminError) -> bool:
+    """Whether another model is to be asked after `error`, of which a client has heard nothing yet."""
+    return isinstance(error, FALLS_BACK) or error.status in LATER_STATUSES
 
 
 def reason_of(failures: Sequence[AiAdminError]) -> str:

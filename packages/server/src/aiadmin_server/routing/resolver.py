@@ -82,10 +82,11 @@ class Resolver:
         Raises `ModelNotFound` with what to do about it, `BadRequest` for aliases that lead in a circle, `StoreError`
         for a model whose files are not what they should be, and `NothingLeft` where that was all.
         """
-        search = next(itertools.islice(self.searches(name), passed, None), None)
-        if search is None:
+        left = list(itertools.islice(self.searches(name), passed, passed + 2))
+        if not left:
             raise NothingLeft
-        target = self._target(search)
+        search, *further = left
+        target = replace(self._target(search), falls_back=bool(further))
         if isinstance(search.found, StoredModel):
             return replace(target, doubts=self.store.doubts(target.spec))
         return target

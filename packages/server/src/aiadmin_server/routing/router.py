@@ -43,6 +43,8 @@ class _Ask:
     options: EngineOptions | None
     n_requests: int
     by: str
+    failures: tuple[AiAdminError, ...]
+    """Of what was asked before."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class _Served:
     entry: Entry
     waited: bool
     """Whether the model had to be waited for."""
-    fell_back: str
-    """Why it is a fallback; "" where it is what the name stands for."""
+    failures: tuple[AiAdminError, ...]
+    """Why it is a fallback; () where it is what the name stands for."""
 
 
 class Router:
@@ -107,6 +109,7 @@ class Router:
         n_requests: int = 1,
         asked_by: str = "",
         begins: Callable[[], Sequence[Beginning]] = tuple,
+        failures: tuple[AiAdminError, ...] = (),
     ) -> AsyncGenerator[Lease, None]:
         """The engine for the model `name`, which stays loaded until the context is left.
 
@@ -114,11 +117,12 @@ class Router:
         `options` has set replaces what name and settings say: a model opened in another way is another engine. `lora`
         takes the place of the name's own adapters.
         `n_requests` is how many requests will be put to the engine, `asked_by` who asks, for the log; `begins` tells
-        how the prompt begins, and is called where several engines could read it.
+        how the prompt begins, and is called where several engines could read it. `failures`: why what was leased before
+        for this name did not answer: what comes after it is leased.
 
         Raises what `resolve` raises, `NoBackend`, `Overloaded`, `ModelCrashing`, and what loading the model raises.
         """
-        ask = _Ask(name, keep_alive_s, options, n_requests, asked_by)
+        ask = _Ask(name, keep_alive_s, options, n_requests, asked_by, failures)
         named = None if lora is None else await asyncio.to_thread(self._adapters, lora)
         asked_at = self._clock.now()
         served = await self._served(ask)
@@ -137,7 +141,9 @@ class Router:
             system=target.system,
             stop=target.stop,
             adapters=tuple(one.adapter for one in adapters),
-            fell_back=served.fell_back,
+            fell_back=reason_of(served.failures),
+            falls_back=target.falls_back,
+            failures=served.failures,
             n_waiting=n_requests,
         )
         replica.leases.append(lease)
@@ -223,7 +229,7 @@ class Router:
     async def _served(self, ask: "_Ask") -> "_Served":
         """What the name stands for, able to answer; the first of its fallbacks that is, where that cannot be had.
         Raises why the first cannot."""
-        failures: list[AiAdminError] = []
+        failures = list(ask.failures)
         while True:
             try:
                 target = await self._resolved(ask, passed=len(failures))
@@ -237,7 +243,7 @@ class Router:
                 if because:
                     name, now = target.requested, self._clock.unix_time()
                     self._fallbacks.taken(Fallback(name=name, model=target.resolved, at=now, reason=because))
-                return _Served(target, entry, waited, because)
+                return _Served(target, entry, waited, tuple(failures))
 
     async def _resolved(self, ask: "_Ask", *, passed: int) -> Target:
         target = await asyncio.to_thread(self._resolve, ask.name, passed)

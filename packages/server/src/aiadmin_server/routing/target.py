@@ -39,6 +39,8 @@ class Target(Struct, frozen=True, kw_only=True):
     """Tokens that the model was trained for; 0 where its header was never read."""
     keep_alive_s: float | None = None
     """How long it stays loaded when idle; None leaves that to the request and the settings."""
+    falls_back: bool = False
+    """Whether the name stands for something else as well, if this one cannot answer."""
     doubts: tuple[Doubt, ...] = ()
     """Files that were touched and are being hashed: to be waited for before the model is used."""
 

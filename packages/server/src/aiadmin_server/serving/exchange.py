@@ -6,6 +6,7 @@ missing. Closing the outermost closes them all.
 """
 
 import asyncio
+import dataclasses
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 
 from aiadmin_core.backend import Engine
 from aiadmin_core.batches import Batches, batches
-from aiadmin_core.errors import PluginError
+from aiadmin_core.errors import AiAdminError, PluginError
 from aiadmin_core.observe import Exchange
 from aiadmin_core.runner.failures import restore
 from aiadmin_core.specs.events import Event, Failed, Finished
@@ -26,6 +27,7 @@ from aiadmin_core.specs.request import GenerateRequest, Request, TokenizeRequest
 from ..http.record import Record
 from ..routing.affinity import beginnings
 from ..routing.entry import Lease
+from ..routing.fallbacks import falls_back_on
 from .call import Call, Caller, n_choices
 from .left_out import LeftOut
 from .naming import naming
@@ -65,55 +67,90 @@ class Exchanges:
 
     @asynccontextmanager
     async def open(self, call: Call, caller: Caller) -> AsyncIterator[Opened]:
-        """Lease the model and start `call`; leaving closes the events and gives the lease back.
+        """Lease the model and start `call`; leaving closes the events and gives the lease back. Where the name
+        falls back on others, the next one is asked as long as nothing of an answer has come.
 
         Raises what the request cannot have, by the caller's names.
         """
-        names = {**caller.names, **call.names}
         caller.record.asked = call.model
-        async with AsyncExitStack() as stack:
-            with naming(names):
-                leasing = self.router.lease(
-                    call.model,
-                    keep_alive_s=call.keep_alive_s,
-                    options=call.load,
-                    lora=call.lora,
-                    n_requests=len(call.requests),
-                    asked_by=caller.identity or "",
-                    begins=partial(beginnings, call.requests),
-                )
-                lease = await stack.enter_async_context(leasing)
-            caller.record.leased(lease.resolved)
-            requests, ignored = settle(
-                call,
-                lease.engine.capabilities,
-                defaults=lease.defaults,
-                system=lease.system,
-                stop=lease.stop,
-                adapters=lease.adapters,
-                ignore_unknown=self.ignore_unknown_fields,
-                names=names,
+        failures: tuple[AiAdminError, ...] = ()
+        while True:
+            async with AsyncExitStack() as stack:
+                opened = await self._opened(call, caller, stack, failures)
+                if opened.lease.falls_back:
+                    try:
+                        opened = await _begun(opened, stack)
+                    except AiAdminError as error:
+                        if not falls_back_on(error):
+                            raise
+                        failures = (*opened.lease.failures, error)
+                        continue
+                yield opened
+                return
+
+    async def _opened(
+        self, call: Call, caller: Caller, stack: AsyncExitStack, failures: tuple[AiAdminError, ...]
+    ) -> Opened:
+        """`call` with an engine, until `stack` is closed."""
+        names = {**caller.names, **call.names}
+        with naming(names):
+            leasing = self.router.lease(
+                call.model,
+                keep_alive_s=call.keep_alive_s,
+                options=call.load,
+                lora=call.lora,
+                n_requests=len(call.requests),
+                asked_by=caller.identity or "",
+                begins=partial(beginnings, call.requests),
+                failures=failures,
             )
-            self.left_out.note(caller.endpoint, ignored)
-            if self.knows_callers:
-                able = lease.engine.capabilities
-                requests = tuple(owned(request, caller.identity, able) for request in requests)
-            streams: list[Batches] = []
-            for request in requests:
-                exchange = Exchange(
-                    model=call.model,
-                    resolved=lease.resolved,
-                    backend=lease.backend,
-                    endpoint=caller.endpoint,
-                    identity=caller.identity,
-                    request=replace(request, id=next(self._ids)),
-                )
-                observed = self.observers.wrap(exchange, _asked(lease.engine, exchange.request))
-                measure = self.measure(exchange, caller.record)
-                streams.append(checked(exchange, observed, measure, names, begun=lease.begun))
-            merged = streams[0] if len(streams) == 1 else merge(streams, call.n_choices // max(1, len(streams)))
-            await stack.enter_async_context(aclosing(merged))
-            yield Opened(lease=lease, batches=merged, ignored=ignored)
+            lease = await stack.enter_async_context(leasing)
+        caller.record.leased(lease.resolved)
+        requests, ignored = settle(
+            call,
+            lease.engine.capabilities,
+            defaults=lease.defaults,
+            system=lease.system,
+            stop=lease.stop,
+            adapters=lease.adapters,
+            ignore_unknown=self.ignore_unknown_fields,
+            names=names,
+        )
+        self.left_out.note(caller.endpoint, ignored)
+        if self.knows_callers:
+            able = lease.engine.capabilities
+            requests = tuple(owned(request, caller.identity, able) for request in requests)
+        streams: list[Batches] = []
+        for request in requests:
+            exchange = Exchange(
+                model=call.model,
+                resolved=lease.resolved,
+                backend=lease.backend,
+                endpoint=caller.endpoint,
+                identity=caller.identity,
+                request=replace(request, id=next(self._ids)),
+            )
+            observed = self.observers.wrap(exchange, _asked(lease.engine, exchange.request))
+            measure = self.measure(exchange, caller.record)
+            streams.append(checked(exchange, observed, measure, names, begun=lease.begun))
+        merged = streams[0] if len(streams) == 1 else merge(streams, call.n_choices // max(1, len(streams)))
+        await stack.enter_async_context(aclosing(merged))
+        return Opened(lease=lease, batches=merged, ignored=ignored)
+
+
+async def _begun(opened: Opened, stack: AsyncExitStack) -> Opened:
+    """`opened`, once its first batch has come. Raises what came instead."""
+    first = await anext(opened.batches, None)
+
+    async def batches() -> Batches:
+        if first is not None:
+            yield first
+            async for batch in opened.batches:
+                yield batch
+
+    whole = batches()
+    await stack.enter_async_context(aclosing(whole))
+    return dataclasses.replace(opened, batches=whole)
 
 
 def _asked(engine: Engine, request: Request) -> Batches:

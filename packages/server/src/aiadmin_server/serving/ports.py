@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from aiadmin_core.errors import AiAdminError
 from aiadmin_core.specs.model import EngineOptions
 from aiadmin_core.specs.request import NamedAdapter
 
@@ -26,9 +27,11 @@ class RouterPort(Protocol):
         n_requests: int = 1,
         asked_by: str = "",
         begins: Callable[[], Sequence[Beginning]] = tuple,
+        failures: tuple[AiAdminError, ...] = (),
     ) -> AbstractAsyncContextManager[Lease]:
         """`options`: how to open the model, `lora`: the adapters to apply, where a request says; `n_requests`: how many
-        requests it will be; `begins`: how the prompt begins, asked where several engines could read it."""
+        requests it will be; `begins`: how the prompt begins, asked where several engines could read it;
+        `failures`: why what was leased before for this name did not answer."""
 
     def loaded(self) -> Sequence[LoadedModel]: ...
     def departed(self) -> Sequence[Departure]:
