@@ -166,7 +166,7 @@ NAMED = {"type": "function", "function": {"name": "weather"}}
         (ToolChoice(), {}),
         (ToolChoice(mode="none"), {"tool_choice": "none"}),
         (ToolChoice(mode="required"), {"tool_choice": "required"}),
-        (ToolChoice(mode="required", names=("weather",)), {"tool_choice": NAMED}),
+        (ToolChoice(mode="required", names=("weather",), parallel=False), {"tool_choice": NAMED}),
         (
             ToolChoice(mode="auto", names=("weather",), parallel=False),
             {

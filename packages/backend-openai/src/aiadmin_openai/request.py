@@ -144,7 +144,7 @@ def _tool_choice(choice: ToolChoice) -> dict[str, Any]:
         return body | {"tool_choice": "none"}
     named = [{"type": "function", "function": {"name": name}} for name in choice.names]
     if choice.mode == "required" and len(named) == 1:
-        return body | {"tool_choice": named[0]}
+        return {"tool_choice": named[0]}  # one call by itself; some models refuse the other field
     if named:
         return body | {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": choice.mode, "tools": named}}}
     return body | ({"tool_choice": "required"} if choice.mode == "required" else {})

@@ -123,7 +123,7 @@ def test_response_formats():
         ("auto", ToolChoice()),
         ("none", ToolChoice(mode="none")),
         ("required", ToolChoice(mode="required")),
-        ({"type": "function", "function": {"name": "g"}}, ToolChoice(mode="required", names=("g",))),
+        ({"type": "function", "function": {"name": "g"}}, ToolChoice(mode="required", names=("g",), parallel=False)),
         (
             {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": TOOLS}},
             ToolChoice(mode="auto", names=("f", "g")),
@@ -132,6 +132,13 @@ def test_response_formats():
 )
 def test_tool_choices(choice, expected):
     assert request(tools=TOOLS, tool_choice=choice).tool_choice == expected
+
+
+def test_a_named_choice_is_several_calls_only_where_they_are_asked_for():
+    choice = {"type": "function", "function": {"name": "g"}}
+    asked = [request(tools=TOOLS, tool_choice=choice, parallel_tool_calls=value) for value in (None, False, True)]
+
+    assert [one.tool_choice.parallel for one in asked] == [False, False, True]
 
 
 @pytest.mark.parametrize(

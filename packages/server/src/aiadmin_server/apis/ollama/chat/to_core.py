@@ -70,4 +70,4 @@ def _choice(data: wire.NativeChatRequest) -> ToolChoice:
     if name not in {tool.function.name for tool in data.tools or ()}:
         param = "tool_choice.function.name"
         raise BadRequest(f"'{param}' is '{name}', which is not among 'tools'.", param=param)
-    return ToolChoice(mode="required", names=(name,))
+    return ToolChoice(mode="required", names=(name,), parallel=False)  # as on OpenAI's paths

@@ -144,7 +144,8 @@ def _choice(data: wire.ChatCompletionRequest, tools: Sequence[wire.FunctionTool 
             raise BadRequest(f"'{path}' must name at least one tool.", param=path)
         names = tuple(_chosen(one, tools, f"{path}[{index}]") for index, one in enumerate(allowed))
         return ToolChoice(mode=choice.allowed_tools.mode, names=names, parallel=parallel)
-    return ToolChoice(mode="required", names=(_chosen(choice, tools, "tool_choice"),), parallel=parallel)
+    name = _chosen(choice, tools, "tool_choice")  # "call exactly one specific function", says OpenAI's guide
+    return ToolChoice(mode="required", names=(name,), parallel=data.parallel_tool_calls is True)
 
 
 def _chosen(
