@@ -1,10 +1,11 @@
-"""Regular expressions as JSON schemas have them, without what llguidance lacks: look-ahead. Pure; used by `schema`.
+"""Regular expressions as JSON schemas have them, without what llguidance lacks: look-ahead and word boundaries. Pure;
+used by `schema`.
 
 JavaScript and Python read them alike as far as they go here: search anywhere, `^` and `$` are the ends of the text.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from re import _constants as sre  # type: ignore[attr-defined]  # the standard library has a parser, but no name for it
 from re import _parser  # type: ignore[attr-defined]  # the same
 from typing import Any
@@ -19,6 +20,7 @@ from .languages import (
     chars,
     complement,
     either,
+    ends,
     others,
     repeated,
     sequence,
@@ -41,6 +43,14 @@ _SPACE = (
     *((9, 13), (32, 32), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029)),
     *((0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000), (0xFEFF, 0xFEFF)),
 )
+_ASCII = ((0, 0x7F),)
+_SIDES = {
+    "word": chars(_WORD),
+    "other": chars(others((*_WORD, *others(_ASCII)))),
+    "beyond": chars(others(_ASCII)),
+}
+"""What a character means to a word boundary. Beyond ASCII, JavaScript and Python do not agree on what a word is: such a
+character never stands beside a boundary."""
 
 
 def without_look_around(pattern: str) -> list[str]:
@@ -49,18 +59,31 @@ def without_look_around(pattern: str) -> list[str]:
     Raises `ValueError` where it cannot be said without looking around.
     """
     if not _LOOKS.search(pattern):
-        return [with_ascii_classes(pattern)]
+        return [_plain(pattern)]
     looks, rest = _leading_looks(pattern)
     expressions: list[str] = []
     for positive, body in looks:
-        if positive and not _LOOKS.search(body):
-            expressions.append(with_ascii_classes(f"^(?:{body})"))
+        if positive:
+            expressions.append(_plain(f"^(?:{body})"))
+        elif _has_boundary(body):
+            raise ValueError(_NO_BOUNDARY)
         else:
-            language = language_of(f"^(?:{body})")
-            expressions.append(_written(language if positive else complement(language)))
+            expressions.append(_written(complement(language_of(f"^(?:{body})"))))
     if rest != "^":
-        expressions.append(_written(language_of(rest)) if _LOOKS.search(rest) else with_ascii_classes(rest))
+        expressions.append(_plain(rest))
     return expressions
+
+
+def _plain(pattern: str) -> str:
+    """`pattern` in one expression that does not look around."""
+    if _LOOKS.search(pattern) or _has_boundary(pattern):
+        return _written(language_of(pattern))
+    return with_ascii_classes(pattern)
+
+
+def _has_boundary(pattern: str) -> bool:
+    r"""Whether `\b` or `\B` stands in it; in a class, `\b` is a character, which is understood as well."""
+    return any(token in (r"\b", r"\B") for token in _TOKENS.findall(pattern))
 
 
 def with_ascii_classes(pattern: str) -> str:
@@ -90,13 +113,17 @@ def with_ascii_classes(pattern: str) -> str:
 def language_of(pattern: str) -> Language:
     """The texts in which `pattern` is found. Raises `ValueError` where it is more than regular, or not understood."""
     items = _parsed(pattern)
-    anywhere = sequence(chars([(0, TOP)]), ANY_TEXT, _language(items, ANY_TEXT, at_start=False))
-    return either(_language(items, ANY_TEXT, at_start=True), anywhere)
+
+    def found(before: str) -> Language:
+        return _language(items, ANY_TEXT, before=before)
+
+    anywhere = _followed(sequence(chars([(0, TOP)]), ANY_TEXT), "", found, sided=_bounds(items))
+    return either(found("start"), anywhere)
 
 
 def language_of_whole(pattern: str) -> Language:
     """The texts that `pattern` matches from first to last character. Raises `ValueError` as `language_of` does."""
-    return _language(_parsed(pattern), EMPTY, at_start=True)
+    return _language(_parsed(pattern), EMPTY, before="start")
 
 
 def _parsed(pattern: str) -> list[Any]:
@@ -158,51 +185,85 @@ def _walk(pattern: str) -> list[tuple[int, int, str]]:
     return found
 
 
-def _language(items: Sequence[Any], then: Language, *, at_start: bool) -> Language:
-    """`items`, and what comes `then`, up to the end of the text."""
+def _language(items: Sequence[Any], then: Language, *, before: str) -> Language:
+    """`items`, and what comes `then`, up to the end of the text. `before` them is its "start", or a character of one of
+    `_SIDES`, or "" where it does not matter."""
     if not items:
         return then
     (kind, value), rest = items[0], items[1:]
     if kind is sre.AT:
-        if value in (sre.AT_BEGINNING, sre.AT_BEGINNING_STRING):
-            return _language(rest, then, at_start=True) if at_start else NOTHING
-        if value in (sre.AT_END, sre.AT_END_STRING):
-            return both(EMPTY, _language(rest, then, at_start=at_start))
-        raise ValueError("word boundaries beside look-around are not understood")
+        return _anchored(value, before, _language(rest, then, before=before))
     if kind in (sre.ASSERT, sre.ASSERT_NOT):
         direction, inner = value
         if direction < 0:
             raise ValueError("look-behind is not understood")
-        ahead = _language(list(inner), ANY_TEXT, at_start=at_start)
+        if kind is sre.ASSERT_NOT and _bounds(inner):
+            raise ValueError(_NO_BOUNDARY)
+        ahead = _language(list(inner), ANY_TEXT, before=before)
         ahead = complement(ahead) if kind is sre.ASSERT_NOT else ahead
-        return both(ahead, _language(rest, then, at_start=at_start))
+        return both(ahead, _language(rest, then, before=before))
     if kind is sre.SUBPATTERN:
         if value[1] or value[2]:
             raise ValueError("flags inside of it are not understood")
-        return _language([*value[3], *rest], then, at_start=at_start)
+        return _language([*value[3], *rest], then, before=before)
     if kind is sre.BRANCH:
-        return either(*(_language([*branch, *rest], then, at_start=at_start) for branch in value[1]))
+        return either(*(_language([*branch, *rest], then, before=before) for branch in value[1]))
     if kind in (sre.MAX_REPEAT, sre.MIN_REPEAT):
-        return _repeat(value, rest, then, at_start)
-    return sequence(_one(kind, value), _language(rest, then, at_start=False))
+        return _repeat(value, rest, then, before)
+    return _followed(_one(kind, value), before, lambda side: _language(rest, then, before=side), sided=_bounds(rest))
 
 
-def _repeat(value: Any, rest: Sequence[Any], then: Language, at_start: bool) -> Language:
+def _anchored(kind: Any, before: str, rest: Language) -> Language:
+    """`rest` where it stands as an anchor of `kind` says."""
+    if kind in (sre.AT_BEGINNING, sre.AT_BEGINNING_STRING):
+        return rest if before == "start" else NOTHING
+    if kind in (sre.AT_END, sre.AT_END_STRING):
+        return both(EMPTY, rest)
+    if before == "beyond":
+        return NOTHING
+    word, other = (sequence(_SIDES[side], ANY_TEXT) for side in ("word", "other"))
+    if (before == "word") == (kind is sre.AT_NON_BOUNDARY):
+        return both(word, rest)
+    empty = NOTHING if before == "start" else EMPTY  # in an empty text, engines do not agree on `\\B`
+    return both(either(empty, other), rest)
+
+
+def _followed(part: Language, before: str, rest: Callable[[str], Language], *, sided: bool) -> Language:
+    """`part` and the `rest`; where this is `sided`, it depends on the last character in front of it."""
+    if not sided:
+        return sequence(part, rest(""))
+    found = [sequence(both(part, sequence(ANY_TEXT, last)), rest(side)) for side, last in _SIDES.items()]
+    return either(*found, *([rest(before)] if ends(part) else []))
+
+
+def _repeat(value: Any, rest: Sequence[Any], then: Language, before: str) -> Language:
     least, most, inner = value
     most = None if most is sre.MAXREPEAT else int(most)
     if not _looks(inner):
-        part = _language(list(inner), EMPTY, at_start=False)
-        after = _language(rest, then, at_start=at_start and least == 0)
-        return sequence(repeated(part, least, most), after)
+        part = repeated(_language(list(inner), EMPTY, before=""), least, most)
+        if _bounds(rest):
+            return _followed(part, before, lambda side: _language(rest, then, before=side), sided=True)
+        return sequence(part, _language(rest, then, before="start" if before == "start" and least == 0 else ""))
     if most is None or most > _MOST_UNROLLED:
         raise ValueError("look-around that is repeated is not understood")
     counts = range(least, most + 1)
-    return either(*(_language([*list(inner) * n, *rest], then, at_start=at_start) for n in counts))
+    return either(*(_language([*list(inner) * n, *rest], then, before=before) for n in counts))
+
+
+def _bounds(items: Any) -> bool:
+    """Whether there are word boundaries in `items`."""
+    return _any(items, lambda kind, value: kind is sre.AT and value in (sre.AT_BOUNDARY, sre.AT_NON_BOUNDARY))
 
 
 def _looks(items: Any) -> bool:
+    """Whether they depend on what stands around them."""
+    return _any(items, lambda kind, _: kind in (sre.ASSERT, sre.ASSERT_NOT, sre.AT))
+
+
+def _any(items: Any, asked: Callable[[Any, Any], bool]) -> bool:
+    """Whether `asked` of one of `items`, or of what is inside of them."""
     for kind, value in items:
-        if kind in (sre.ASSERT, sre.ASSERT_NOT, sre.AT):
+        if asked(kind, value):
             return True
         nested: list[Any] = []
         if kind is sre.SUBPATTERN:
@@ -211,7 +272,9 @@ def _looks(items: Any) -> bool:
             nested = value[1]
         elif kind in (sre.MAX_REPEAT, sre.MIN_REPEAT):
             nested = [value[2]]
-        if any(map(_looks, nested)):
+        elif kind in (sre.ASSERT, sre.ASSERT_NOT):
+            nested = [value[1]]
+        if any(_any(one, asked) for one in nested):
             return True
     return False
 
@@ -250,3 +313,4 @@ def _ranges(kind: Any, value: Any) -> Sequence[tuple[int, int]]:
 
 
 _MOST_UNROLLED = 4
+_NO_BOUNDARY = "a word boundary that must not be there is not understood"
