@@ -1,11 +1,13 @@
-"""A folder's tokenizer as the keys of a GGUF: byte-level BPE, whose pre-tokenizer is one that llama.cpp has. Pure but
-for reading the folder's files.
+"""A folder's tokenizer as the keys of a GGUF: byte-level BPE, whose pre-tokenizer is one that llama.cpp has, or
+SentencePiece's BPE. Pure but for reading the folder's files.
 
 llama.cpp knows pre-tokenizers by name, and convert_hf_to_gguf.py tells them by what they make of a text; here they are
-told by how tokenizer.json declares them.
+told by how tokenizer.json declares them. SentencePiece joins the two pieces whose whole has the best score; in
+tokenizer.json the scores have become the order of the merges, and they are made of that again.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from aiadmin_core.errors import BadRequest
 
 from .tensors import broken, read_json
 
-NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5  # llama_token_type in llama.h
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # llama_token_type in llama.h
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _WORDS = (
@@ -39,6 +42,10 @@ class Vocabulary:
     types: list[int]
     merges: list[str]
     pre: str
+    scores: list[float] = field(default_factory=list)
+    """SentencePiece's; without them it is byte-level BPE."""
+    space_prefix: bool = True
+    """Whether a text is read as if a space stood before it (SentencePiece)."""
     special: dict[str, int] = field(default_factory=dict)
     """`bos`, `eos`, `unk`, `pad`: ids."""
     add_bos: bool | None = None
@@ -53,7 +60,8 @@ def read_vocabulary(folder: Path, config: Mapping[str, Any], n_vocab: int) -> Vo
     data = read_json(path)
     settings = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
     try:
-        pre = _pre_tokenizer(data)
+        is_spm = _is_spm(data)
+        pre = "default" if is_spm else _pre_tokenizer(data)
         tokens, types = _tokens(data, n_vocab)
         merges = [one if isinstance(one, str) else " ".join(one) for one in data["model"]["merges"]]
         ids = {text: index for index, text in enumerate(tokens)}
@@ -62,12 +70,38 @@ def read_vocabulary(folder: Path, config: Mapping[str, Any], n_vocab: int) -> Vo
             types=types,
             merges=merges,
             pre=pre,
+            scores=_scores(tokens, merges) if is_spm else [],
+            space_prefix=_prefixes_space(data),
             special=_special(settings, config, ids),
             add_bos=_adds_bos(data, settings),
             chat_template=_chat_template(folder, settings),
         )
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise broken(path) from error
+
+
+def _is_spm(data: Mapping[str, Any]) -> bool:
+    """Whether it is SentencePiece's BPE: what has no piece becomes bytes, and spaces are written as U+2581."""
+    model = data["model"]
+    return model.get("type") == "BPE" and bool(model.get("byte_fallback")) and "<0x00>" in model["vocab"]
+
+
+def _scores(tokens: Sequence[str], merges: Sequence[str]) -> list[float]:
+    """The earlier a piece is joined, the better; what is never joined of two is no matter."""
+    ranks: dict[str, int] = {}
+    for rank, merge in enumerate(merges):
+        left, _, right = merge.partition(" ")
+        ranks.setdefault(left + right, rank)
+    return [-float(ranks[text]) if text in ranks else -float(len(merges)) for text in tokens]
+
+
+def _prefixes_space(data: Mapping[str, Any]) -> bool:
+    """As the normaliser puts one before a text, or the pre-tokenizer does."""
+    normalizer, splitter = data.get("normalizer") or {}, data.get("pre_tokenizer") or {}
+    parts = normalizer.get("normalizers", [normalizer])
+    if any(part.get("type") == "Prepend" for part in parts):
+        return True
+    return splitter.get("type") == "Metaspace" and splitter.get("prepend_scheme") in ("always", "first")
 
 
 def _pre_tokenizer(data: Mapping[str, Any]) -> str:
@@ -108,9 +142,18 @@ def _tokens(data: Mapping[str, Any], n_vocab: int) -> tuple[list[str], list[int]
     tokens, types = [], []
     for index in range(n_tokens):
         tokens.append(texts.get(index, f"[PAD{index}]"))
-        kind = CONTROL if added.get(index, {}).get("special") else USER_DEFINED if index in added else NORMAL
-        types.append(kind if index in texts else UNUSED)
+        types.append(_kind(tokens[-1], added.get(index), data["model"]) if index in texts else UNUSED)
     return tokens, types
+
+
+def _kind(text: str, added: Mapping[str, Any] | None, model: Mapping[str, Any]) -> int:
+    if model.get("byte_fallback") and text == model.get("unk_token"):
+        return UNKNOWN
+    if model.get("byte_fallback") and _BYTE.fullmatch(text):
+        return BYTE
+    if added is None:
+        return NORMAL
+    return CONTROL if added.get("special") else USER_DEFINED
 
 
 def _special(settings: Mapping[str, Any], config: Mapping[str, Any], ids: Mapping[str, int]) -> dict[str, int]:
@@ -151,7 +194,7 @@ def _chat_template(folder: Path, settings: Mapping[str, Any]) -> str | None:
 def _unknown(why: str) -> BadRequest:
     return BadRequest(
         f"The model cannot be converted to GGUF: {why}.",
-        hint="Byte-level BPE is converted, of GPT-2, SmolLM, Llama 3 and Qwen 2 and 3. Take a GGUF of the model, or "
-        "serve the folder with the MLX backend.",
+        hint="Byte-level BPE is converted, of GPT-2, SmolLM, Llama 3 and Qwen 2 and 3, and SentencePiece's BPE (Llama "
+        "2, Mistral), both from tokenizer.json. Take a GGUF of the model, or serve the folder with the MLX backend.",
         param="from",
     )
