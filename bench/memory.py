@@ -38,7 +38,9 @@ async def ask(client: httpx.AsyncClient, model: str, rng: random.Random, number:
     body = {"model": model, "messages": messages, "max_tokens": rng.choice([1, 8, 24]), "temperature": 0}
     if number % 5 == 0:
         body["response_format"] = {"type": "json_schema", "json_schema": {"name": "s", "schema": _schema(number)}}
-    (await client.post("/chat/completions", json=body)).raise_for_status()
+    answer = await client.post("/chat/completions", json=body)
+    if answer.status_code != 400:  # longer than what one of its slots holds
+        answer.raise_for_status()
 
 
 def _schema(number: int) -> dict[str, object]:
