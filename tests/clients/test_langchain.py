@@ -5,7 +5,9 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-langchain_openai = pytest.importorskip("langchain_openai")
+langchain_openai = pytest.importorskip(
+    "langchain_openai", reason="with its sixteen packages it is installed by `nox -s clients`, not for every run"
+)
 langchain_ollama = pytest.importorskip("langchain_ollama")
 messages = pytest.importorskip("langchain_core.messages")
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it asks the internet for prices when it is imported
-litellm = pytest.importorskip("litellm")
+litellm = pytest.importorskip("litellm", reason="it has 140 MB and is installed by `nox -s clients`, not for every run")
 
 ASK = [{"role": "user", "content": "Say: this is a test."}]
 PROVIDERS = ("openai", "hosted_vllm", "lm_studio", "ollama_chat")

@@ -5,7 +5,10 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-openai_like = pytest.importorskip("llama_index.llms.openai_like")
+openai_like = pytest.importorskip(
+    "llama_index.llms.openai_like",
+    reason="with its dozens of packages it is installed by `nox -s clients`, not for every run",
+)
 ollama = pytest.importorskip("llama_index.llms.ollama")
 openai_embeddings = pytest.importorskip("llama_index.embeddings.openai_like")
 ollama_embeddings = pytest.importorskip("llama_index.embeddings.ollama")

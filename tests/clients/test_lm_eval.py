@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 if importlib.util.find_spec("lm_eval") is None:
-    pytest.skip("lm_eval is installed by the clients session only", allow_module_level=True)
+    pytest.skip(
+        "with its hundreds of megabytes lm_eval is installed by `nox -s clients`, not for every run",
+        allow_module_level=True,
+    )
 
 QUESTIONS = [
     {"question": "The capital of France is", "choices": ["Paris", "a cat", "London town"], "answer": 0},

@@ -6,7 +6,9 @@ import openai
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-agents = pytest.importorskip("agents")
+agents = pytest.importorskip(
+    "agents", reason="with its dozen of packages it is installed by `nox -s clients`, not for every run"
+)
 
 ASK = "Say: this is a test."
 

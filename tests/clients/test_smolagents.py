@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-smolagents = pytest.importorskip("smolagents")
+smolagents = pytest.importorskip(
+    "smolagents", reason="it needs Pillow and is installed by `nox -s clients`, not for every run"
+)
 
 ASK = [{"role": "user", "content": [{"type": "text", "text": "Say: this is a test."}]}]
 SCHEMA = {
