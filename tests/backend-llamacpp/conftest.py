@@ -27,8 +27,9 @@ class FakeMemory:
     """A unified cache that takes cells as llama.cpp does (`llama_kv_cache::find_slot`): the first free ones from where
     it last stopped, or from the lowest it has freed since."""
 
-    def __init__(self, *, can_trim: bool = True, n_swa: int = 0) -> None:
+    def __init__(self, *, can_trim: bool = True, n_swa: int = 0, keeps_order: bool = True) -> None:
         self.can_trim = can_trim
+        self.keeps_order = keeps_order
         self.n_swa = n_swa
         self.n_compacted = 0
         self.forgotten: dict[int, int] = {}
@@ -36,8 +37,9 @@ class FakeMemory:
         self._head = 0
 
     def _of(self, sequence: int, start: int = 0) -> list[Cell]:
-        """In the order that attention adds them up in."""
-        return [cell for cell in self.cells if cell and sequence in cell.sequences and cell.position >= start]
+        """In the order that attention adds them up in, where that is meant to be kept."""
+        found = [cell for cell in self.cells if cell and sequence in cell.sequences and cell.position >= start]
+        return found if self.keeps_order else sorted(found, key=lambda cell: cell.position)
 
     def decode(self, sequence: int, tokens: Sequence[int]) -> None:
         self._place(sequence, len(self._of(sequence)), tokens)
@@ -83,13 +85,16 @@ class FakeMemory:
         assert [position for position, _ in cells] == list(range(start, end))
         return np.frombuffer(np.array(cells, np.int64).tobytes(), np.uint8)
 
-    def load(self, state: Any, target: int, start: int, first: int, last: int) -> bool:
+    def load(self, state: Any, target: int, start: int, first: int, last: int, *, hold: bool = True) -> bool:
         cells = np.frombuffer(state.tobytes(), np.int64).reshape(-1, 2)
         assert cells[0][0] == start <= first <= len(self._of(target)) == first < last
         self._place(SCRATCH, start, [int(token) for _, token in cells])
         self._remove(SCRATCH, last)
         for cell in self._of(SCRATCH):
-            cell.sequences.add(target if cell.position >= first else HOLDER)
+            if cell.position >= first:
+                cell.sequences.add(target)
+            elif hold:
+                cell.sequences.add(HOLDER)
         self._remove(SCRATCH, 0)
         return True
 

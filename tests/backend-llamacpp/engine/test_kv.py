@@ -5,7 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from aiadmin_llamacpp.engine.kv import CLEAR_PRICE, COPY_PRICE, KvCache, Slot, Wait
+from aiadmin_llamacpp.engine.cells import CLEAR_PRICE, COPY_PRICE
+from aiadmin_llamacpp.engine.kv import KvCache, Slot, Wait
 from aiadmin_llamacpp.engine.tokens import TokenBuffer
 
 N_CELLS, N_SEQUENCES = 48, 5
@@ -160,7 +161,7 @@ def test_new_tokens_never_lie_before_older_ones_of_their_sequence(memory):
         kv.extend(second, 1)
 
     assert memory.tokens(second.id) == [2, 2, 2, 3, 3, 3, 3, 3]
-    assert (kv.n_used, kv.top) == (8, 11)
+    assert (kv.n_used, kv.cells.top) == (8, 11)
 
 
 def test_holes_are_closed_when_the_top_is_reached(memory):
@@ -174,7 +175,7 @@ def test_holes_are_closed_when_the_top_is_reached(memory):
     assert memory.n_compacted == 1
     assert memory.tokens(second.id) == [2] * 4
     assert memory.tokens(third.id) == [3] * 8
-    assert kv.top == 12
+    assert kv.cells.top == 12
 
 
 def test_holes_are_closed_when_they_have_cost_as_much_as_closing_them(memory):
@@ -191,7 +192,7 @@ def test_holes_are_closed_when_they_have_cost_as_much_as_closing_them(memory):
 
     assert n_steps * 400 >= COPY_PRICE * 4 + CLEAR_PRICE * 1000 > (n_steps - 3) * 400
     assert memory.tokens(second.id) == [2] * 4
-    assert kv.top == 4
+    assert kv.cells.top == 4
 
 
 def test_what_lies_on_top_is_free_again_at_once(memory):
@@ -201,8 +202,23 @@ def test_what_lies_on_top_is_free_again_at_once(memory):
     kv.release(second)
     kv.evict_all()
 
-    assert kv.top == 3
+    assert kv.cells.top == 3
     assert memory.tokens(first.id) == [1, 2, 3]
+
+
+def test_where_no_order_is_kept_holes_are_filled_and_nothing_is_copied(fake_memory):
+    """On a graphics processor a copy of scattered cells takes longer than computing them again."""
+    memory = fake_memory(keeps_order=False)
+    kv = KvCache(memory, n_cells=12, n_sequences=8, keeps_order=False)
+    first, _ = prefill(kv, memory, [1] * 4)
+    prefill(kv, memory, [2] * 4)
+    kv.release(first)
+    kv.drop(first)
+
+    third, _ = prefill(kv, memory, [3] * 8)
+
+    assert memory.tokens(third.id) == [3] * 8
+    assert (memory.n_compacted, len(memory.cells), kv.n_used) == (0, 12, 12)
 
 
 class Cache(RuleBasedStateMachine):
@@ -213,7 +229,7 @@ class Cache(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.memory = self.memory_type()
-        self.kv = KvCache(self.memory, n_cells=N_CELLS, n_sequences=N_SEQUENCES)
+        self.kv = KvCache(self.memory, n_cells=N_CELLS, n_sequences=N_SEQUENCES, keeps_order=self.memory.keeps_order)
         self.running = []
 
     @rule(tokens=st.lists(st.integers(0, 2), min_size=1, max_size=20), room=st.integers(0, 12))
@@ -263,9 +279,9 @@ class Cache(RuleBasedStateMachine):
 
     @invariant()
     def the_budget_is_kept(self):
-        assert 0 <= self.kv.n_used <= self.kv.top <= N_CELLS
+        assert 0 <= self.kv.n_used <= (self.kv.cells.top if self.kv.keeps_order else N_CELLS) <= N_CELLS
         assert self.kv.n_used == self.memory.n_cells()
-        assert self.kv.n_pinned == self.memory.n_cells([slot.id for slot in self.running])
+        assert self.kv.cells.n_pinned == self.memory.n_cells([slot.id for slot in self.running])
 
     @invariant()
     def every_slot_holds_its_own_tokens(self):
@@ -276,15 +292,16 @@ class Cache(RuleBasedStateMachine):
         for slot in self.running:
             self.kv.release(slot)
         self.kv.evict_all()
-        assert (self.kv.n_used, self.kv.top) == (0, 0)
+        assert self.kv.n_used == 0
+        assert not self.kv.keeps_order or self.kv.cells.top == 0
         assert not self.kv.slots
         assert self.memory.n_cells() == 0
 
 
-@pytest.mark.parametrize("n_swa", [0, 100])
-def test_the_books_agree_with_the_cache_whatever_happens(fake_memory, n_swa):
+@pytest.mark.parametrize(("n_swa", "keeps_order"), [(0, True), (100, True), (0, False), (100, False)])
+def test_the_books_agree_with_the_cache_whatever_happens(fake_memory, n_swa, keeps_order):
     """No id is used twice, the budget is never exceeded, everything is freed."""
     from hypothesis.stateful import run_state_machine_as_test
 
-    Cache.memory_type = staticmethod(lambda: fake_memory(n_swa=n_swa))
+    Cache.memory_type = staticmethod(lambda: fake_memory(n_swa=n_swa, keeps_order=keeps_order))
     run_state_machine_as_test(Cache, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))

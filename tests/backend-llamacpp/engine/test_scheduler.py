@@ -65,7 +65,7 @@ class World:
         self, memory, *, n_cells=256, n_batch=32, n_parallel=4, n_sequences=16, parking=None, copies_pay=True, **options
     ) -> None:
         self.memory = memory
-        self.kv = KvCache(memory, n_cells=n_cells, n_sequences=n_sequences)
+        self.kv = KvCache(memory, n_cells=n_cells, n_sequences=n_sequences, keeps_order=memory.keeps_order)
         parked = ParkedPrefixes(self.kv, memory, parking, lambda **_: copies_pay) if parking else None
         self.scheduler = Scheduler(self.kv, n_batch=n_batch, n_parallel=n_parallel, parked=parked, **options)
         self.finished: list[tuple[int, int]] = []
@@ -332,7 +332,7 @@ def test_a_cancelled_request_frees_its_place_in_mid_prefill(world, sequence):
 
     assert [choice.index for choice in ended] == [0]
     assert not world.scheduler.has_work
-    assert world.kv.n_pinned == 0
+    assert world.kv.cells.n_pinned == 0
 
 
 def test_cancelling_the_first_choice_in_mid_prefill_leaves_the_others(world, sequence):
@@ -464,7 +464,8 @@ def test_everybody_finishes_in_any_traffic(fake_memory, seed):
     n_sequences = dice.randint(4, 9)
     speculator = dice.choice([None, Speculator(everyone=True, share=whatever(dice))])
     sizes = {"n_cells": 96, "n_batch": 16, "n_parallel": 4, "n_sequences": n_sequences}
-    world = World(fake_memory(), parking=parking, speculator=speculator, block=dice.choice([1, 1, 4]), **sizes)
+    memory = fake_memory(keeps_order=dice.choice([True, False]))
+    world = World(memory, parking=parking, speculator=speculator, block=dice.choice([1, 1, 4]), **sizes)
     sequence, expected = Counting(), set()
     for _ in range(300):
         if sequence.n < 12 and dice.random() < 0.3:
@@ -565,9 +566,9 @@ def test_nothing_is_guessed_beside_prompts_or_for_the_sake_of_cached_prefixes(wo
     world.add(sequence(range(50, 58), max_tokens=2))
 
     assert [piece.kind for piece in world.step(pick=lambda _: 4).pieces] == ["decode", "prefill"]
-    n_cached = world.kv.n_used - world.kv.n_pinned
+    n_cached = world.kv.n_used - world.kv.cells.n_pinned
     world.step(pick=lambda _: 5)
-    assert world.kv.n_used - world.kv.n_pinned >= n_cached
+    assert world.kv.n_used - world.kv.cells.n_pinned >= n_cached
 
 
 def test_only_who_has_filled_steps_guesses_where_rows_depend_on_their_number(world, sequence):

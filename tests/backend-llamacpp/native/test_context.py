@@ -112,3 +112,41 @@ def test_bytes_that_are_no_state_are_refused(context):
     context.clear()
 
     assert not context.load(np.zeros(100, np.uint8), 0, 0, 0, 4)
+
+
+def test_where_no_order_is_kept_every_cell_is_used_and_only_rounding_differs(context):
+    """Sequences that come and go until nothing lies together, and a state put back among them."""
+    from aiadmin_llamacpp.engine.kv import KvCache
+    from aiadmin_llamacpp.engine.tokens import TokenBuffer
+
+    def read(kv, text):
+        slot = kv.admit(TokenBuffer(text), "", room=0)
+        n = len(text) - slot.n
+        assert kv.make_room(n)
+        context.decode(batch_of(text[slot.n :], sequence=slot.id, position=slot.n))
+        kv.extend(slot, n)
+        return slot
+
+    text = [(7 * n) % 1000 for n in range(300)]
+    context.clear()
+    context.decode(batch_of(text))
+    expected = context.logits(1)[0].copy()
+    state = context.save(0, 0, 300)
+    context.clear()
+    kv = KvCache(context, n_cells=context.n_ctx, n_sequences=8, keeps_order=False)
+    others = [read(kv, [2000 + number, *range(number, number + 167)]) for number in range(6)]
+    assert kv.n_used > context.n_ctx - 20
+    for slot in others[::2]:
+        kv.release(slot)
+
+    slot = kv.admit(TokenBuffer(text), "", room=0)
+    assert kv.make_room(300)
+    assert context.load(state, slot.id, 0, 0, 299, hold=False)
+    kv.take_in(slot, 0, 299)
+    context.decode(batch_of(text[299:], sequence=slot.id, position=299))
+
+    assert np.allclose(context.logits(1)[0], expected, atol=0.05)
+    kv.extend(slot, 1)
+    kv.release(slot)
+    for number in range(40):  # a hole that was kept would be missing by now
+        kv.release(read(kv, [3000 + number, *range(200 + number)]))

@@ -109,6 +109,13 @@ def test_reading_has_to_be_faster_than_computing():
     assert worth_reading(n_tokens=10, n_bytes=10**9, tokens_per_s=0, bytes_per_s=0)
 
 
+def test_putting_back_has_to_be_faster_than_computing():
+    """As it is not where cells lie scattered on a graphics processor."""
+    assert worth_reading(n_tokens=100, n_bytes=0, tokens_per_s=300, bytes_per_s=0, load_s=1e-6)
+    assert not worth_reading(n_tokens=100, n_bytes=0, tokens_per_s=17_000, bytes_per_s=0, load_s=9e-4)
+    assert not worth_reading(n_tokens=100, n_bytes=10**8, tokens_per_s=300, bytes_per_s=4e8, load_s=1e-3)
+
+
 def test_a_copy_has_to_be_cheap_beside_computing():
     assert worth_saving(save_s=20e-6, tokens_per_s=300)  # a processor
     assert not worth_saving(save_s=1e-3, tokens_per_s=25_000)  # a graphics processor, scattered cells

@@ -3,16 +3,10 @@
 A `Slot` is a sequence id with the tokens whose keys and values it holds. A slot is either running, or cached: finished,
 and kept until its cells are needed, so that a later prompt with the same beginning finds it. Slots share cells: a
 prefix that several of them hold is counted, and stored, once.
-
-llama.cpp puts tokens into the first free cells from where it last stopped, and attention sums a sequence's cells in the
-order they lie in. So the last bits of an answer would depend on the holes that others left. Here no hole is ever
-filled: what is given up beside cells still in use is held by a sequence id of its own, and new tokens always go on top.
-Holes cost every step a little, since attention passes over them; once that has cost as much as closing them all, or the
-top is reached, the cache is written out and read back without them (`Memory.compact`). So the cells of a sequence lie
-in the order of its positions, whatever others do, and the numbers here are llama.cpp's own.
+The cells themselves are counted in `cells`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import Enum
 from typing import Literal, NamedTuple, Protocol
 
@@ -21,27 +15,17 @@ import numpy as np
 from aiadmin_core.cache.parking import Parcel
 from aiadmin_core.cache.prefix_tree import Part, common_prefix
 
+from .cells import CellMemory, Cells, OrderedCells
 from .tokens import TokenBuffer, Tokens
-
-COPY_PRICE, CLEAR_PRICE = 64, 2
-"""What closing all holes costs for a cell in use, and for any cell of the cache, in cells that attention passes over in
-one step. (SmolLM2: 0.23 microseconds, against 12 to 21 to copy a cell out and in, and less than one to clear it.)"""
 
 WORTH_WAITING = 32
 """How long a prefix that another sequence is prefilling just now has to be, to be waited for."""
 
 
-class Memory(Protocol):
+class Memory(CellMemory, Protocol):
     """What `native.context.Context` does to its cache."""
 
-    can_trim: bool
-    n_swa: int
-
     def share(self, source: int, target: int, end: int) -> None: ...
-    def trim(self, sequence: int, start: int) -> bool: ...
-    def hold(self, sequence: int, start: int) -> None: ...
-    def compact(self, sequences: Iterable[int]) -> None: ...
-    def remove(self, sequence: int) -> None: ...
     def first_position(self, sequence: int) -> int: ...
     def clear(self) -> None: ...
 
@@ -70,7 +54,7 @@ class Slot:
         self.salt = salt
         self.n = 0
         self.cells: Tokens = np.empty(tokens.n + 64, np.int32)
-        """Where its tokens lie, ascending; the first `n` are meant."""
+        """Where its tokens lie, see `cells`; the first `n` are meant."""
         self.running = True
         self.wanted = 0
         """Cells it was admitted for, those of choices not yet forked from it included: what is missing to `n` is
@@ -105,13 +89,14 @@ class Match(NamedTuple):
 class KvCache:
     """Sequence ids and cells.
 
-    Invariants: an id belongs to one slot or is free; the cells of a slot ascend; no cell at `top` or above is in use;
-    `n_used` counts the cells that slots hold, `n_pinned` those that running ones do, and only the others can be freed
-    by evicting.
+    Invariants: an id belongs to one slot or is free; of the cells in use, only those that no running slot holds can be
+    freed by evicting.
     """
 
-    def __init__(self, memory: Memory, *, n_cells: int, n_sequences: int) -> None:
+    def __init__(self, memory: Memory, *, n_cells: int, n_sequences: int, keeps_order: bool = True) -> None:
+        """`keeps_order`: answers are to be the same again, see `cells`."""
         self.n_cells = n_cells
+        self.cells: Cells = OrderedCells(memory, n_cells) if keeps_order else Cells(memory, n_cells)
         self._memory = memory
         self._n_sequences = n_sequences
         self._clock = 0
@@ -122,20 +107,22 @@ class KvCache:
     def _reset(self) -> None:
         self.slots: dict[int, Slot] = {}
         self._free_ids = list(range(self._n_sequences - 1, -1, -1))
-        self._holders = np.zeros(self.n_cells, np.int32)  # slots that hold the cell
-        self._pins = np.zeros(self.n_cells, np.int32)  # running ones among them
-        self.n_used = 0
+        self.cells.reset()
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether no hole is filled."""
+        return self.cells.keeps_order
+
+    @property
+    def n_used(self) -> int:
         """Cells in use, cached prefixes included."""
-        self.n_pinned = 0
-        self.top = 0
-        """The next token's cell."""
-        self._held_to = 0  # no cell from here on is held for having been given up
-        self._passed_over = 0  # holes that attention has passed over since there were none, summed over the steps
+        return self.cells.n_used
 
     @property
     def n_obtainable(self) -> int:
         """Cells that are free, or would be after evicting every cached slot."""
-        return self.n_cells - self.n_pinned
+        return self.n_cells - self.cells.n_pinned
 
     # Admission.
 
@@ -172,7 +159,7 @@ class KvCache:
         match = self.match(tokens, salt, most=most)
         if match.pending > match.n and match.pending >= WORTH_WAITING:
             return Wait.PREFIX
-        newly_pinned = int(np.count_nonzero(self._pins[match.slot.cells[: match.n]] == 0)) if match.slot else 0
+        newly_pinned = self.cells.n_unpinned(match.slot.cells[: match.n]) if match.slot else 0
         spoken_for = sum(max(0, slot.wanted - slot.n) for slot in self.slots.values() if slot.running)
         needed = newly_pinned + tokens.n - match.n + room
         alone = not any(slot.running for slot in self.slots.values())
@@ -205,7 +192,7 @@ class KvCache:
         slot.tokens = tokens
         slot.running = True
         slot.parked = False
-        self._pin(slot.cells[: slot.n])
+        self.cells.pin(slot.cells[: slot.n])
         return slot
 
     def fork(self, source: Slot, tokens: TokenBuffer, *, room: int = 0) -> Slot | None:
@@ -234,8 +221,7 @@ class KvCache:
         target.cells = _with_room(target.cells, n)
         target.cells[:n] = cells
         target.n = n
-        self._holders[cells] += 1
-        self._pin(cells)
+        self.cells.share(cells)
 
     # While it runs.
 
@@ -246,13 +232,12 @@ class KvCache:
             return False
         while self.n_cells - self.n_used < n:
             self._evict()
-        if self.top + n > self.n_cells or self._passed_over > COPY_PRICE * self.n_used + CLEAR_PRICE * self.n_cells:
-            self._compact()
+        self.cells.make_room(n, self.slots.values())
         return True
 
     def stepped(self) -> None:
-        """A step was decoded: attention has passed over the holes once more."""
-        self._passed_over += self.top - self.n_used
+        """A step was decoded."""
+        self.cells.stepped()
 
     def evict_all(self) -> bool:
         """Drop every cached slot; False if there was none."""
@@ -264,20 +249,13 @@ class KvCache:
     def extend(self, slot: Slot, n: int) -> None:
         """`n` more tokens of `slot` were decoded; `make_room` has been asked for them."""
         assert slot.running
-        assert self.top + n <= self.n_cells
-        cells = slice(self.top, self.top + n)
         slot.cells = _with_room(slot.cells, slot.n + n)
-        slot.cells[slot.n : slot.n + n] = np.arange(self.top, self.top + n, dtype=np.int32)
+        slot.cells[slot.n : slot.n + n] = self.cells.take(n)
         slot.n += n
-        self.top += n
-        self.n_used += n
-        self.n_pinned += n
-        self._holders[cells] = 1
-        self._pins[cells] = 1
 
     def retract(self, slot: Slot, n: int) -> None:
         """The last `n` tokens of a running slot were guesses, and wrong."""
-        self._unpin(slot.cells[slot.n - n : slot.n])
+        self.cells.unpin(slot.cells[slot.n - n : slot.n])
         self._cut(slot, slot.n - n)
 
     def empty(self, slot: Slot) -> None:
@@ -292,10 +270,9 @@ class KvCache:
         return max((common_prefix(other.tokens.view(), tokens) for other in others), default=0)
 
     def take_in(self, slot: Slot, first: int, last: int) -> None:
-        """`last` cells were put on top, and those from `first` on are the next ones of `slot`; the others are held.
-        `make_room` has been asked for them."""
-        self.top += first
-        self._held_to = max(self._held_to, self.top if first else 0)
+        """`last` tokens were put into the cache, and those from `first` on are the next ones of `slot`; the others are
+        nobody's. `make_room` has been asked for them."""
+        self.cells.pass_over(first)
         self.extend(slot, last - first)
 
     def release(self, slot: Slot) -> None:
@@ -304,7 +281,7 @@ class KvCache:
         slot.wanted = 0
         slot.arriving.clear()
         slot.checkpoints.clear()
-        self._unpin(slot.cells[: slot.n])
+        self.cells.unpin(slot.cells[: slot.n])
         slot.tokens = TokenBuffer(slot.tokens.view(0, slot.n))
         self._touch(slot)
         if slot.n == 0 or self._is_covered(slot):
@@ -336,8 +313,6 @@ class KvCache:
         assert not slot.running
         self._drop(slot)
 
-    # Cells.
-
     def _evict(self) -> bool:
         cached = self.idle()
         if not cached:
@@ -354,46 +329,11 @@ class KvCache:
             self.clear()
 
     def _cut(self, slot: Slot, n: int) -> None:
-        """Let go of a slot's cells from its `n`-th on, which it does not pin. What lay on top is free again, the rest
-        becomes holes."""
+        """Let go of a slot's cells from its `n`-th on, which it does not pin."""
         cells = slot.cells[n : slot.n]
-        if len(cells) == 0:
-            return
-        slot.n = n
-        self._holders[cells] -= 1
-        freed = cells[self._holders[cells] == 0]
-        self.n_used -= len(freed)
-        if not self._memory.can_trim:  # a recurrent state has no cells: it goes as a whole
-            self._memory.remove(slot.id)
-        elif len(freed) == 0 or (self._held_to <= freed[0] and not self._holders[freed[0] : self.top].any()):
-            self._memory.trim(slot.id, n)
-            self.top = int(freed[0]) if len(freed) else self.top
-        else:
-            self._memory.hold(slot.id, n)
-            self._held_to = max(self._held_to, int(cells[-1]) + 1)
-
-    def _compact(self) -> None:
-        """Close all holes; what is in use keeps its order."""
-        used = self._holders > 0
-        rank = (np.cumsum(used) - 1).astype(np.int32)
-        for slot in self.slots.values():
-            slot.cells[: slot.n] = rank[slot.cells[: slot.n]]
-        self.top = self.n_used
-        for counts in (self._holders, self._pins):
-            counts[: self.top] = counts[used]
-            counts[self.top :] = 0
-        self._held_to = self.top if self._memory.n_swa else 0
-        self._passed_over = 0
-        if self._memory.can_trim:
-            self._memory.compact(self.slots)
-
-    def _pin(self, cells: Tokens) -> None:
-        self._pins[cells] += 1
-        self.n_pinned += int(np.count_nonzero(self._pins[cells] == 1))
-
-    def _unpin(self, cells: Tokens) -> None:
-        self._pins[cells] -= 1
-        self.n_pinned -= int(np.count_nonzero(self._pins[cells] == 0))
+        if len(cells):
+            slot.n = n
+            self.cells.give_up(slot.id, n, cells)
 
     def _touch(self, slot: Slot) -> None:
         self._clock += 1

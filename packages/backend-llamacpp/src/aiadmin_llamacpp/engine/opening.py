@@ -113,7 +113,7 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Llama
                 embedding=embedding_settings(
                     options, n_ctx=context.n_ctx, beside=True, n_sequences=N_SEQUENCES if native.can_trim else 1
                 ),
-                block=block or 1,
+                block=block,
                 always_exact=options.exact,
                 parking=_parking(context, model, options, device=device),
                 speculators=[_speculator(one, options, block) for one in contexts],

@@ -26,7 +26,7 @@ WORTH_PARKING = 32
 FETCH_S = 0.03
 """How long bringing back may hold up a step."""
 
-FORGET = 0.99
+FORGET = 0.999
 """What is known of the cost of a copy, each time that was a reason to make none: it is tried again some day."""
 
 REST_S = 0.05
@@ -39,7 +39,7 @@ class Memory(Protocol):
     n_swa: int
 
     def save(self, sequence: int, start: int, end: int) -> State: ...
-    def load(self, state: State, target: int, start: int, first: int, last: int) -> bool: ...
+    def load(self, state: State, target: int, start: int, first: int, last: int, *, hold: bool) -> bool: ...
     def first_position(self, sequence: int) -> int: ...
 
 
@@ -65,7 +65,8 @@ class ParkedPrefixes:
         self._bytes_per_s = 0.0
         """Of files, measured."""
         self._save_s = 0.0
-        """Of a token, measured."""
+        """Of a token, measured, as the next."""
+        self._load_s = 0.0
         self._tokens_per_s = 0.0
         """Of reading prompts, as last told."""
         kv.before_drop = self._park_if_worth
@@ -78,12 +79,19 @@ class ParkedPrefixes:
         parts = [part for part in parts if part.node.start + part.n > slot.n]
         n_tokens = sum(part.n for part in parts)
         n_bytes = sum(part.node.value.n_bytes for part in parts if part.node.value.data is None)
-        worth = worth_reading(
-            n_tokens=n_tokens, n_bytes=n_bytes, tokens_per_s=tokens_per_s, bytes_per_s=self._bytes_per_s
-        )
-        if parts and worth and parts[-1].node.start + parts[-1].n - slot.n >= WORTH_PARKING:
+        if not parts or parts[-1].node.start + parts[-1].n - slot.n < WORTH_PARKING:
+            return
+        if worth_reading(
+            n_tokens=n_tokens,
+            n_bytes=n_bytes,
+            tokens_per_s=tokens_per_s,
+            bytes_per_s=self._bytes_per_s,
+            load_s=self._load_s,
+        ):
             slot.arriving = parts
             self._parking.touch(parts)
+        else:
+            self._load_s *= FORGET
 
     def fetch(self, slot: Slot) -> bool:
         """Bring back what was expected, as far as time allows. False if there is more to come."""
@@ -97,11 +105,12 @@ class ParkedPrefixes:
                 break
             started, on_disk = perf_counter(), part.node.value.data is None
             state = self._parking.read(part)
-            if state is None or not self._memory.load(state, slot.id, start, first, last):
+            read = perf_counter()
+            if state is None or not self._memory.load(state, slot.id, start, first, last, hold=self._kv.keeps_order):
                 break
             if on_disk:
-                speed = len(state) / max(1e-6, perf_counter() - started)
-                self._bytes_per_s = 0.5 * (self._bytes_per_s or speed) + 0.5 * speed
+                self._bytes_per_s = _blended(self._bytes_per_s, len(state) / max(1e-6, read - started))
+            self._load_s = _blended(self._load_s, (perf_counter() - read) / (last - start))
             self._kv.take_in(slot, first - start, last - start)
         slot.arriving.clear()  # what cannot be had is read anew
         return True
@@ -160,6 +169,9 @@ class ParkedPrefixes:
         end = min(slot.n, start + self._parking.run)
         started = perf_counter()
         state = self._memory.save(slot.id, start, end)
-        seconds = (perf_counter() - started) / (end - start)
-        self._save_s = 0.5 * (self._save_s or seconds) + 0.5 * seconds
+        self._save_s = _blended(self._save_s, (perf_counter() - started) / (end - start))
         slot.parked = not self._parking.put(slot.salt, tokens, start, state) or end == slot.n
+
+
+def _blended(known: float, measured: float) -> float:
+    return 0.5 * (known or measured) + 0.5 * measured

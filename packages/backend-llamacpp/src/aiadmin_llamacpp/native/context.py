@@ -168,15 +168,15 @@ class Context:
         self.remove(self._scratch)
         return state[:size]
 
-    def load(self, state: State, target: int, start: int, first: int, last: int) -> bool:
+    def load(self, state: State, target: int, start: int, first: int, last: int, *, hold: bool = True) -> bool:
         """Put positions [first, last) of a `state`, which was saved from `start` on, at the end of `target`. They come
-        to lie in the next free cells; those before `first` are held. False, and nothing done, where llama.cpp does not
-        take it. What is damaged without showing is taken: check before."""
+        to lie in the next free cells; the cells of those before `first` are held or, without `hold`, free again. False,
+        and nothing done, where llama.cpp does not take it. What is damaged without showing is taken: check before."""
         if lib.llama_state_seq_set_data(self.handle, _pointer(state), len(state), self._scratch) != len(state):
             self.remove(self._scratch)
             return False
         lib.llama_memory_seq_rm(self._memory, self._scratch, last, -1)
-        if first > start:
+        if first > start and hold:
             lib.llama_memory_seq_cp(self._memory, self._scratch, self._holder, start, first)
         lib.llama_memory_seq_cp(self._memory, self._scratch, target, first, last)
         self.remove(self._scratch)
