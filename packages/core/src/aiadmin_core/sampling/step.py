@@ -17,7 +17,7 @@ from .logprobs import likelihoods
 from .rows import BLOCKS_OF, ROWS_AT_ONCE, Ids, Logits, apply_mask, log_sum_exp, most_likely, padded
 from .truncate import Kept, Values
 
-STAGES = (256, 4096)
+STAGES = (256, 1024, 4096)
 """How many of the most likely tokens are looked at; the next number, and in the end all, where these do not decide."""
 
 Samplers = Sequence[ChoiceSampler]
@@ -81,8 +81,9 @@ class StepSampler:
     def _adjusted(self, logits: Logits, picks: Sequence[Pick]) -> Logits:
         """float32[n_picks, padded width]: biased, penalised, masked; a buffer that the next step uses again."""
         if len(self._work) < len(picks):
-            self._work = np.full((len(picks), padded(self._n_vocab)), -np.inf, np.float32)
+            self._work = np.empty((len(picks), padded(self._n_vocab)), np.float32)
         work = self._work[: len(picks)]
+        work[:, self._n_vocab :] = -np.inf
         for row, pick in zip(work[:, : self._n_vocab], picks, strict=True):
             row[:] = logits[pick.row]
             if pick.sampler.adjusts:
@@ -92,7 +93,7 @@ class StepSampler:
         return work
 
 
-# Four ways to a token: (rows, their samplers) -> token ids.
+# Four ways to a token: (rows, their samplers) -> token ids. The rows are theirs to overwrite.
 
 
 def _way(sampler: ChoiceSampler, n_vocab: int) -> Callable[[Logits, Samplers], Ids]:
@@ -111,7 +112,8 @@ def _most_likely(rows: Logits, _samplers: Samplers) -> Ids:
 
 
 def _whole(rows: Logits, samplers: Samplers) -> Ids:
-    """Draw from all there is: a block of tokens by its weight, then one of the block."""
+    """Draw from all there is: a block of tokens by its weight, then one of the block. `rows` become the weights: memory
+    of their size, taken and given back, would cost as much as the rest (the system clears it each time)."""
     if len(rows) > ROWS_AT_ONCE:
         return np.concatenate(
             [
@@ -120,9 +122,11 @@ def _whole(rows: Logits, samplers: Samplers) -> Ids:
             ]
         )
     temperature = _column("temperature", samplers).astype(np.float32)
-    weights = np.exp((rows - rows.max(axis=1, keepdims=True)) / temperature[:, None])
+    rows -= rows.max(axis=1, keepdims=True)
+    rows /= temperature[:, None]
+    np.exp(rows, out=rows)
     n_rows, width = rows.shape
-    blocks = weights.reshape(n_rows, BLOCKS_OF, width // BLOCKS_OF)  # of tokens `width // BLOCKS_OF` apart
+    blocks = rows.reshape(n_rows, BLOCKS_OF, width // BLOCKS_OF)  # of tokens `width // BLOCKS_OF` apart
     sums = np.cumsum(blocks.sum(axis=1), axis=1, dtype=np.float64)
     target = _uniform(samplers) * sums[:, -1]
     block = np.minimum((sums <= target[:, None]).sum(axis=1), sums.shape[1] - 1)
@@ -145,17 +149,20 @@ def _mirostat(rows: Logits, samplers: Samplers) -> Ids:
     return _in_stages(rows, samplers, _mirostat_and_draw)
 
 
-def _in_stages(
-    rows: Logits, samplers: Samplers, draw: Callable[[Logits, Samplers, int], tuple[Ids, npt.NDArray[np.bool_]]]
-) -> Ids:
+Draw = Callable[[Logits, Samplers, int, Values], tuple[Ids, npt.NDArray[np.bool_]]]
+"""(rows, their samplers, how many of the most likely tokens, `log_totals`) -> token ids, and which of them count."""
+
+
+def _in_stages(rows: Logits, samplers: Samplers, draw: Draw) -> Ids:
     """Among few tokens first, then among more for those rows that these do not decide."""
     tokens = np.zeros(len(rows), np.int64)
     left = [*range(len(rows))]
     width = rows.shape[1]
+    totals = log_totals(rows, samplers)
     for stage in (*(n for n in STAGES if n < width), width):
         own = [samplers[i] for i in left]
         n = min(width, max(stage, *(sampler.params.top_k for sampler in own)))
-        drawn, decided = draw(_rows(rows, left), own, n)
+        drawn, decided = draw(_rows(rows, left), own, n, totals[left])
         for i, token, done in zip(left, drawn.tolist(), decided.tolist(), strict=True):
             if done:
                 tokens[i] = token
@@ -165,14 +172,33 @@ def _in_stages(
     return tokens
 
 
-def _truncate_and_draw(rows: Logits, samplers: Samplers, n: int) -> tuple[Ids, npt.NDArray[np.bool_]]:
-    ids, logits, kept, decided = truncated(rows, samplers, n)
+def log_totals(rows: Logits, samplers: Samplers) -> Values:
+    """float64[n_rows]: `log_sum_exp` of the rows of which all tokens are to be known, NaN of the others."""
+    whole = [
+        i
+        for i, params in enumerate(sampler.params for sampler in samplers)
+        if params.mirostat or (params.top_p < 1 and not params.top_k)
+    ]
+    totals = np.full(len(rows), np.nan)
+    if whole:
+        heated = [samplers[i].params.temperature if samplers[i].params.mirostat else 1.0 for i in whole]
+        of = _rows(rows, whole)
+        totals[whole] = log_sum_exp(of if {*heated} == {1.0} else (of / np.array(heated)[:, None]).astype(np.float32))
+    return totals
+
+
+def _truncate_and_draw(rows: Logits, samplers: Samplers, n: int, totals: Values) -> tuple[Ids, npt.NDArray[np.bool_]]:
+    ids, logits, kept, decided = truncated(rows, samplers, n, totals)
     cooled = logits / _column("temperature", samplers)[:, None]
     return _draw(ids, cooled, kept, samplers)[0], decided
 
 
-def truncated(rows: Logits, samplers: Samplers, n: int) -> tuple[Ids, Values, Kept, npt.NDArray[np.bool_]]:
-    """(token ids, logits, kept) of the `n` most likely tokens of each row, and whether these decide what is kept."""
+def truncated(
+    rows: Logits, samplers: Samplers, n: int, totals: Values | None = None
+) -> tuple[Ids, Values, Kept, npt.NDArray[np.bool_]]:
+    """(token ids, logits, kept) of the `n` most likely tokens of each row, and whether these decide what is kept.
+    `totals`: their `log_totals`, where these are known."""
+    totals = log_totals(rows, samplers) if totals is None else totals
     ids, found = most_likely(rows, n)
     logits = found.astype(np.float64)
     k, typical, share, least = (_column(name, samplers) for name in ("top_k", "typical_p", "top_p", "min_p"))
@@ -180,7 +206,7 @@ def truncated(rows: Logits, samplers: Samplers, n: int) -> tuple[Ids, Values, Ke
     decided = (k > 0) | (n >= rows.shape[1])
     log_total = truncate.log_sum(logits, kept)
     if ((share < 1) & ~decided).any():
-        log_total = np.where(decided, log_total, log_sum_exp(rows))
+        log_total = np.where(decided | (share >= 1), log_total, totals)
     if (typical < 1).any():
         kept = truncate.typical_p(truncate.probabilities(logits, kept, log_total), kept, typical)
         log_total = np.where(typical < 1, truncate.log_sum(logits, kept), log_total)
@@ -198,12 +224,12 @@ def truncated(rows: Logits, samplers: Samplers, n: int) -> tuple[Ids, Values, Ke
     return ids, logits, kept, decided
 
 
-def _mirostat_and_draw(rows: Logits, samplers: Samplers, n: int) -> tuple[Ids, npt.NDArray[np.bool_]]:
+def _mirostat_and_draw(rows: Logits, samplers: Samplers, n: int, totals: Values) -> tuple[Ids, npt.NDArray[np.bool_]]:
     temperature = _column("temperature", samplers)[:, None]
     ids, found = most_likely(rows, n)
     logits = found.astype(np.float64) / temperature
     kept = np.isfinite(logits)
-    p = truncate.probabilities(logits, kept, log_sum_exp((rows / temperature).astype(np.float32)))
+    p = truncate.probabilities(logits, kept, totals)
     mu = np.array([sampler.mu for sampler in samplers])
     k = truncate.mirostat_k(p, mu, rows.shape[1])
     first = _column("mirostat", samplers) == 1
