@@ -6,10 +6,12 @@ from aiadmin_core.specs.model import EngineOptions
 from aiadmin_llamacpp.engine.opening import LEAST_N_CTX, context_settings
 
 
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
 @pytest.mark.parametrize("n_ctx", [1, 64, 127, 255, 256])
-def test_no_context_is_asked_for_that_ends_the_process(n_ctx):
+def test_no_context_is_asked_for_that_ends_the_process(n_ctx, device):
     """A step must have room for one token of every sequence."""
-    settings = context_settings(EngineOptions(n_ctx=n_ctx), n_ctx_train=8192, can_trim=True, unasked=8192)
+    options = EngineOptions(n_ctx=n_ctx)
+    settings = context_settings(options, n_ctx_train=8192, can_trim=True, unasked=8192, device=device)
     assert settings.n_ctx == LEAST_N_CTX
     assert settings.n_ctx > settings.n_sequences
 

@@ -89,11 +89,10 @@ def _at_most_nth(rows: Logits, n: int) -> Logits:
     n_rows, width = rows.shape
     n_blocks = width // BLOCKS_OF
     if 2 * n > n_blocks:
-        nth: Logits = np.partition(rows, width - n, axis=1)[:, width - n]
-        return nth
+        return np.asarray(np.partition(rows, width - n, axis=1)[:, width - n])
     largest = rows[:, : n_blocks * BLOCKS_OF].reshape(n_rows, BLOCKS_OF, n_blocks).max(axis=1)
     largest.partition(n_blocks - n, axis=1)
-    return largest[:, n_blocks - n]
+    return np.asarray(largest[:, n_blocks - n])
 
 
 # A logit and its id as one number, the smaller the likelier: NumPy sorts numbers several times faster than it finds the
