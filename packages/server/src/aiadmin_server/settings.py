@@ -118,8 +118,8 @@ FIELDS: dict[str, str] = {
     "what it was trained for, but no more than 32,768 and than half of the free memory holds; `ps` says which.",
     "AIADMIN_ROPE_SCALING": "How positions are scaled where a context is longer than the trained one, for llama.cpp: "
     "`yarn` or `linear`. Default `none`: contexts end where the training did.",
-    "AIADMIN_NUM_PARALLEL": "Most sequences decoded together by one model. Default: the backend's (16, for llama.cpp on a "
-    "GPU 64).",
+    "AIADMIN_NUM_PARALLEL": "Most sequences decoded together by one model. Default: the backend's (16, for "
+    "llama.cpp on a GPU 64).",
     "AIADMIN_CONTEXTS": "How many contexts of a model decode side by side, for llama.cpp: `1`, `2` or `auto` "
     "(default): what is faster, as measured when it is loaded, where memory is plenty and `AIADMIN_NUM_PARALLEL` is "
     "not set. Each has a cache of its own, and decodes as many sequences as one.",
