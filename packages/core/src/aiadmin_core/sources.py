@@ -174,6 +174,15 @@ class Offer(Protocol):
 
 
 @runtime_checkable
+class ShowsBeginnings(Protocol):
+    """Optional for an `Offer`: a file can be looked into before it comes, so that what the model takes is known."""
+
+    def beginning(self, file: OfferedFile, n_bytes: int) -> bytes:
+        """The first `n_bytes` of one of its files, or all of a shorter one. Raises `errors.AiAdminError`,
+        `httpx.HTTPError`."""
+
+
+@runtime_checkable
 class OfferingSource(Protocol):
     """A place models can be fetched from, which says what it has before it fetches it. Either this or a `Source`."""
 

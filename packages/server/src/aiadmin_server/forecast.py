@@ -4,6 +4,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from aiadmin_core.backend import MemoryEstimate
 from aiadmin_core.memory import container_memory
 
 from .store.disk import free_bytes
@@ -22,7 +23,7 @@ class Forecast(Struct, frozen=True, kw_only=True):
     free_bytes: int
     """On the store's disk."""
     needed_bytes: int
-    """Of memory, to serve it."""
+    """Of memory, to serve it; 0 where nothing says what it takes."""
     memory_bytes: int
     """That there is."""
 
@@ -32,12 +33,15 @@ class Forecast(Struct, frozen=True, kw_only=True):
         return not self.memory_bytes or self.needed_bytes <= self.memory_bytes * USABLE
 
 
-def forecast(name: str, download_bytes: int, weights_bytes: int, folder: Path) -> Forecast:
+def forecast(
+    name: str, download_bytes: int, weights_bytes: int, folder: Path, found: MemoryEstimate | None = None
+) -> Forecast:
+    """`found` is what a backend says of the memory, where one can."""
     return Forecast(
         name=name,
         download_bytes=download_bytes,
         free_bytes=free_bytes(folder),
-        needed_bytes=needed_memory(weights_bytes),
+        needed_bytes=found.n_bytes if found else needed_memory(weights_bytes),
         memory_bytes=machine_memory(),
     )
 

@@ -15,6 +15,7 @@ from aiadmin_core.plugins import Plugins
 from aiadmin_core.sources import CatalogueEntry, FetchedModel, Offer, Progress
 
 from .forecast import Forecast, forecast
+from .sources.beginnings import Estimate, foretold
 from .sources.inspecting import inspect
 from .store.adding import refuse_replacing
 from .store.disk import disk_errors, need_room, sweep
@@ -40,6 +41,7 @@ class Offered:
         plugins: Plugins,
         progress: Callable[[Progress], None],
         foresee: Callable[[Forecast], None],
+        estimate: Estimate | None,
         *,
         replace: bool,
     ) -> StoredModel:
@@ -54,7 +56,7 @@ class Offered:
             with store.pull_lock(self._key, waiting=waiting):
                 here = self._already_here(name, store, progress, replace=replace)
                 if here is None:
-                    return self._fetch(name, store, plugins, progress, foresee, replace=replace)
+                    return self._fetch(name, store, plugins, progress, foresee, estimate, replace=replace)
         progress(Progress(status="already here and complete"))
         return here
 
@@ -100,6 +102,7 @@ class Offered:
         plugins: Plugins,
         progress: Callable[[Progress], None],
         foresee: Callable[[Forecast], None],
+        estimate: Estimate | None,
         *,
         replace: bool,
     ) -> StoredModel:
@@ -112,7 +115,8 @@ class Offered:
             sweep(workdir.parent, older_than_s=ABANDONED_AFTER_S)
             missing = sum(file.size for file in self._offer.files if file.digest not in held)
             missing = max(0, missing - _allocated(workdir))
-            foresee(forecast(name, missing, sum(file.size for file in self._offer.files), workdir))
+            found = foretold(name, self._offer, held, estimate) if estimate else None
+            foresee(forecast(name, missing, sum(file.size for file in self._offer.files), workdir, found))
             need_room(workdir, missing)
             fetched = self._filled_in(
                 self._offer.fetch(workdir=workdir, progress=progress, held=held.get), store.find(name)

@@ -27,6 +27,7 @@ from aiadmin_core.sources import (
 from .catalogue import catalogue, find_entry
 from .forecast import Forecast, forecast
 from .offers import ABANDONED_AFTER_S, Offered
+from .sources.beginnings import Estimate
 from .sources.inspecting import inspect, own_format
 from .sources.installed import installed_sources
 from .sources.local import LocalSource, local_path
@@ -67,12 +68,13 @@ def pull(
     caller: Caller = Caller(),
     expected_digest: str = "",
     foresee: Callable[[Forecast], None] = lambda _: None,
+    estimate: Estimate | None = None,
 ) -> StoredModel:
     """Fetch what `reference` names and store it, under `name` if that is given. Blocking.
 
     `expected_digest` is the model file's, where whoever asks knows it. `foresee` is told what it will take, as soon as
-    that is known. What `caller` may have fetched is for the sources to say; the catalogue's references are the
-    administrator's.
+    that is known; of the memory by `estimate`, where its header can be had beforehand. What `caller` may have fetched
+    is for the sources to say; the catalogue's references are the administrator's.
 
     May be interrupted at any point: no half model is ever seen, and the next pull of the same reference goes on from
     what is there. A second pull of it meanwhile waits for the first. Raises `ModelNotFound`, `InvalidName`,
@@ -86,7 +88,7 @@ def pull(
         offer = order.source.offer(order.caller, order.reference)
         wanted = expected_digest or (entry.digest if entry else "")
         return Offered(order.source.scheme, offer, entry, wanted).store(
-            name or offer.suggested_name, store, plugins, progress, foresee, replace=replace
+            name or offer.suggested_name, store, plugins, progress, foresee, estimate, replace=replace
         )
     here = _already_here(order, name, store, progress, replace=replace)
     if here is None:

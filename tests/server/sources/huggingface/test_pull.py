@@ -10,6 +10,7 @@ from aiadmin_core.errors import ModelNotFound, PullFailed
 from aiadmin_core.sources import Caller, Progress
 from aiadmin_server.sources.huggingface.choosing import RemoteFile
 from aiadmin_server.sources.huggingface.hub import Hub
+from aiadmin_server.sources.huggingface.source import HuggingFaceSource
 
 from .conftest import COMMIT, TOKEN
 
@@ -184,3 +185,18 @@ def test_a_file_that_is_not_what_the_hub_says_is_refused(hub, pull_here, store, 
 def test_the_commit_is_pinned_while_it_is_fetched(hub, pull_here):
     pull_here("hf.co/org/Tiny-GGUF")
     assert all(f"/resolve/{COMMIT}/" in path for _, path, _ in hub.requests if "/resolve/" in path)
+
+
+def test_a_file_can_be_looked_into_before_it_comes(hub, cache, tmp_path):
+    """At the hub, or in its cache."""
+    source = HuggingFaceSource(hub.url, cache)
+    offer = source.offer(Caller(), "org/Tiny-GGUF")
+    (file,) = offer.files
+
+    assert offer.beginning(file, 9) == Q4[:9]
+    assert hub.requests[-1][2] == "bytes=0-8"
+
+    hf_hub_download("org/Tiny-GGUF", "tiny-Q4_K_M.gguf", cache_dir=cache, endpoint=hub.url)
+    hub.requests.clear()
+    assert offer.beginning(file, 9) == Q4[:9]
+    assert hub.requests == []

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from aiadmin_core.errors import ModelExists, ModelNotFound, PullFailed, PushFailed
-from aiadmin_core.sources import FetchedFile, FetchedModel, Progress
+from aiadmin_core.sources import Caller, FetchedFile, FetchedModel, Progress
 from aiadmin_server.push import push
 from aiadmin_server.sources.local import LocalSource
-from aiadmin_server.sources.registry.source import RegistryAccess
+from aiadmin_server.sources.registry.source import RegistryAccess, RegistrySource
 from aiadmin_server.store.manifest import LAYER_TYPE, digest_of
 from aiadmin_server.store.store import ModelStore
 
@@ -346,3 +346,12 @@ def test_the_command_line_pushes_and_pulls(registry, product, tmp_path):
     failed = own.run("push", "smollm2", f"{registry}/team/smollm2", check=False)
     assert failed.returncode == 1
     assert "'smollm2' was not found" in failed.stderr
+
+
+def test_a_file_can_be_looked_into_before_it_comes(registry, store, weights, push_from):
+    add(store, f"{registry}/team/shown:latest", weights)
+    push_from(f"{registry}/team/shown:latest")
+
+    offer = RegistrySource(lambda: RegistryAccess("")).offer(Caller(), f"{registry}/team/shown:latest")
+
+    assert offer.beginning(offer.files[0], 100) == weights.read_bytes()[:100]

@@ -36,22 +36,24 @@ def fetch(
     """Pull `reference` into the store. `ask`: a large model is not fetched before somebody has said so. Raises
     `AiAdminError`, and `click.Abort` where they do not; Ctrl-C is passed on after saying how to go on."""
     from ..pull import pull
+    from ..routing.estimate import estimate_spec
     from ..store.store import ModelStore
     from ._plugins import installed_plugins
 
-    store = ModelStore(settings.models)
+    store, plugins = ModelStore(settings.models), installed_plugins()
     try:
         with shown_progress() as report:
             return pull(
                 reference,
                 name=name,
                 store=store,
-                plugins=installed_plugins(),
+                plugins=plugins,
                 progress=report,
                 replace=replace,
                 caller=Caller(insecure=insecure),
                 expected_digest=expected_digest,
                 foresee=_ask if ask else _say,
+                estimate=lambda spec: estimate_spec(spec, plugins, settings),
             )
     except KeyboardInterrupt:
         remark("Stopped. The same command goes on from here; what was fetched is kept.")

@@ -5,10 +5,12 @@ import logging
 from aiadmin_core.backend import Backend, EstimatesMemory, MemoryEstimate
 from aiadmin_core.errors import AiAdminError
 from aiadmin_core.plugins import Plugins
+from aiadmin_core.specs.model import ModelSpec
 
+from ..settings import Settings
 from .choice import choose_backend
 from .reasons import size
-from .resolver import Resolver
+from .resolver import Resolver, engine_options
 from .target import Target
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,17 @@ def estimate_of(name: str, resolver: Resolver, plugins: Plugins) -> MemoryEstima
     except AiAdminError:
         return None
     return None if getattr(backend, "in_process", False) else estimate(backend, target)
+
+
+def estimate_spec(spec: ModelSpec, plugins: Plugins, settings: Settings) -> MemoryEstimate | None:
+    """Of a model that is not here yet, as far as `spec` describes it: by the backend that would serve it, None where it
+    does not tell, or not all (a GPU takes the weights). Raises `AiAdminError` for a header that is not whole."""
+    options = engine_options(spec.parameters, settings)
+    target = Target(requested=spec.name, resolved=spec.name, spec=spec, options=options)
+    offers = plugins.offers()
+    backend = offers[choose_backend(target, offers)][1]
+    found = backend.estimate_memory(spec, options) if isinstance(backend, EstimatesMemory) else None
+    return found.times(options.n_replicas or 1) if found and found.is_certain else None
 
 
 def sentence(found: MemoryEstimate) -> str:

@@ -104,6 +104,16 @@ def read_text(response: httpx.Response) -> bytes:
     return bytes(data)
 
 
+def first_bytes(response: httpx.Response, n: int) -> bytes:
+    """The first `n` of a body, or all of a shorter one; the rest is left."""
+    data = bytearray()
+    for chunk in response.iter_raw():
+        data += chunk
+        if len(data) >= n:
+            break
+    return bytes(data[:n])
+
+
 def unreachable(error: httpx.HTTPError, url: str, *, wanted: str = "") -> PullFailed:
     """`error` in words, for `url`; `wanted`, where given, is the model that was asked for."""
     host = host_of(url)

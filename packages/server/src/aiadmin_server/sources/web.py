@@ -16,7 +16,7 @@ from aiadmin_core.errors import BadRequest, ModelNotFound, PullFailed
 from aiadmin_core.sources import Caller, FetchedFile, FetchedModel, Offer, OfferedFile, Progress
 
 from .downloading import download
-from .fetching import Fetcher, host_of, shown_url, unreachable
+from .fetching import Fetcher, first_bytes, host_of, shown_url, unreachable
 from .local import GGUF_MAGIC, SPLIT, suggest_name
 
 _FRAGMENT = re.compile(r"sha256[=:]([0-9a-fA-F]{64})")
@@ -96,7 +96,7 @@ def look(fetcher: Fetcher, url: str) -> Found:
             "GET", url, {"Range": f"bytes=0-{len(GGUF_MAGIC) - 1}", "Accept-Encoding": "identity"}
         ) as response:
             _expect(response, url)
-            magic = next(response.iter_raw(len(GGUF_MAGIC)), b"")[: len(GGUF_MAGIC)]
+            magic = first_bytes(response, len(GGUF_MAGIC))
             size, has_ranges = _size_of(response)
             version = response.headers.get("etag") or response.headers.get("last-modified") or ""
     except httpx.HTTPError as error:
@@ -147,6 +147,13 @@ class WebOffer:
         finally:
             self._fetcher.close()
         return FetchedModel(files=tuple(files), format="gguf", suggested_name=self.suggested_name, origin=self.origin)
+
+    def beginning(self, file: OfferedFile, n_bytes: int) -> bytes:
+        url = self._found[self.files.index(file)].url
+        headers = {"Range": f"bytes=0-{n_bytes - 1}", "Accept-Encoding": "identity"}
+        with self._fetcher.open("GET", url, headers) as response:
+            _expect(response, url)
+            return first_bytes(response, n_bytes)
 
     def _download(self, one: Found, path: Path, report: Callable[[int], None]) -> None:
         @contextlib.contextmanager

@@ -20,8 +20,8 @@ from huggingface_hub.utils.tqdm import tqdm
 
 from aiadmin_core.errors import ModelNotFound, PullFailed
 
-from ..downloading import download
-from ..fetching import Fetcher
+from ..downloading import Open, download
+from ..fetching import Fetcher, first_bytes
 from .choosing import RemoteFile
 
 MOST_BYTES = huggingface_hub.constants.MAX_HTTP_DOWNLOAD_SIZE
@@ -83,7 +83,18 @@ class Hub:
             return self._fetch_by_library(repo, file.name, commit, folder, report)
         path = folder / file.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        url = huggingface_hub.hf_hub_url(repo, file.name, revision=commit, endpoint=self._endpoint)
+        with self._opened(repo, file.name, commit) as open_range:
+            download(open_range, path, size=file.size, version=file.digest or commit, report=report)
+        return path
+
+    def beginning(self, repo: str, name: str, commit: str, n_bytes: int) -> bytes:
+        """The first bytes of a file."""
+        with self._opened(repo, name, commit) as open_range, open_range(0, n_bytes) as response:
+            return first_bytes(response, n_bytes)
+
+    @contextmanager
+    def _opened(self, repo: str, name: str, commit: str) -> Generator[Open, None, None]:
+        url = huggingface_hub.hf_hub_url(repo, name, revision=commit, endpoint=self._endpoint)
         headers = build_hf_headers(token=self._token, library_name="aiadmin")
         fetcher = Fetcher(insecure=url.startswith("http:"))  # the endpoint is the administrator's
 
@@ -95,10 +106,9 @@ class Hub:
                 yield response
 
         try:
-            download(open_range, path, size=file.size, version=file.digest or commit, report=report)
+            yield open_range
         finally:
             fetcher.close()
-        return path
 
     def _fetch_by_library(self, repo: str, name: str, commit: str, folder: Path, report: Callable[[int], None]) -> Path:
         with _unwrapped(), in_words(repo, commit):

@@ -87,6 +87,13 @@ class HubOffer:
             origin=self.origin,
         )
 
+    def beginning(self, file: OfferedFile, n_bytes: int) -> bytes:
+        cached = self._hub.cached(self._wanted.repo, file.name, self._commit)
+        if cached is None:
+            return self._hub.beginning(self._wanted.repo, file.name, self._commit, n_bytes)
+        with cached.open("rb") as whole:
+            return whole.read(n_bytes)
+
     def _file(
         self,
         role: FileRole,

@@ -11,7 +11,7 @@ from aiadmin_core.specs.model import FileRole
 from ...store.manifest import Config, Layer, decode_config, decode_manifest, digest_of, format_of
 from ...store.names import parse_name
 from ..downloading import download
-from ..fetching import Fetcher
+from ..fetching import Fetcher, first_bytes
 from .client import RegistryClient
 from .layers import Contents, read_contents
 from .location import Location, locate
@@ -86,6 +86,10 @@ class RegistryOffer:
             return self._fetch(workdir, progress, held)
         finally:
             self._client.close()
+
+    def beginning(self, file: OfferedFile, n_bytes: int) -> bytes:
+        with self._client.blob(file.digest, 0, min(n_bytes, file.size or n_bytes)) as response:
+            return first_bytes(response, n_bytes)
 
     def _fetch(
         self, workdir: Path, progress: Callable[[Progress], None], held: Callable[[str], Path | None]
