@@ -103,6 +103,17 @@ def test_logprobs_are_sorted_and_belong_to_the_text(client: Any, model: str) -> 
         assert token.logprob == pytest.approx(tops[0], abs=1e-4)
 
 
+@pytest.mark.parametrize("how", [{"temperature": 0}, {"seed": 1}, {"n": 2}])
+def test_a_prompt_that_leaves_room_for_one_token_is_answered_with_one(
+    client: Any, model: str, how: dict[str, Any]
+) -> None:
+    answer = client.completions.create(model=model, prompt=[5] * 2047, max_tokens=9, **how)
+
+    assert [choice.finish_reason for choice in answer.choices] == ["length"] * how.get("n", 1)
+    assert answer.usage.prompt_tokens == 2047
+    assert answer.usage.completion_tokens == how.get("n", 1)
+
+
 def test_a_bias_decides_the_token(client: Any, model: str) -> None:
     answer = chat(client, model, temperature=0, max_tokens=3, logit_bias={"100": 100})
 

@@ -268,6 +268,24 @@ def test_prefixes_of_filled_steps_and_of_others_are_not_mixed(world, sequence):
     assert (second.job.n_cached, third.job.n_cached) == (0, 32)
 
 
+@pytest.mark.parametrize("how", [{"temperature": 0}, {"seed": 1}])
+@pytest.mark.parametrize("n_prompt", [250, 253, 255])
+def test_what_nearly_fills_the_context_is_read_and_answered_where_no_filler_fits_beside_it(
+    world, sequence, how, n_prompt
+):
+    world = world(n_batch=32, n_cells=256, block=8)
+    world.add(sequence(range(n_prompt), max_tokens=256 - n_prompt, **how))
+    others = [sequence(range(900, 930), max_tokens=2) for _ in range(2)]
+    for other in others:
+        world.add(other)
+
+    while world.scheduler.has_work:
+        world.step()
+
+    assert sorted(world.finished) == [(1, 0), (2, 0), (3, 0)]
+    assert world.n_full == 0
+
+
 def test_every_request_is_one_to_reproduce_where_the_model_is_opened_as_exact(world, sequence):
     world = world(n_batch=64, n_cells=1024, block=4, always_exact=True)
     world.scheduler.add(sequence(range(33), max_tokens=2))

@@ -174,11 +174,12 @@ class Scheduler:
         self._admit(now, prefill_tokens_per_s)
         self._move_prefixes()
         full: list[Sequence] = []
+        cramped = False
         while able := [sequence for sequence in self.running if sequence.slot and not sequence.slot.arriving]:
             state = self._turns.choose([sequence.adapters for sequence in able])
             running = [sequence for sequence in able if sequence.adapters == state]
             n_decoding = sum(sequence.n_missing == 1 for sequence in running)
-            filled = any(map(self._is_filled, running))
+            filled = not cramped and any(map(self._is_filled, running))
             n_batch = most_rows(self._n_batch, self._block) if filled else self._n_batch
             n_prefill = min(
                 prefill_limit(n_batch=n_batch, n_decoding=n_decoding, tokens_per_s=prefill_tokens_per_s),
@@ -194,6 +195,8 @@ class Scheduler:
             self._without_drafts(pieces)
             if len(self.running) > 1:
                 self._give_way(max(self.running, key=lambda sequence: sequence.order))
+            elif filled:  # the context's last cells are its own, not the filler's: it is alone here whoever else asks
+                cramped = True
             else:
                 full.append(self.running[0])
                 self.finish(self.running[0])

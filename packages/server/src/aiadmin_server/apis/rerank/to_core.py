@@ -58,8 +58,10 @@ def score_call(decoded: Decoded[wire.ScoreRequest]) -> Call:
 def _one_of(data: wire.ScoreRequest, *names: str) -> tuple[str, list[str]]:
     """Which of two names for one field was used, and its texts."""
     given = [(name, value) for name in names if (value := getattr(data, name)) is not None]
-    if len(given) != 1:
-        raise BadRequest(f"The request needs '{names[0]}' (or '{names[1]}').", param=names[len(given) // 2])
+    if len(given) > 1:
+        raise BadRequest(f"'{names[0]}' and '{names[1]}' are the same.", hint="Send one of them.", param=names[1])
+    if not given:
+        raise BadRequest(f"The request needs '{names[0]}' (or '{names[1]}').", param=names[0])
     name, value = given[0]
     return name, [value] if isinstance(value, str) else value
 
