@@ -391,3 +391,37 @@ def test_what_readers_of_expressions_do_not_agree_on_is_not_written(pattern, tex
     """Python takes these for white space, or digits; JavaScript does not."""
     assert not takes(string(pattern=pattern), text)
     assert takes(string(pattern=pattern), "x")
+
+
+@pytest.mark.parametrize(
+    ("schema", "pointer"),
+    [
+        ({"properties": {"a": {"type": "nonsense"}}}, "#/properties/a/type"),
+        ({"type": []}, "#/type"),
+        ({"type": [1]}, "#/type"),
+        ({"enum": 5}, "#/enum"),
+        ({"required": "a"}, "#/required"),
+        ({"required": [1]}, "#/required"),
+        ({"items": {"minimum": "x"}}, "#/items/minimum"),
+        ({"maximum": None}, "#/maximum"),
+        ({"multipleOf": 0}, "#/multipleOf"),
+        ({"anyOf": [True, {"minLength": -1}]}, "#/anyOf/1/minLength"),
+        ({"maxItems": 1.5}, "#/maxItems"),
+        ({"uniqueItems": 5}, "#/uniqueItems"),
+        ({"pattern": 5}, "#/pattern"),
+        ({"prefixItems": {}}, "#/prefixItems"),
+        ({"$defs": 5}, "#/$defs"),
+        ({"not": 5}, "#/not"),
+        ({"if": 5, "then": {}}, "#/if"),
+        ({"propertyNames": 5}, "#/propertyNames"),
+    ],
+)
+def test_what_is_no_schema_is_refused_by_the_pointer_of_the_keyword(schema, pointer):
+    with pytest.raises(Unenforceable) as caught:
+        enforceable(schema)
+    assert caught.value.pointer == pointer
+
+
+@pytest.mark.parametrize("schema", [{"format": 5}, {"title": 5, "description": [], "examples": 3}, {"minLength": 2.0}])
+def test_annotations_may_hold_anything(schema):
+    assert isinstance(enforceable(schema), dict)

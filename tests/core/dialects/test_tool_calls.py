@@ -387,12 +387,26 @@ def test_required_calls_hold_on_a_real_vocabulary(hermes, smollm2_tokenizer, see
         assert one.finished.reason == "tool_calls"
 
 
+def tool_of(properties):
+    return Tool(name="f", parameters={"type": "object", "properties": properties}, strict=True)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"type": ["object", "null"]}, {"properties": {}}, {"anyOf": [{}, {}]}])
+@pytest.mark.parametrize("template", [None, TEMPLATE])
+def test_arguments_are_an_object_whatever_else_their_schema_allows(hermes, parameters, template):
+    request = ask(mode="required", tools=(Tool(name="f", parameters=parameters),))
+    for seed in range(5):
+        given = Answer(events(engine_that(draws(seed), template), request, [hermes]))
+
+        assert isinstance(json.loads(given.calls[0][1]), dict)
+
+
 @pytest.mark.parametrize(
     ("request_", "param"),
     [
         (ask(mode="required", tools=()), "tool_choice"),
         (ask(mode="required", names=("nobody",)), "tool_choice"),
-        (ask(mode="required", tools=(Tool(name="f", parameters={"type": "nonsense"}),)), "tools"),
+        (ask(mode="required", tools=(tool_of({"a": {"type": "nonsense"}}),)), "tools[0].parameters"),
     ],
 )
 def test_what_cannot_be_enforced_is_refused_by_name(refusal, request_, param):

@@ -10,7 +10,7 @@ from llguidance import LLMatcher
 
 from ..backend import Tokenizer
 from ..errors import BadRequest
-from ..specs.constraint import JsonObject, JsonSchema
+from ..specs.constraint import JsonObject, JsonSchema, LarkGrammar
 from .answer import to_grammar
 from .closing import Closing, closing_of
 from .matcher import GrammarMatcher
@@ -95,7 +95,9 @@ def _refused(reason: str, shape: AnswerShape, param: str) -> BadRequest:
         place = next((f" at {pointer}" for pointer in located(shape.format.schema, _is_no_regex)), "")
     return BadRequest(
         f"The answer's format cannot be enforced{place}: {reason}.",
-        hint="Leave out what is named there, or ask for a simpler format.",
+        hint="Its syntax is Lark's, as llguidance reads it, and not GBNF."
+        if isinstance(shape.format, LarkGrammar)
+        else "Leave out what is named there, or ask for a simpler format.",
         param=param,
     )
 

@@ -28,6 +28,7 @@ from .logic import Schema, common_types, exclude, refuse_all, types_of
 from .patterns import language_of, without_look_around
 from .references import KEPT, References
 from .unenforceable import Unenforceable
+from .wellformed import check_values
 
 
 def enforceable(schema: Schema | bool) -> Schema | bool:
@@ -100,6 +101,7 @@ class _Writer:
             return schema
         if not isinstance(schema, dict):
             raise Unenforceable(where, "a schema is an object or a boolean")
+        check_values(schema, where)
         for keyword in _UNKNOWABLE:
             if keyword in schema:
                 raise Unenforceable(f"{where}/{keyword}", "this keyword cannot be enforced")

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from ..constraint.shape import AnswerShape
 from ..constraint.unenforceable import Unenforceable
 from ..errors import BadRequest, UnsupportedParameter
@@ -34,7 +36,7 @@ def to_shape(request: GenerateRequest, speech: Speech, control_tokens: Mapping[s
     strict = next((index for index, tool in enumerate(tools) if tool.strict), None)
     texts = text_grammars(tools)
     try:
-        calls = speech.call_grammar(allowed, choice, control_tokens)
+        calls = speech.call_grammar([*map(_of_an_object, allowed)], choice, control_tokens)
     except Unenforceable as error:
         raise error.refusal(f"tools[{strict}].parameters") from error
     if calls is None and limited:
@@ -57,6 +59,11 @@ def to_shape(request: GenerateRequest, speech: Speech, control_tokens: Mapping[s
         required=choice.mode == "required",
         parallel=choice.parallel,
     )
+
+
+def _of_an_object(tool: Tool) -> Tool:
+    """Its arguments are an object, also where their schema allows more."""
+    return tool if tool.parameters is None else replace(tool, parameters=tool.parameters | {"type": "object"})
 
 
 _WHY = "there is no grammar for it on this model."

@@ -14,7 +14,7 @@ from aiadmin_core.errors import BadRequest
 MAX_SHOWN = 60
 """Characters of a wrong value that an error repeats."""
 
-_PLACE = re.compile(r" - at `(?:key in )?\$\.?(?P<path>.*)`$")
+_PLACE = re.compile(r" - at (?P<key>`key` in )?`\$\.?(?P<path>.*)`$")
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 _MISTYPED = re.compile(r"Expected `[^`]*`, got `(?P<got>[^`]*)`|Invalid (?:enum )?value")
 _PART = re.compile(r"\[(?P<index>\d+)\]|(?P<any>\[\.\.\.\])|\.?(?P<name>[^.\[]+)")
@@ -84,12 +84,14 @@ def mistake(text: str, body: Any, expected: inspect.Type) -> BadRequest:
         param = f"{path}.{missing['field']}".lstrip(".")
         return BadRequest(f"Missing required parameter: '{param}'.", param=param)
     mistyped = _MISTYPED.match(reason)
-    if place and mistyped and "`key in" not in text:
+    of_a_key = place is not None and place["key"] is not None
+    if place and mistyped and not of_a_key:
         path, value, types = _followed(path, body, expected, got=mistyped["got"])
         if wanted := _wanted(types):
             return BadRequest(f"Invalid value for '{path}': expected {wanted}, got {_shown(value)}.", param=path)
     reason = reason.replace("`", "")
-    return BadRequest(f"Invalid value for '{path}': {reason[:1].lower()}{reason[1:]}.", param=path or None)
+    what = "of its keys, " if of_a_key else ""
+    return BadRequest(f"Invalid value for '{path}': {what}{reason[:1].lower()}{reason[1:]}.", param=path or None)
 
 
 def _followed(path: str, value: Any, expected: inspect.Type, *, got: str | None) -> tuple[str, Any, list[inspect.Type]]:

@@ -221,3 +221,16 @@ def test_the_name_the_client_used_for_the_limit_is_remembered():
     """An engine's complaint about it names that one."""
     assert chat(max_completion_tokens=5).names == {"max_tokens": "max_completion_tokens"}
     assert chat(max_tokens=5).names == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"metadata": {str(n): "" for n in range(17)}}, "metadata"),
+        ({"metadata": {"k": "v" * 513}}, "metadata"),
+        ({"metadata": {"k" * 65: "v"}}, "metadata"),
+        ({"safety_identifier": "x" * 65}, "safety_identifier"),
+    ],
+)
+def test_what_is_for_a_hosted_services_books_is_bounded_as_there(fields, named):
+    assert refused(chat, **fields).param.partition("[")[0] == named

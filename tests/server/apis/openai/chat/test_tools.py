@@ -165,3 +165,10 @@ async def test_calls_of_custom_tools_are_told_with_their_input_as_text(serve):
         results = [{"role": "tool", "tool_call_id": f"call_{n}", "content": "ok"} for n in (1, 2)]
         assert (await server.chat(tools=TOOLS, messages=[*HELLO, message, *results])).status_code == 200
         assert server.engine.requests[-1].messages[1].tool_calls[0].arguments == '{"input": "SELECT \\"éé\\n"}'
+
+
+@pytest.mark.parametrize("kind", ["array", "objekt", ["string", "null"], None])
+def test_arguments_of_a_function_are_an_object(kind):
+    with pytest.raises(BadRequest, match="of the type 'object'") as caught:
+        chat(tools=[{"type": "function", "function": {"name": "f", "parameters": {"type": kind}}}])
+    assert caught.value.param == "tools[0].function.parameters"

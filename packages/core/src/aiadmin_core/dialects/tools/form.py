@@ -268,7 +268,7 @@ def _parameters(tool: Tool) -> dict[str, Any]:
 
 
 def value_rule(schema: Mapping[str, Any], tool: Tool) -> str:
-    """JSON of `schema`; where it cannot be enforced, of any object, unless the tool is strict."""
+    """JSON of `schema`; where it cannot be enforced, of any value of its type, unless the tool is strict."""
     try:
         return json_value(schema)
     except Unenforceable:

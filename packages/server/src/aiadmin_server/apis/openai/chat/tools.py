@@ -97,6 +97,14 @@ def _tool(tool: wire.FunctionTool | wire.CustomTool, path: str) -> Tool:
 
 def _function(function: wire.FunctionDefinition, path: str) -> Tool:
     parameters = function.parameters
+    kind = (parameters or {}).get("type", "object")
+    if kind != "object" and not (isinstance(kind, list) and "object" in kind):
+        path = f"{path}.parameters"
+        raise BadRequest(
+            f"'{path}' must be a schema of the type 'object', not {kind!r}.",
+            hint="The arguments of a function are named.",
+            param=path,
+        )
     return Tool(
         name=function.name,
         description=function.description or "",

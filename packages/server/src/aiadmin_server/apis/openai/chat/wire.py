@@ -6,9 +6,9 @@ missing is `UNSET`, and None is written as null. The last fields of a request, a
 OpenAI's (`extra_body` of its library).
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from aiadmin_core.specs import events as core
 
@@ -125,6 +125,11 @@ class Prediction(Struct, frozen=True, kw_only=True):
     content: str | list[PredictedText]
 
 
+Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
+]
+
+
 class ChatCompletionRequest(Extensions, frozen=True, kw_only=True):
     """`POST /v1/chat/completions`."""
 
@@ -151,9 +156,9 @@ class ChatCompletionRequest(Extensions, frozen=True, kw_only=True):
     functions: list[FunctionDefinition] | None = None
 
     # No effect here: for a hosted service's own books. Passed on to one.
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
     prompt_cache_key: str | None = None
-    safety_identifier: str | None = None
+    safety_identifier: Annotated[str, Meta(max_length=64)] | None = None
     user: str | None = None
 
     # No effect where they ask for what is done anyway; refused by name otherwise.
