@@ -8,6 +8,7 @@ from pathlib import Path
 import gguf
 import pytest
 
+from aiadmin_core.errors import BadRequest
 from aiadmin_llamacpp.backend import LlamaBackend
 
 sentencepiece = pytest.importorskip("sentencepiece")
@@ -83,9 +84,21 @@ def folder(trained, tiny_mlx, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made(folder, tmp_path_factory):
+def pieces_alone(folder, trained, tmp_path_factory):
+    """As older folders have it: SentencePiece's own file, and nothing of tokenizers."""
+    other = tmp_path_factory.mktemp("pieces") / "folder"
+    shutil.copytree(folder, other)
+    (other / "tokenizer.json").unlink()
+    (other / "tokenizer.model").write_bytes(trained.serialized_model_proto())
+    (other / "added_tokens.json").write_text(json.dumps({"<|im_end|>": trained.vocab_size()}))
+    return other
+
+
+@pytest.fixture(scope="module", params=["tokenizer.json", "tokenizer.model"])
+def made(request, folder, pieces_alone, tmp_path_factory):
     target = tmp_path_factory.mktemp("spm") / "made.gguf"
-    LlamaBackend().convert(folder, target, lambda *_: None)
+    source = folder if request.param == "tokenizer.json" else pieces_alone
+    LlamaBackend().convert(source, target, lambda *_: None)
     return target
 
 
@@ -114,3 +127,48 @@ def test_the_file_says_what_kind_of_tokens_they_are(made, trained):
     assert types[: trained.vocab_size()].count(6) == 256
     assert (types[0], types[1], types[2]) == (2, 3, 3)
     assert fields["tokenizer.ggml.add_bos_token"].contents() is True
+
+
+def test_an_added_token_is_one_that_is_never_shown(pieces_alone, trained, tmp_path):
+    LlamaBackend().convert(pieces_alone, tmp_path / "made.gguf", lambda *_: None)
+    fields = gguf.GGUFReader(tmp_path / "made.gguf").fields
+
+    assert fields["tokenizer.ggml.tokens"].contents()[trained.vocab_size()] == "<|im_end|>"
+    assert fields["tokenizer.ggml.token_type"].contents()[trained.vocab_size()] == 3
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ({"model_type": "unigram", "normalization_rule_name": "identity", "remove_extra_whitespaces": False}, "BPE"),
+        ({"model_type": "bpe", "normalization_rule_name": "nmt_nfkc", "remove_extra_whitespaces": False}, "rewrites"),
+        ({"model_type": "bpe", "normalization_rule_name": "identity", "remove_extra_whitespaces": True}, "spaces"),
+    ],
+)
+def test_what_llama_cpp_would_cut_otherwise_is_refused(pieces_alone, tmp_path, how, why):
+    made = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["one two three", "four five six"] * 20),
+        model_writer=made,
+        vocab_size=290,
+        byte_fallback=True,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **how,
+    )
+    folder = tmp_path / "folder"
+    shutil.copytree(pieces_alone, folder)
+    (folder / "tokenizer.model").write_bytes(made.getvalue())
+
+    with pytest.raises(BadRequest, match=f"SentencePiece model .*{why}"):
+        LlamaBackend().convert(folder, tmp_path / "made.gguf", lambda *_: None)
+
+
+@pytest.mark.parametrize("data", [b"", b"no such thing", b"\xff" * 100])
+def test_a_broken_file_is_named(pieces_alone, tmp_path, data):
+    folder = tmp_path / "folder"
+    shutil.copytree(pieces_alone, folder)
+    (folder / "tokenizer.model").write_bytes(data)
+
+    with pytest.raises(BadRequest, match=r"tokenizer\.model"):
+        LlamaBackend().convert(folder, tmp_path / "made.gguf", lambda *_: None)

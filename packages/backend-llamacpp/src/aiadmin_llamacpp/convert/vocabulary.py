@@ -1,5 +1,5 @@
 """A folder's tokenizer as the keys of a GGUF: byte-level BPE, whose pre-tokenizer is one that llama.cpp has, or
-SentencePiece's BPE. Pure but for reading the folder's files.
+SentencePiece's BPE. Pure but for reading the folder's files: tokenizer.json, else tokenizer.model (`pieces`).
 
 llama.cpp knows pre-tokenizers by name, and convert_hf_to_gguf.py tells them by what they make of a text; here they are
 told by how tokenizer.json declares them. SentencePiece joins the two pieces whose whole has the best score; in
@@ -7,16 +7,19 @@ tokenizer.json the scores have become the order of the merges, and they are made
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aiadmin_core.errors import BadRequest
 
+from .pieces import FILE, added_tokens, read_pieces
 from .tensors import broken, read_json
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # llama_token_type in llama.h
+UNUSED_SCORE = -1000.0
+"""Of tokens that no text is cut into."""
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -55,10 +58,10 @@ class Vocabulary:
 def read_vocabulary(folder: Path, config: Mapping[str, Any], n_vocab: int) -> Vocabulary:
     """`n_vocab` is how many rows the embeddings have. Raises `BadRequest` for a tokenizer that is not converted."""
     path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise _unknown("it has no tokenizer.json")
-    data = read_json(path)
     settings = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    if not path.is_file():
+        return _of_pieces(folder, settings, config, n_vocab)
+    data = read_json(path)
     try:
         is_spm = _is_spm(data)
         pre = "default" if is_spm else _pre_tokenizer(data)
@@ -78,6 +81,35 @@ def read_vocabulary(folder: Path, config: Mapping[str, Any], n_vocab: int) -> Vo
         )
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise broken(path) from error
+
+
+def _of_pieces(folder: Path, settings: Mapping[str, Any], config: Mapping[str, Any], n_vocab: int) -> Vocabulary:
+    path = folder / FILE
+    if not path.is_file():
+        raise _unknown(f"it has neither tokenizer.json nor {FILE}")
+    pieces = read_pieces(path)
+    if pieces.objection:
+        raise _unknown(pieces.objection)
+    try:
+        added = added_tokens(folder, settings)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise broken(folder / "tokenizer_config.json") from error
+    texts = dict(enumerate(pieces.texts)) | {index: text for index, (text, _) in added.items()}
+    kinds = {index: CONTROL if special else USER_DEFINED for index, (_, special) in added.items()}
+    kinds |= enumerate(pieces.types)
+    tokens, types = _filled_up(texts, n_vocab, kinds.__getitem__)
+    adds_bos = settings.get("add_bos_token")
+    return Vocabulary(
+        tokens=tokens,
+        types=types,
+        merges=[],
+        pre="default",
+        scores=[*pieces.scores, *[UNUSED_SCORE] * (len(tokens) - len(pieces.scores))],
+        space_prefix=pieces.space_prefix,
+        special=pieces.special | _special(settings, config, {text: index for index, text in enumerate(tokens)}),
+        add_bos=adds_bos if isinstance(adds_bos, bool) else True,
+        chat_template=_chat_template(folder, settings),
+    )
 
 
 def _is_spm(data: Mapping[str, Any]) -> bool:
@@ -132,6 +164,11 @@ def _tokens(data: Mapping[str, Any], n_vocab: int) -> tuple[list[str], list[int]
     added = {one["id"]: one for one in data.get("added_tokens") or ()}
     texts = {index: text for text, index in data["model"]["vocab"].items()}
     texts |= {index: one["content"] for index, one in added.items()}
+    return _filled_up(texts, n_vocab, lambda index: _kind(texts[index], added.get(index), data["model"]))
+
+
+def _filled_up(texts: Mapping[int, str], n_vocab: int, kind: Callable[[int], int]) -> tuple[list[str], list[int]]:
+    """Texts and types of as many tokens as the embeddings have rows; `kind` says what one of `texts` is."""
     n_tokens = max(n_vocab, max(texts) + 1)
     if n_tokens > n_vocab:
         raise BadRequest(
@@ -139,11 +176,8 @@ def _tokens(data: Mapping[str, Any], n_vocab: int) -> tuple[list[str], list[int]
             hint="The folder's files do not belong together: fetch the model again.",
             param="from",
         )
-    tokens, types = [], []
-    for index in range(n_tokens):
-        tokens.append(texts.get(index, f"[PAD{index}]"))
-        types.append(_kind(tokens[-1], added.get(index), data["model"]) if index in texts else UNUSED)
-    return tokens, types
+    tokens = [texts.get(index, f"[PAD{index}]") for index in range(n_tokens)]
+    return tokens, [kind(index) if index in texts else UNUSED for index in range(n_tokens)]
 
 
 def _kind(text: str, added: Mapping[str, Any] | None, model: Mapping[str, Any]) -> int:
@@ -195,6 +229,6 @@ def _unknown(why: str) -> BadRequest:
     return BadRequest(
         f"The model cannot be converted to GGUF: {why}.",
         hint="Byte-level BPE is converted, of GPT-2, SmolLM, Llama 3 and Qwen 2 and 3, and SentencePiece's BPE (Llama "
-        "2, Mistral), both from tokenizer.json. Take a GGUF of the model, or serve the folder with the MLX backend.",
+        "2, Mistral), from tokenizer.json or tokenizer.model. Take a GGUF of the model, or serve the folder with MLX.",
         param="from",
     )
