@@ -254,6 +254,23 @@ def test_models_of_both_backends_are_listed(server: Any) -> None:
     assert {"tiny-llamacpp", "tiny-mlx", "smollm2", "smollm2-mlx"} <= {name.partition(":")[0] for name in listed}
 
 
+def test_what_a_model_can_is_told_before_it_is_loaded(server: Any, client: Any, model: str) -> None:
+    """All but vectors of MLX's, which an architecture may not give."""
+
+    def can() -> list[str]:
+        listed = httpx.get(f"{server.base_url}models/{model}").json()
+        assert listed["loaded"] == any(str(row["name"]).startswith(model) for row in server.ps())
+        return list(listed["capabilities"])
+
+    httpx.post(f"{server.url}/api/stop", json={"model": model})
+    server.eventually(lambda server: not any(str(row["name"]).startswith(model) for row in server.ps()))
+    told = can()
+    assert chat(client, model, max_tokens=1).choices
+
+    assert {"json", "logprobs", "tools"} <= set(told)
+    assert set(told) == {one for one in can() if model.endswith("llamacpp") or not one.startswith("embedding")}
+
+
 # The real model on MLX.
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiadmin_core.backend import Health, MemoryEstimate, ModelInfo, Report
+from aiadmin_core.constraint.enforced import enforced
 from aiadmin_core.errors import ModelLoadFailed
 from aiadmin_core.memory import machine_memory
+from aiadmin_core.specs.capabilities import MAX_LOGPROBS, Capabilities
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from . import bert, gguf, memory, quantizing
@@ -94,6 +96,10 @@ class LlamaBackend:
         machine = machine_memory()
         available = None if machine is None else machine.available
         return memory.estimate(model, options, offloads=_offloads(), available_bytes=available)
+
+    def foretell(self) -> Capabilities:
+        """Vectors too: a second context on the same weights makes them."""
+        return Capabilities(constraints=enforced(), max_logprobs=MAX_LOGPROBS, protocols=frozenset({"embed"}))
 
     def convert(self, folder: Path, destination: Path, report: Report) -> None:
         """A folder of safetensors as a GGUF: Llama, Mistral, Qwen 2 and 3, BERT. Raises `BadRequest` for others."""

@@ -12,7 +12,9 @@ from importlib import metadata
 from pathlib import Path
 
 from aiadmin_core.backend import Health, MemoryEstimate, ModelInfo, TokenEngine
+from aiadmin_core.constraint.enforced import enforced
 from aiadmin_core.errors import BadRequest
+from aiadmin_core.specs.capabilities import MAX_LOGPROBS, Capabilities
 from aiadmin_core.specs.model import EngineOptions, ModelSpec
 
 from . import memory, safetensors
@@ -68,6 +70,10 @@ class MlxBackend:
     def build_id(self) -> str:
         """The versions of the native libraries, "mlx 0.32.4, mlx-cpu 0.32.4, ..."; "" without mlx."""
         return ", ".join(f"{name} {version}" for name in LIBRARIES if (version := _version(name)))
+
+    def foretell(self) -> Capabilities:
+        """Whether a model gives vectors, its architecture in mlx-lm decides."""
+        return Capabilities(constraints=enforced(), max_logprobs=MAX_LOGPROBS)
 
     def health(self) -> Health:
         """Compute something with MLX in a child interpreter, so that a crash stays there. Takes a second or two."""

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -30,13 +29,14 @@ from .backend import (
     TokenRequest,
 )
 from .batches import Sink, flat, handed_over
+from .constraint.enforced import enforced
 from .constraint.shape import AnswerShape
 from .dialects.choice import offered, to_shape
 from .dialects.dialect import Dialect
 from .dialects.find import OURS, Speech, find_speech
 from .errors import BadRequest, ContextLengthExceeded, EngineStopped
 from .refuse import unsupported
-from .specs.capabilities import Capabilities, ConstraintKind
+from .specs.capabilities import Capabilities
 from .specs.content import Message
 from .specs.events import Event
 from .specs.model import EngineStats, ModelFacts, ModelSpec
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_CONSTRAINTS: frozenset[ConstraintKind] = frozenset({"json_object", "json_schema", "regex", "choice", "lark"})
 _NO_LIMIT = 2**31 - 1
 _ANSWER_SHARE = 8
 """Part of the context that is kept for an answer without a limit where turns are left out."""
@@ -386,7 +385,7 @@ def _capabilities(engine: Capabilities, *, chat: bool, reasoning: bool, tools: b
     return msgspec.structs.replace(
         engine,
         inputs=frozenset({"text", "tokens"}) | (frozenset({"chat"}) if chat else frozenset()),
-        constraints=_CONSTRAINTS if find_spec("llguidance") else frozenset(),
+        constraints=enforced(),
         reasoning=reasoning,
         tools=tools,
         suffix=suffix,

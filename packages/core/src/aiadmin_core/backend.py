@@ -148,6 +148,15 @@ class EstimatesMemory(Protocol):
         before each load: import no native library, read no weights."""
 
 
+@runtime_checkable
+class Foretells(Protocol):
+    """Optional for a `Backend`: what its engines can, said before one is opened."""
+
+    def foretell(self) -> Capabilities:
+        """Of any model that generates: `constraints`, `max_logprobs` and `protocols` are looked at. What depends on a
+        model's files is left out. Import no native library."""
+
+
 Report = Callable[[int, int], None]
 """Told how far something is: done, and in all. May raise, to end it."""
 

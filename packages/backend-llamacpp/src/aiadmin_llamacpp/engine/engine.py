@@ -14,7 +14,7 @@ from aiadmin_core.embedder import Embedder
 from aiadmin_core.engine_thread import EngineThread
 from aiadmin_core.reports import Sink
 from aiadmin_core.sampling.choice import SUPPORTED
-from aiadmin_core.specs.capabilities import Capabilities
+from aiadmin_core.specs.capabilities import MAX_LOGPROBS, Capabilities
 from aiadmin_core.specs.model import EngineStats, ModelFacts
 from aiadmin_core.specs.vectors import Vectors
 
@@ -34,8 +34,6 @@ from .prefixes import Prefixes
 from .scheduler import Scheduler
 from .speculation import Speculator
 from .threads import Crew, ThreadGovernor, usable_cores
-
-MAX_LOGPROBS = 20
 
 
 class LlamaEngine:

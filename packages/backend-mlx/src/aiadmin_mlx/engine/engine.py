@@ -12,7 +12,7 @@ from aiadmin_core.embedder import Embedder
 from aiadmin_core.engine_thread import EngineThread
 from aiadmin_core.errors import UnsupportedParameter
 from aiadmin_core.reports import Sink
-from aiadmin_core.specs.capabilities import Capabilities
+from aiadmin_core.specs.capabilities import MAX_LOGPROBS, Capabilities
 from aiadmin_core.specs.model import EngineOptions, EngineStats, ModelSpec
 from aiadmin_core.specs.vectors import Vectors
 
@@ -21,8 +21,6 @@ from ..model import OpenedModel, load
 from ..sampler import SUPPORTED
 from .loop import MlxStepper
 from .pooling import Pooling
-
-MAX_LOGPROBS = 20  # OpenAI's
 
 
 class MlxEngine:

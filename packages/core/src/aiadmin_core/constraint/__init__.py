@@ -1,1 +1,2 @@
-"""Answers that keep to a format: one llguidance grammar, one mask a step. In the runner only; imported late."""
+"""Answers that keep to a format: one llguidance grammar, one mask a step. In the runner only, `enforced`
+aside; imported late."""

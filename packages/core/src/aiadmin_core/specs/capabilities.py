@@ -9,6 +9,9 @@ ConstraintKind = Literal["json_object", "json_schema", "regex", "choice", "lark"
 InputKind = Literal["chat", "text", "tokens"]
 OptionalProtocol = Literal["tokenize", "embed", "score", "adapters", "threads"]
 
+MAX_LOGPROBS = 20
+"""Alternatives per token that OpenAI's API can ask for."""
+
 
 class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The table a backend publishes. The defaults are the least a backend can offer: text chat, nothing to tune."""

@@ -5,7 +5,6 @@ folder of the name's own, and becomes a model in one step: a create that is kill
 next one of that name begins anew.
 """
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from ..sources.inspecting import inspect
 from ..store.adding import text_layers
 from ..store.aliases import Aliases
 from ..store.disk import disk_errors, need_room
+from ..store.layout import laid_out
 from ..store.manifest import digest_of
 from ..store.names import parse_name
 from ..store.store import StoredModel
@@ -157,22 +157,13 @@ def _reporter(shop: Workshop, status: str) -> Any:
 
 
 def in_folder(model: FetchedModel, folder: Path) -> FetchedModel:
-    """`model` with its files under their own names in one folder, where they are blobs: what reads a folder looks for
-    `config.json`. Links; nothing is copied."""
+    """`model` with its files under their own names in one folder, where they are blobs."""
     if model.format != "safetensors" or not any(
         file.path.name != Path(file.name or file.path).name for file in model.files
     ):
         return model
-    linked: list[FetchedFile] = []
-    for file in model.files:
-        path = folder / (file.name or file.path.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            try:
-                path.symlink_to(file.path)
-            except OSError:  # Windows asks for a right
-                os.link(file.path, path)
-        linked.append(replace(file, path=path))
+    paths = laid_out(((file.name or file.path.name, file.path) for file in model.files), folder)
+    linked = [replace(file, path=path) for file, path in zip(model.files, paths, strict=True)]
     return replace(model, files=tuple(linked))
 
 

@@ -20,12 +20,19 @@ def abilities(able: Capabilities) -> list[str]:
         "insert": able.suffix,
         "vision": "image" in able.modalities,
         "audio": "audio" in able.modalities,
+        **_whatever_it_is(able),
+    }
+    return [name for name, has in found.items() if has]
+
+
+def _whatever_it_is(able: Capabilities) -> dict[str, bool]:
+    """What a model that generates can or cannot by its backend."""
+    return {
         "embedding": "embed" in able.protocols,
         "json_object": "json_object" in able.constraints,
         "json_schema": "json_schema" in able.constraints,
         "logprobs": able.max_logprobs is not None,
     }
-    return [name for name, has in found.items() if has]
 
 
 def foretold(outline: Outline) -> list[str]:
@@ -40,5 +47,6 @@ def foretold(outline: Outline) -> list[str]:
         "thinking": template != "" and any(one.reasoning and one.recognises(template) for one in OURS),
         "insert": outline.fills_gaps or (template != "" and infills(template)),
         "vision": outline.has_projector,
+        **_whatever_it_is(outline.able),
     }
     return [name for name, has in found.items() if has]

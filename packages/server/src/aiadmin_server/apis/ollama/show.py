@@ -17,7 +17,7 @@ from ...http.reading import read
 from ...modelfile.recipe import Recipe
 from ...modelfile.writing import parameter_lines, recipe_of, write
 from ...routing.entry import LoadedModel
-from ...routing.outline import header_of, outline_of
+from ...routing.outline import header_of
 from ...routing.resolver import Explanation, Resolver
 from ...serving.dependencies import ResolverDependency, RouterDependency
 from .describing import (
@@ -100,7 +100,7 @@ def _shown(data: ShowRequest, explained: Explanation, resolver: Resolver, loaded
         projector_info=projector_info_of(model, resolver.backends().values()) or UNSET,
         details=details_of(model),
         model_info=model_info_of(model, header, verbose=bool(data.verbose)),
-        capabilities=capabilities_of(outline_of(model, header), loaded.get(model.weights_digest)) or ["completion"],
+        capabilities=capabilities_of(resolver.outline(model), loaded.get(model.weights_digest)) or ["completion"],
         modified_at=timestamp(model.modified_at),
     )
 
