@@ -94,5 +94,5 @@ def test_the_hubs_host_is_what_claims():
 
 
 def test_a_name_that_the_store_cannot_have_becomes_one_it_can():
-    assert name_of("org/repo", "Q4_0") == "hf.co/org/repo:Q4_0"
-    assert name_of("o.rg/Repo", "Q4_0") == "repo-q4_0"
+    assert name_of("hf.co", "org/repo", "Q4_0") == "hf.co/org/repo:Q4_0"
+    assert name_of("hf.co", "o.rg/Repo", "Q4_0") == "repo-q4_0"

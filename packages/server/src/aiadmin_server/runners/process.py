@@ -27,6 +27,7 @@ from aiadmin_core.specs.model import EngineOptions, EngineStats, ModelSpec
 
 from . import exits, vitals
 from .cores import Cores
+from .environment import runner_environment
 from .log import RunnerLog
 
 State = Literal["stopped", "starting", "ready", "stopping", "failed"]
@@ -186,7 +187,7 @@ class RunnerProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"},
+                env=runner_environment(os.environ),
             )
         except OSError as error:
             raise ModelLoadFailed(

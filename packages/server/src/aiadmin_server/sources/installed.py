@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def aiadmin_sources() -> Sequence[Source | OfferingSource]:
     from .huggingface.source import HuggingFaceSource
     from .local import LocalSource  # every command loads this plugin, few of them pull
+    from .modelscope import ModelScopeSource
     from .pypi import PyPISource
     from .registry.source import RegistrySource
     from .web import WebSource
@@ -24,6 +25,7 @@ def aiadmin_sources() -> Sequence[Source | OfferingSource]:
         LocalSource(),
         LocalSource(in_place=True),
         HuggingFaceSource(),
+        ModelScopeSource(),
         WebSource("https"),
         WebSource("http"),
         RegistrySource(registry_access),

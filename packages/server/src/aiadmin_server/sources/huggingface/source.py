@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from aiadmin_core.errors import InvalidName
 from aiadmin_core.sources import Caller, FetchedFile, FetchedModel, Offer, OfferedFile, Progress
@@ -12,10 +12,7 @@ from ...forecast import USABLE, machine_memory, needed_memory
 from ...store.names import parse_name
 from ..local import suggest_name
 from .choosing import Chosen, RemoteFile, choose
-from .reference import Wanted, is_of_hub, parse
-
-if TYPE_CHECKING:
-    from .hub import Hub
+from .reference import HOSTS, Wanted, is_of_hub, parse
 
 
 class HuggingFaceSource:
@@ -45,7 +42,15 @@ class HuggingFaceSource:
         listing = hub.list(wanted.repo, wanted.revision)
         memory = int(machine_memory() * USABLE)
         chosen = choose(listing.files, wanted.tag, repo=wanted.repo, memory_bytes=memory, needed=needed_memory)
-        return HubOffer(hub, wanted, listing.commit, chosen, self.origin(reference))
+        return HubOffer(hub, HOSTS[0], wanted, listing.commit, chosen, self.origin(reference))
+
+
+class Repositories(Protocol):
+    """A hub, as somebody may see it: files by repository and commit."""
+
+    def cached(self, repo: str, name: str, commit: str) -> Path | None: ...
+    def fetch(self, repo: str, file: RemoteFile, commit: str, folder: Path, report: Callable[[int], None]) -> Path: ...
+    def beginning(self, repo: str, name: str, commit: str, n_bytes: int) -> bytes: ...
 
 
 class HubOffer:
@@ -53,13 +58,13 @@ class HubOffer:
 
     manifest_digest = ""
 
-    def __init__(self, hub: "Hub", wanted: Wanted, commit: str, chosen: Chosen, origin: str) -> None:
+    def __init__(self, hub: Repositories, host: str, wanted: Wanted, commit: str, chosen: Chosen, origin: str) -> None:
         self._hub = hub
         self._wanted = wanted
         self._commit = commit
         self._chosen = chosen
         self.origin = origin
-        self.suggested_name = name_of(wanted.repo, chosen.label)
+        self.suggested_name = name_of(host, wanted.repo, chosen.label)
         self.files: Sequence[OfferedFile] = tuple(
             OfferedFile(name=file.name, role=role, size=file.size, digest=file.digest) for role, file in chosen.files
         )
@@ -113,9 +118,9 @@ class HubOffer:
         return FetchedFile(path=fetched, role=role, name=name, digest=file.digest)
 
 
-def name_of(repo: str, label: str) -> str:
+def name_of(host: str, repo: str, label: str) -> str:
     """What the model is called here: as other programs of this layout call it, where the repository's name allows."""
-    name = f"hf.co/{repo}{f':{label}' if label else ''}"
+    name = f"{host}/{repo}{f':{label}' if label else ''}"
     try:
         return parse_name(name).display
     except InvalidName:
