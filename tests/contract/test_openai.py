@@ -99,7 +99,6 @@ NOT_CLAIMED = {
     "a_prompt_that_does_not_fit_is_refused_with_both_numbers",  # the context is the other server's business
     "embeddings_have_length_one",
     "tokens_turn_back_into_the_text",
-    "a_prompt_is_counted_as_it_is_read",
 }
 
 

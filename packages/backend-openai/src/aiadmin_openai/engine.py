@@ -6,15 +6,17 @@ when one fails; one that has ends in `Failed`.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing
+from http import HTTPStatus
+from typing import Any
 
 import httpx
 import msgspec
 from msgspec.structs import replace
 
 from aiadmin_core import route
-from aiadmin_core.errors import AiAdminError
+from aiadmin_core.errors import AiAdminError, UnsupportedParameter
 from aiadmin_core.public import AsyncPublicTransport
 from aiadmin_core.specs.capabilities import Capabilities
 from aiadmin_core.specs.events import Event, Failed, Finished
@@ -23,12 +25,13 @@ from aiadmin_core.specs.request import GenerateRequest
 from aiadmin_core.specs.sampling import SamplingParams
 
 from .answer import UpstreamAnswer
-from .failures import StreamBroken, Unavailable, give_up, in_words, refused
+from .failures import StreamBroken, Unavailable, give_up, in_words, read_error, refused
 from .pool import Pool
 from .remote import RemoteModel, headers
 from .request import to_openai
 from .routing import Upstream
 from .sse import EventStreamReader
+from .tokens import Ask, Told, tokens_of_prompt, tokens_of_text
 
 CAPABILITIES = Capabilities(
     inputs=frozenset({"chat", "text", "tokens"}),
@@ -43,9 +46,11 @@ CAPABILITIES = Capabilities(
     suffix=True,
     cached_tokens=True,
     forwards_unknown=True,
+    protocols=frozenset({"tokenize"}),
 )
 """All of it: what an upstream lacks, it refuses itself."""
 
+_NO_SUCH_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 CHECK_TIMEOUT_S = 5.0
 DRAIN_S = 0.25
 """How long the end of a response is waited for once the answer is complete: a connection read to its end is kept."""
@@ -116,6 +121,59 @@ class OpenAIEngine:
                 self._counted = replace(self._counted, n_cancelled=self._counted.n_cancelled + 1)
             raise
         raise give_up(self._name, failures)
+
+    async def tokenize(self, input: str | GenerateRequest, *, special: bool = False, around: bool = False) -> list[int]:
+        """As the upstream tells them. Raises `UnsupportedParameter` where it does not, and what `generate` raises."""
+        model = self._remote.model
+        if isinstance(input, str):
+            return await self._told(lambda url: tokens_of_text(url, model, input, special=special, around=around))
+        return await self._told(lambda url: tokens_of_prompt(url, model, input, self._system))
+
+    async def pieces(self, tokens: Sequence[int]) -> list[bytes]:  # noqa: ARG002 - whichever they are
+        """Nobody tells the bytes of a token that is no whole character. Raises `UnsupportedParameter`."""
+        raise UnsupportedParameter("model", why="the server behind this model does not tell the bytes of its tokens.")
+
+    async def _told(self, talk: Callable[[str], Generator[Ask, Told, list[int]]]) -> list[int]:
+        """What a conversation with one upstream comes to, or with the next where that fails."""
+        failures: list[Unavailable] = []
+        while not self._closed and (step := self.pool.next_try(failures)):
+            upstream, wait_s = step
+            if wait_s:
+                await asyncio.sleep(wait_s)
+            upstream.n_active += 1
+            upstream.n_started += 1
+            try:
+                asking, told = talk(upstream.url), None
+                while True:
+                    told = await self._post(upstream, *asking.send(told))
+            except StopIteration as done:
+                self.pool.answered(upstream)
+                found: list[int] = done.value
+                return found
+            except Unavailable as failure:
+                failures.append(failure)
+                self.pool.failed(upstream, failure)
+            finally:
+                upstream.n_active -= 1
+        raise give_up(self._name, failures)
+
+    async def _post(self, upstream: Upstream, url: str, body: dict[str, Any]) -> Told:
+        """The JSON object that is answered; None where there is no such path. Raises `Unavailable`, or a refusal."""
+        try:
+            response = await self._client.post(url, content=msgspec.json.encode(body), headers=route.headers())
+        except httpx.HTTPError as error:
+            raise Unavailable(upstream.url, in_words(error)) from None
+        if response.status_code in _NO_SUCH_PATH and not _names_a_model(response.content):
+            return None
+        if not response.is_success:
+            retry_after = response.headers.get("retry-after")
+            raise refused(
+                upstream.url, response.status_code, response.content, retry_after=retry_after, secret=self._key
+            )
+        try:
+            return msgspec.json.decode(response.content, type=dict[str, Any])
+        except msgspec.DecodeError:
+            return None
 
     def stats(self) -> EngineStats:
         """Running are the requests an upstream has accepted, waiting those it has not answered yet."""
@@ -228,6 +286,12 @@ class OpenAIEngine:
             n_cached_tokens=counted.n_cached_tokens + (usage.cached_tokens or 0) * once,
             n_completion_tokens=counted.n_completion_tokens + usage.completion_tokens,
         )
+
+
+def _names_a_model(body: bytes) -> bool:
+    """Whether a 404 is about the model, and the path is there."""
+    _, code, param = read_error(body)
+    return code == "model_not_found" or param == "model"
 
 
 def _worth_another(upstream: Upstream, error: AiAdminError) -> AiAdminError | Unavailable:

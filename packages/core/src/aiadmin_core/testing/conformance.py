@@ -297,7 +297,10 @@ async def tokens_turn_back_into_the_text(engine: Engine) -> None:
     text = "Hello, wörld! 十二 🙂"
     tokens = await tokenizing.tokenize(text)
     assert tokens
-    shown = b"".join(await tokenizing.pieces(tokens)).decode().strip()
+    try:
+        shown = b"".join(await tokenizing.pieces(tokens)).decode().strip()
+    except UnsupportedParameter as error:
+        raise NotClaimed("the engine does not tell what its tokens stand for") from error
     if engine.capabilities.generates:
         assert shown == text
     else:  # vocabularies of models that only read may drop case and accents
