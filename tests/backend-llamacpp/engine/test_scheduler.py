@@ -399,6 +399,21 @@ def test_what_is_cached_leaves_while_somebody_runs_and_comes_back_when_it_is_ask
     run(world)
 
 
+def test_what_leaves_from_the_top_downwards_leaves_no_holes(world, sequence):
+    """Whoever comes next begins like all that is cached, and is not read behind the cells of the others."""
+    world = world(n_cells=2000, n_batch=64, parking=Parking(run=16, max_bytes=10**6))
+    system = list(range(50))
+    for number in range(6):
+        world.scheduler.add(sequence([*system, *range(1000 * number + 100, 1000 * number + 140)], max_tokens=1))
+    run(world)
+    assert world.kv.n_used == 50 + 6 * 40
+
+    world.scheduler.add(sequence([*system, 7, 8, 9], max_tokens=1))
+    world.step()
+
+    assert world.kv.cells.top == world.kv.n_used == 53
+
+
 def test_what_costs_more_to_copy_than_to_compute_stays_until_its_room_is_wanted(world, sequence):
     """As on a graphics processor."""
     parking = Parking(run=16, max_bytes=10**6)

@@ -119,15 +119,15 @@ class ParkedPrefixes:
         """Nothing is saved on the way: what is cached can be cut anywhere."""
 
     def tend(self, *, busy: bool) -> None:
-        """Copy one run of what is cached, if that is worth it. Where it costs somebody (`busy`), what is copied
-        leaves."""
-        for slot in self._kv.idle():
-            if busy and (slot.parked or slot.n < WORTH_PARKING):
-                self._kv.drop(slot)
-            elif not slot.parked and slot.n >= WORTH_PARKING:
-                if self._is_worth():
-                    self._park_one(slot)
-                return
+        """Copy one run of what is cached, if that is worth it. Where it costs somebody (`busy`), what is copied leaves
+        before: what lies on top first, so that it leaves no holes."""
+        idle = self._kv.idle()
+        leaving = [slot for slot in idle if busy and (slot.parked or slot.n < WORTH_PARKING)]
+        for slot in sorted(leaving, key=lambda slot: slot.cells[slot.n - 1], reverse=True):
+            self._kv.drop(slot)
+        left = next((slot for slot in idle if not slot.parked and slot.n >= WORTH_PARKING), None)
+        if left is not None and self._is_worth():
+            self._park_one(left)
 
     def rest(self) -> None:
         """Nobody runs: copy some of what is cached, so that nobody has to wait for it later."""
