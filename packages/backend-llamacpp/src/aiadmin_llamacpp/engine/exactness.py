@@ -7,7 +7,7 @@ Three things would make a row of logits depend on company:
 - Matrices. Some quantised types are multiplied several rows at a time, or otherwise once there are enough of them, and
   the rows left over by other code: a row's bits depend on how many there are. Steps filled up to a multiple of some
   number of rows have no rows left over.
-- The order of a sequence's cells, which attention sums in: `kv.KvCache` keeps it that of the positions.
+- The order of a sequence's cells, which attention sums in: `cells.OrderedCells` keeps it that of the positions.
 
 Filling up costs little where a prompt is read, and much where a lone sequence is decoded. So a request without a seed
 has it for its prompt only, if it is greedy: it gives the same again as long as nobody else runs (`scheduler.Care`).
