@@ -14,7 +14,7 @@ from aiadmin_core.hookspecs import hookimpl
 from aiadmin_core.plugins import load_plugins
 from aiadmin_server import __version__
 from aiadmin_server.cli import _plugins
-from aiadmin_server.cli._verbs import VERBS
+from aiadmin_server.cli._verbs import MEANT, SAME, VERBS
 
 HEAVY = {"httpx", "rich", "litestar", "prompt_toolkit", "uvicorn", "llama_cpp", "mlx", "numpy", "llguidance", "jinja2"}
 
@@ -72,6 +72,38 @@ def test_an_unknown_verb_is_misuse_and_the_nearest_is_named(invoke):
 
     assert result.exit_code == 2
     assert "Did you mean 'list'?" in result.stderr
+
+
+@pytest.mark.parametrize("word", MEANT)
+def test_another_programs_word_leads_to_the_verb_that_does_it(invoke, word):
+    """Spelling alone leads `delete` to `create`."""
+    assert f"There is no verb '{word}'. Did you mean '{MEANT[word]}'?" in invoke(word).stderr
+    assert MEANT[word] in VERBS or invoke(MEANT[word]).exit_code == 0
+
+
+@pytest.mark.parametrize("word", SAME)
+def test_ollamas_short_names_are_the_verbs_themselves(invoke, word):
+    assert invoke(word, "--help").stdout.partition("\n")[2] == invoke(SAME[word], "--help").stdout.partition("\n")[2]
+
+
+@pytest.mark.parametrize("words", [[], ["run"], ["ls"], ["alias", "set"], ["help"]])
+def test_help_may_be_asked_for_in_words(invoke, words):
+    assert invoke("help", *words).stdout == invoke(*words, "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["rnu"], "There is no verb 'rnu'. Did you mean 'run'?"),
+        (["alias", "nothing"], "No such command 'nothing'"),
+        (["run", "smollm2"], "'aiadmin run' has no 'smollm2'"),
+    ],
+)
+def test_help_about_what_is_not_there_is_misuse(invoke, words, says):
+    result = invoke("help", *words)
+
+    assert result.exit_code == 2
+    assert says in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["list", "--jason"], ["cp", "one"], ["rm"], ["alias", "set", "a"], ["run"]])

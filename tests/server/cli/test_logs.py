@@ -64,7 +64,9 @@ def test_following_goes_on_in_the_file_that_takes_the_place_of_one_set_aside(tmp
 
 
 def test_a_server_leaves_its_log_and_says_where_there_is_none(serving, aiadmin_process, state):
-    assert "No server has written a log" in aiadmin_process("logs").stderr
+    unwritten = aiadmin_process("logs").stderr
+    assert "No server has written a log" in unwritten
+    assert "`aiadmin serve` writes one." in unwritten
     server = serving()
     httpx.post(
         f"{server.url}/v1/chat/completions", json={"model": "echo", "messages": [{"role": "user", "content": "secret"}]}

@@ -11,7 +11,7 @@ from aiadmin_core.errors import PluginError
 from .. import __version__
 from ._errors import handled
 from ._verb import with_debug
-from ._verbs import VERBS
+from ._verbs import MEANT, SAME, VERBS
 
 
 class LazyGroup(click.Group):
@@ -28,16 +28,19 @@ class LazyGroup(click.Group):
         if cmd_name.startswith("-"):
             return None
         plugin, target = plugin_verbs().get(cmd_name, ("", ""))
-        return _load_of_plugin(plugin, cmd_name, target) if target else None
+        if target:
+            return _load_of_plugin(plugin, cmd_name, target)
+        return self.get_command(ctx, SAME[cmd_name]) if cmd_name in SAME else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest verb in the complaint."""
+        """As click does, with the verb that was meant in the complaint, else the nearest."""
         word = args[0]
         if not word.startswith("-") and self.get_command(ctx, word) is None:
             near = difflib.get_close_matches(word.lower(), self.list_commands(ctx), n=1, cutoff=0.5)
-            ctx.fail(f"There is no verb '{word}'." + (f" Did you mean '{near[0]}'?" if near else ""))
+            meant = MEANT.get(word.lower()) or next(iter(near), "")
+            ctx.fail(f"There is no verb '{word}'." + (f" Did you mean '{meant}'?" if meant else ""))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above

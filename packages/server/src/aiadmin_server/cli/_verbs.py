@@ -23,6 +23,35 @@ VERBS: dict[str, str] = {
     "completion": "Print what completes verbs, options and models in a shell.",
     "man": "Print the manual page.",
     "plugins": "List the installed plugins.",
+    "help": "Show what a verb does.",
 }
 """In the order of `aiadmin --help`. The command is the attribute `command` of `aiadmin_server.cli.<verb>`; a test
 holds its docstring to the line here."""
+
+SAME = {"ls": "list", "start": "serve"}
+"""Short names that people bring from Ollama's command, and the verbs that they are here."""
+MEANT = {
+    "ask": "run",
+    "chat": "run",
+    "copy": "cp",
+    "delete": "rm",
+    "download": "pull",
+    "get": "pull",
+    "import": "pull",
+    "info": "show",
+    "inspect": "show",
+    "install": "pull",
+    "kill": "stop",
+    "models": "list",
+    "remove": "rm",
+    "rename": "cp",
+    "server": "serve",
+    "settings": "config",
+    "status": "ps",
+    "uninstall": "rm",
+    "unload": "stop",
+    "update": "pull",
+    "version": "--version",
+}
+"""Other programs' words for what a verb does here: what a complaint about them names. The nearest spelling of
+`delete` is `create`."""

@@ -33,7 +33,9 @@ def command(model: str | None, follow: bool, lines: int, paths_only: bool) -> No
     found = logs_of(folder, model)
     if not found:
         wrote = f"No process of a model called '{model}' has" if model else "No server has"
-        raise AiAdminError(f"{wrote} written a log in {folder} yet.", hint=f"There are: {_known(folder)}.")
+        known = ", ".join(sorted(path.name for path in folder.glob("*.log")))
+        hint = f"There are: {known}." if known else "`aiadmin serve` writes one."
+        raise AiAdminError(f"{wrote} written a log in {folder} yet.", hint=hint)
     if paths_only:
         for path in found:
             click.echo(str(path))
@@ -99,7 +101,3 @@ def _shown(line: bytes) -> str:
     from ._answer import visible
 
     return visible(line.decode("utf-8", "replace"))
-
-
-def _known(folder: Path) -> str:
-    return ", ".join(sorted(path.name for path in folder.glob("*.log"))) or "none"
