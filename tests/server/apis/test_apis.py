@@ -44,6 +44,7 @@ def test_the_longest_prefix_has_a_path(path, owner):
         ("/audio", "Theirs is under /v1: set the base URL to http://box:1/v1"),
         ("/nowhere", "Check the address: Theirs is under /v1."),
         ("/v1/nowhere", "Check the address: Theirs is under /v1."),
+        ("/v1/thinks", "Did you mean /v1/things?"),
         ("/v1/v1/things", "The address has /v1 twice: set the base URL to http://box:1/v1"),
         ("/v1/complete", "This endpoint is Anthropic's, and not served here: Theirs is under /v1."),
         ("/v1/messages", "Check the address: Theirs is under /v1."),  # INNER has them

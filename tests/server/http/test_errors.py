@@ -307,11 +307,14 @@ async def test_clients_are_told_whether_to_try_again_by_themselves(serve, error,
     ("path", "says"),
     [
         ("/v1/messages", "Anthropic's"),
-        ("/v1/chat/completion", "Check the address"),
+        ("/v1/chat/completion", "Did you mean /v1/chat/completions?"),
+        ("/v1/conversations", "does not serve this endpoint"),
+        ("/v1/evals", "does not serve this endpoint"),
         ("/v1/v1/chat/completions", "twice"),
         ("/chat/completions", "set the base URL to"),
         ("/v1/audio/speech", "does not serve this endpoint"),
-        ("/api/pushed", "OpenAI's API is under /v1"),
+        ("/api/pushed", "Did you mean /api/push?"),
+        ("/api/nothing/of/the/kind", "OpenAI's API is under /v1"),
     ],
 )
 async def test_an_endpoint_that_is_not_there_does_not_read_as_a_missing_model(serve, path, says):

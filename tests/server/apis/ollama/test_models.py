@@ -137,7 +137,7 @@ async def test_a_model_is_deleted_by_either_field(serve, store):
         ("DELETE", "/api/delete", {}, 400, "model is required"),
         ("POST", "/api/push", {"model": "nope"}, 404, "not found"),
         ("POST", "/api/push", {}, 400, "model is required"),
-        ("GET", "/api/copy", None, 405, "does not take this method"),
+        ("GET", "/api/copy", None, 405, "does not take this method: it takes POST."),
     ],
 )
 async def test_what_is_not_there_or_no_name_is_told_so(serve, store, method, path, body, status, text):

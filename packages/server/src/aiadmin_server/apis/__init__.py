@@ -4,7 +4,8 @@ Every API, ours or a plugin's, comes through the hook `aiadmin_apis` and is load
 one package (or module) for each stands beside this file. Nothing here needs the web framework.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, get_type_hints
 
 from msgspec import Struct
@@ -75,7 +76,8 @@ class Apis:
                 return f"The address has {prefix} twice: set the base URL to http://{host}{prefix}"
             if api is PLAIN and _knows(other, prefix + path):
                 return f"{other.title} is under {prefix}: set the base URL to http://{host}{prefix}"
-        return f"Check the address: {places or 'nothing is served here'}."
+        near = get_close_matches(path, [one for other in self.all for one in _served(other)], n=1, cutoff=0.8)
+        return f"Did you mean {near[0]}?" if near else f"Check the address: {places or 'nothing is served here'}."
 
 
 def is_below(path: str, prefix: str) -> bool:
@@ -83,7 +85,13 @@ def is_below(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
 
 
+def _served(api: Api) -> Iterator[str]:
+    """Its paths as they are routed, each as far as its first parameter."""
+    for handler in api.routes:
+        for route in getattr(handler, "paths", ()):
+            yield route.partition("/{")[0].rstrip("/")
+
+
 def _knows(api: Api, path: str) -> bool:
     """Whether the API has this path, here or elsewhere."""
-    served = (route.rstrip("/") for handler in api.routes for route in getattr(handler, "paths", ()))
-    return any(is_below(path, known.partition("/{")[0]) for known in (*served, *api.absent) if known)
+    return any(is_below(path, known) for known in (*_served(api), *api.absent) if known)

@@ -5,6 +5,7 @@ expect. A traceback goes to the log and never to a client. Used by `app`, `middl
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -24,10 +25,6 @@ LOG = logging.getLogger("aiadmin.server")
 _MAX_PATH = 200
 """Characters of a path that an error repeats."""
 _HTTP_CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}
-_HTTP_MESSAGES = {
-    405: "This path does not take this method.",
-    413: "The request body is too large.",
-}
 
 
 class ClientLeft(AiAdminError):
@@ -82,11 +79,12 @@ def problem(error: BaseException, *, request_id: str) -> Problem:
         )
     if isinstance(error, HTTPException) and error.status_code < 500:
         status = error.status_code
+        headers = dict(error.headers or {})
         return Problem(
             status=status,
-            message=_HTTP_MESSAGES.get(status, error.detail),
+            message=_http_message(status, error.detail, headers),
             code=_HTTP_CODES.get(status, "invalid_request"),
-            headers=dict(error.headers or {}),
+            headers=headers,
             request_id=request_id,
         )
     if isinstance(error, RecursionError):  # nothing here recurses but over what a client has sent
@@ -96,6 +94,17 @@ def problem(error: BaseException, *, request_id: str) -> Problem:
     LOG.error("%s: unexpected error", request_id, exc_info=error)
     message = f"Internal error; the server's log has it as {request_id}."
     return Problem(status=500, message=message, code="internal_error", request_id=request_id)
+
+
+def _http_message(status: int, detail: str, headers: Mapping[str, str]) -> str:
+    """What the framework refused, in our words where there are any. A 405 names the methods that its header allows."""
+    if status == 413:
+        return "The request body is too large."
+    if status != 405:
+        return detail
+    allowed = next((value for name, value in headers.items() if name.lower() == "allow"), "")
+    methods = [one for one in re.split(r"[,\s]+", allowed) if one not in ("", "OPTIONS", "HEAD")]
+    return "This path does not take this method" + (f": it takes {' or '.join(methods)}." if methods else ".")
 
 
 def _retry_headers(error: AiAdminError) -> dict[str, str]:
