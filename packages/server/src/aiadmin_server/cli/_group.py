@@ -21,7 +21,7 @@ class LazyGroup(click.Group):
         """Every verb, ours first. Looks plugins up."""
         return [*VERBS, *(verb for verb in plugin_verbs() if verb not in VERBS)]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb's command, or None. Plugins are looked up for words that are no verb of ours."""
         if cmd_name in VERBS:
             return _load(f"{__package__}.{cmd_name}:command")
