@@ -24,7 +24,6 @@ from ..native.embedding import EmbeddingContext, EmbeddingSettings
 from ..native.model import Model
 from ..tokenizer import LlamaTokenizer
 from .checkpoints import Checkpoints
-from .exactness import Block
 from .kv import KvCache
 from .lanes import Lane, Lanes
 from .loop import LlamaStepper
@@ -48,16 +47,17 @@ class LlamaEngine:
         n_parallel: int,
         n_sequences: int,
         embedding: EmbeddingSettings,
-        block: Block = 1,
+        block: int = 1,
+        keeps_order: bool = True,
         always_exact: bool = False,
         parking: Parking | Snapshots | None = None,
         speculators: Sequence[Speculator | None] = (),
     ) -> None:
         """`block`: reproducible answers need steps of a multiple of so many rows, see `exactness`; they are filled for
-        requests with a seed, or all (`always_exact`), and cells keep their order, where there can be any. `parking`
-        keeps prefixes that leave their context (a `SharedParking` where there are several, `Snapshots` where they
-        cannot be cut), `speculators` guess tokens, one for each context. `embedding`: the context that makes vectors
-        of texts, if ever one is asked for."""
+        requests with a seed, or all (`always_exact`), and need cells that keep their order (`cells`). `parking` keeps
+        prefixes that leave their context (a `SharedParking` where there are several, `Snapshots` where they cannot be
+        cut), `speculators` guess tokens, one for each context. `embedding`: the context that makes vectors of texts, if
+        ever one is asked for."""
         self.capabilities = Capabilities(
             inputs=frozenset({"text", "tokens"}),
             sampling=SUPPORTED,
@@ -78,12 +78,12 @@ class LlamaEngine:
         self._crew = crew = Crew(contexts[0].n_threads, Neighbours(usable_cores()).n_left)
 
         def lane(context: Context, speculator: Speculator | None) -> Lane:
-            kv = KvCache(context, n_cells=context.n_ctx, n_sequences=n_sequences, keeps_order=bool(block))
+            kv = KvCache(context, n_cells=context.n_ctx, n_sequences=n_sequences, keeps_order=keeps_order)
             scheduler = Scheduler(
                 kv,
                 n_batch=context.n_batch,
                 n_parallel=n_parallel,
-                block=block or 1,
+                block=block,
                 always_exact=always_exact,
                 parked=_prefixes(kv, context, parking),
                 speculator=speculator,

@@ -119,7 +119,8 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Llama
                 embedding=embedding_settings(
                     options, n_ctx=context.n_ctx, beside=True, n_sequences=N_SEQUENCES if native.can_trim else 1
                 ),
-                block=block,
+                block=block or 1,
+                keeps_order=device == "cpu",
                 always_exact=options.exact,
                 parking=_parking(context, model, options, device=device),
                 speculators=[_speculator(one, options, block) for one in contexts],
