@@ -59,7 +59,11 @@ def test_every_setting_may_stand_in_the_file(file: Path):
         ("keep_alife = 1", "no setting 'keep_alife' in .*Did you mean 'keep_alive'"),
         ("keep_alive =", "cannot be read"),
         ("keep_alive = { a = 1 }", "neither a text"),
-        ("max_queue = 'lots'", "AIADMIN_MAX_QUEUE must be a whole number"),
+        ("max_queue = 'lots'", "^'max_queue' in '.*config.toml' must be a whole number .*Correct it there"),
+        ("memory = -5", "'memory' in .* must be a whole number of 0 or more, not '-5'"),
+        ("keep_alive = 'soon'", "^'keep_alive' in '.*config.toml': 'soon' is no duration"),
+        ("host = 'ftp://here'", "^'host' in '.*config.toml' is no address .*Write `host`"),
+        ("registry = 'a b'", "^'registry' in '.*config.toml' is no address of a registry"),
         ("config = 'x'", "no setting 'config'"),
     ],
 )
@@ -67,6 +71,11 @@ def test_a_line_that_cannot_be_is_a_sentence(file: Path, text: str, says: str):
     with pytest.raises(BadRequest) as caught:
         settings(file, text)
     assert re.search(says, str(caught.value))
+
+
+def test_a_variable_that_cannot_be_read_is_named_though_the_file_has_a_line_for_it(file: Path):
+    with pytest.raises(BadRequest, match=r"^AIADMIN_MAX_QUEUE must be .*Unset it"):
+        settings(file, "max_queue = 7", AIADMIN_MAX_QUEUE="lots")
 
 
 def test_a_file_that_is_not_there_says_nothing(tmp_path: Path):

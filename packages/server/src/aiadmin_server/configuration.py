@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from aiadmin_core.errors import BadRequest
 
-from .settings import FIELDS, read_settings
+from .setting_values import CORRECT
+from .settings import FIELDS, Settings, read_settings
 
 PREFIX, THEIR_PREFIX = "AIADMIN_", "OLLAMA_"
 FILE_VARIABLE = "AIADMIN_CONFIG"
@@ -47,7 +48,7 @@ class Given(NamedTuple):
 
     text: str
     where: str
-    """The variable's name, or the file's path."""
+    """The variable's name, or the file's path; "" for what is not set yet."""
 
     @property
     def is_inherited(self) -> bool:
@@ -74,6 +75,27 @@ class Configuration(Struct, frozen=True, kw_only=True):
 
     def texts(self) -> dict[str, str]:
         return {name: given.text for name, given in self.given.items()}
+
+    def settings(self) -> Settings:
+        """What all of it comes to. Raises `BadRequest` naming what cannot be read, and where that stands."""
+        try:
+            return read_settings(self.texts())
+        except BadRequest as error:
+            raise self._placed(error) from None
+
+    def _placed(self, error: BadRequest) -> BadRequest:
+        """`error`, which names a variable, said of the line of the file where that was set."""
+        variable = error.param or ""
+        where = self.where(variable)
+        if where in ("default", variable):
+            return error
+        name = f"'{key_of(variable)}'" + (f" in '{where}'" if where else "")
+        todo = "Correct it there, or remove it." if where else "Nothing was changed."
+        return BadRequest(
+            error.message.replace(variable, name, 1),
+            hint=todo if error.hint == CORRECT else error.hint,
+            param=variable,
+        )
 
 
 def load_configuration(environ: Mapping[str, str] | None = None) -> Configuration:

@@ -1,27 +1,23 @@
 """Settings of the server and the command line: what there is to set, and how it is read, once, at the edge. Where the
-texts come from is `configuration`'s.
+texts come from is `configuration`'s, what each of them stands for `setting_values`'.
 
 `FIELDS` is the reference: `docs/reference/settings.md` is checked against it. Values are trimmed of spaces and
 quotes, names are matched without regard to case (so `AiAdmin_HOST` works).
 """
 
-import re
-import socket
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal
 
 from msgspec import Struct
 
-from aiadmin_core.errors import BadRequest
 from aiadmin_core.specs.model import RopeScaling
 
-from .durations import parse_duration
+from . import setting_values as read
+from .setting_values import DEFAULT_PORT, DEFAULT_REGISTRY
 
-DEFAULT_PORT = 11434
-DEFAULT_REGISTRY = "https://registry.ollama.ai"
-Choice = TypeVar("Choice", bound=str)
+_CONTEXTS = {"auto": None, "1": 1, "2": 2}
+_SPECULATION = {"auto": None, "on": True, "off": False}
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -174,24 +170,24 @@ FIELDS: dict[str, str] = {
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings of this environment, as `configuration` finds them.
 
-    Raises `BadRequest` naming the variable that cannot be read.
+    Raises `BadRequest` naming the variable, or the line of the file, that cannot be read.
     """
     from .configuration import load_configuration
 
-    return read_settings(load_configuration(environ).texts())
+    return load_configuration(environ).settings()
 
 
 def read_settings(values: Mapping[str, str]) -> Settings:
     """The settings that these texts, by the names of `FIELDS`, stand for. Pure but for the home folder.
 
-    Raises `BadRequest` naming the one that cannot be read.
+    Raises `BadRequest` naming the one that cannot be read, in its message and as its `param`.
     """
 
     def get(name: str) -> str:
         return values.get(name, "")
 
-    models, state = _folders(get("AIADMIN_MODELS"), get("AIADMIN_STATE"))
-    scheme, host, port, base_path = _address(get("AIADMIN_HOST"))
+    models, state = read.folders(get("AIADMIN_MODELS"), get("AIADMIN_STATE"))
+    scheme, host, port, base_path = read.address(get("AIADMIN_HOST"))
     return Settings(
         host=host,
         port=port,
@@ -199,38 +195,38 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         base_path=base_path,
         models=models,
         state=state,
-        keep_alive_s=_duration("AIADMIN_KEEP_ALIVE", get("AIADMIN_KEEP_ALIVE") or "5m"),
-        load_timeout_s=_duration("AIADMIN_LOAD_TIMEOUT", get("AIADMIN_LOAD_TIMEOUT") or "5m"),
-        max_loaded=_count("AIADMIN_MAX_LOADED_MODELS", get("AIADMIN_MAX_LOADED_MODELS")) or 3,
-        max_queue=_count("AIADMIN_MAX_QUEUE", get("AIADMIN_MAX_QUEUE")) or 512,
-        n_ctx=_count("AIADMIN_CONTEXT_LENGTH", get("AIADMIN_CONTEXT_LENGTH")) or None,
-        rope_scaling=_scaling("AIADMIN_ROPE_SCALING", get("AIADMIN_ROPE_SCALING")),
-        n_parallel=_count("AIADMIN_NUM_PARALLEL", get("AIADMIN_NUM_PARALLEL")) or None,
-        n_contexts=_CONTEXTS[_choice("AIADMIN_CONTEXTS", get("AIADMIN_CONTEXTS"), ("auto", "1", "2"))],
-        n_replicas=_count("AIADMIN_REPLICAS", get("AIADMIN_REPLICAS")) or None,
+        keep_alive_s=read.duration("AIADMIN_KEEP_ALIVE", get("AIADMIN_KEEP_ALIVE") or "5m"),
+        load_timeout_s=read.duration("AIADMIN_LOAD_TIMEOUT", get("AIADMIN_LOAD_TIMEOUT") or "5m"),
+        max_loaded=read.count("AIADMIN_MAX_LOADED_MODELS", get("AIADMIN_MAX_LOADED_MODELS")) or 3,
+        max_queue=read.count("AIADMIN_MAX_QUEUE", get("AIADMIN_MAX_QUEUE")) or 512,
+        n_ctx=read.count("AIADMIN_CONTEXT_LENGTH", get("AIADMIN_CONTEXT_LENGTH")) or None,
+        rope_scaling=read.rope_scaling("AIADMIN_ROPE_SCALING", get("AIADMIN_ROPE_SCALING")),
+        n_parallel=read.count("AIADMIN_NUM_PARALLEL", get("AIADMIN_NUM_PARALLEL")) or None,
+        n_contexts=_CONTEXTS[read.choice("AIADMIN_CONTEXTS", get("AIADMIN_CONTEXTS"), ("auto", "1", "2"))],
+        n_replicas=read.count("AIADMIN_REPLICAS", get("AIADMIN_REPLICAS")) or None,
         kv_cache_type=get("AIADMIN_KV_CACHE_TYPE").lower() or None,
-        exact=_switch(get("AIADMIN_EXACT")),
-        speculation=_SPECULATION[_choice("AIADMIN_SPECULATION", get("AIADMIN_SPECULATION"), ("auto", "on", "off"))],
-        prefix_memory_mib=_count("AIADMIN_PREFIX_MEMORY", get("AIADMIN_PREFIX_MEMORY"))
+        exact=read.switch(get("AIADMIN_EXACT")),
+        speculation=_SPECULATION[read.choice("AIADMIN_SPECULATION", get("AIADMIN_SPECULATION"), ("auto", "on", "off"))],
+        prefix_memory_mib=read.count("AIADMIN_PREFIX_MEMORY", get("AIADMIN_PREFIX_MEMORY"))
         if get("AIADMIN_PREFIX_MEMORY")
         else None,
-        prefix_disk_mib=_count("AIADMIN_PREFIX_DISK", get("AIADMIN_PREFIX_DISK") or "4096"),
-        memory_mib=_count("AIADMIN_MEMORY", get("AIADMIN_MEMORY")),
-        runner_memory_mib=_runner_memory("AIADMIN_RUNNER_MEMORY", get("AIADMIN_RUNNER_MEMORY")),
-        idle_connection_s=_duration("AIADMIN_IDLE_TIMEOUT", get("AIADMIN_IDLE_TIMEOUT") or "10m"),
-        in_process=_switch(get("AIADMIN_IN_PROCESS")),
-        ignore_unknown_fields=_choice("AIADMIN_UNKNOWN_FIELDS", get("AIADMIN_UNKNOWN_FIELDS"), ("ignore", "refuse"))
+        prefix_disk_mib=read.count("AIADMIN_PREFIX_DISK", get("AIADMIN_PREFIX_DISK") or "4096"),
+        memory_mib=read.count("AIADMIN_MEMORY", get("AIADMIN_MEMORY")),
+        runner_memory_mib=read.runner_memory("AIADMIN_RUNNER_MEMORY", get("AIADMIN_RUNNER_MEMORY")),
+        idle_connection_s=read.duration("AIADMIN_IDLE_TIMEOUT", get("AIADMIN_IDLE_TIMEOUT") or "10m"),
+        in_process=read.switch(get("AIADMIN_IN_PROCESS")),
+        ignore_unknown_fields=read.choice("AIADMIN_UNKNOWN_FIELDS", get("AIADMIN_UNKNOWN_FIELDS"), ("ignore", "refuse"))
         == "ignore",
-        api_key=_key("AIADMIN_API_KEY", get("AIADMIN_API_KEY")),
-        keep_history=not _switch(get("AIADMIN_NOHISTORY")),
+        api_key=read.api_key("AIADMIN_API_KEY", get("AIADMIN_API_KEY")),
+        keep_history=not read.switch(get("AIADMIN_NOHISTORY")),
         origins=tuple(origin.strip() for origin in get("AIADMIN_ORIGINS").split(",") if origin.strip()),
-        allowed_hosts=_host_names("AIADMIN_ALLOWED_HOSTS", get("AIADMIN_ALLOWED_HOSTS")),
-        private_sources=_switch(get("AIADMIN_PRIVATE_SOURCES")),
-        registry=_registry(get("AIADMIN_REGISTRY")),
-        registry_credentials=_credentials(get("AIADMIN_REGISTRY_CREDENTIALS")),
+        allowed_hosts=read.host_names("AIADMIN_ALLOWED_HOSTS", get("AIADMIN_ALLOWED_HOSTS")),
+        private_sources=read.switch(get("AIADMIN_PRIVATE_SOURCES")),
+        registry=read.registry(get("AIADMIN_REGISTRY")),
+        registry_credentials=read.credentials(get("AIADMIN_REGISTRY_CREDENTIALS")),
         catalogue=Path(get("AIADMIN_CATALOGUE")).expanduser() if get("AIADMIN_CATALOGUE") else None,
-        log_format=_choice("AIADMIN_LOG_FORMAT", get("AIADMIN_LOG_FORMAT"), ("text", "json")),
-        debug=_switch(get("AIADMIN_DEBUG")),
+        log_format=read.choice("AIADMIN_LOG_FORMAT", get("AIADMIN_LOG_FORMAT"), ("text", "json")),
+        debug=read.switch(get("AIADMIN_DEBUG")),
     )
 
 
@@ -268,151 +264,3 @@ def value_of(settings: Settings, name: str, text: str) -> Any:
             return ""
     value = getattr(settings, _ATTRIBUTES.get(name, name.removeprefix("AIADMIN_").lower()))
     return f"{value:g}s" if isinstance(value, float) else str(value) if isinstance(value, Path) else value
-
-
-def _duration(name: str, text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise BadRequest(f"{name}: {error}.", hint="Unset it, or correct it.") from None
-
-
-def _count(name: str, text: str) -> int:
-    if not text:
-        return 0
-    if not text.isdecimal():
-        raise BadRequest(f"{name} must be a whole number, not '{text}'.", hint="Unset it, or correct it.")
-    return int(text)
-
-
-def _runner_memory(name: str, text: str, *, platform: str = sys.platform) -> int:
-    mib = _count(name, text)
-    if mib and not platform.startswith("linux"):
-        raise BadRequest(f"{name} can be had on Linux only.", hint="Unset it.")
-    return mib
-
-
-_CONTEXTS = {"auto": None, "1": 1, "2": 2}
-_SPECULATION = {"auto": None, "on": True, "off": False}
-
-
-def _choice(name: str, text: str, choices: tuple[Choice, ...]) -> Choice:
-    """One of `choices`, the first where nothing is said."""
-    for choice in choices:
-        if choice == (text.lower() or choices[0]):
-            return choice
-    raise BadRequest(f"{name} is {' or '.join(choices)}, not '{text}'.", hint="Unset it, or correct it.")
-
-
-def _scaling(name: str, text: str) -> RopeScaling | None:
-    choices: tuple[RopeScaling, ...] = get_args(RopeScaling)
-    return _choice(name, text, choices) if text else None
-
-
-def _key(name: str, text: str) -> str:
-    """As it goes into a header. What it is, is not said in the error."""
-    if not (text.isascii() and text.isprintable()):
-        raise BadRequest(f"{name} holds characters that no API key has.", hint="Unset it, or correct it.")
-    return text
-
-
-def _registry(text: str) -> str:
-    """A base URL; https where nothing is said, http for this machine."""
-    if not text:
-        return DEFAULT_REGISTRY
-    scheme, separator, host = text.rpartition("://")
-    host = host.rstrip("/")
-    is_host = re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d+)?", host)
-    if (separator and scheme not in ("http", "https")) or not is_host:
-        raise BadRequest(
-            "AIADMIN_REGISTRY is no address of a registry.",
-            hint="Write `https://host` or `https://host:port`. Users and passwords belong into "
-            "AIADMIN_REGISTRY_CREDENTIALS.",
-        )
-    return f"{scheme or 'https'}://{host.lower()}"
-
-
-def _credentials(text: str) -> dict[str, tuple[str, str]]:
-    """What they are is not said in the error."""
-    found: dict[str, tuple[str, str]] = {}
-    for one in text.split():
-        host, _, rest = one.partition("=")
-        user, colon, password = rest.partition(":")
-        if not (host and user and colon):
-            raise BadRequest(
-                "AIADMIN_REGISTRY_CREDENTIALS cannot be read.", hint="Write `host=user:password`, separated by spaces."
-            )
-        found[host.lower()] = (user, password)
-    return found
-
-
-def _switch(text: str) -> bool:
-    return text.lower() not in ("", "0", "false", "no", "off")
-
-
-def _folders(models: str, state: str) -> tuple[Path, Path]:
-    """The folders of models and of state. Without a home folder (a container's user, a service's), whatever is named
-    is enough: state that nobody placed goes beside the models. Raises `BadRequest` where nothing is named."""
-    named = {"AIADMIN_MODELS": models, "AIADMIN_STATE": state}
-    try:
-        folders = {name: Path(text).expanduser() for name, text in named.items() if text}
-    except RuntimeError:
-        raise BadRequest(
-            f"There is no home folder for '~' in {' or '.join(name for name in named if '~' in named[name])}.",
-            hint="Write the whole path, or set HOME.",
-        ) from None
-    if "AIADMIN_STATE" not in folders:
-        try:
-            folders["AIADMIN_STATE"] = Path.home() / ".aiadmin"
-        except RuntimeError:  # no HOME, and a uid that no passwd entry names
-            if not models:
-                raise BadRequest(
-                    "There is no home folder to keep models in.", hint="Name a folder in AIADMIN_MODELS, or set HOME."
-                ) from None
-            folders["AIADMIN_STATE"] = folders["AIADMIN_MODELS"] / "aiadmin" / "state"
-    return folders.get("AIADMIN_MODELS", folders["AIADMIN_STATE"] / "models"), folders["AIADMIN_STATE"]
-
-
-def _address(text: str) -> tuple[str, str, int, str]:
-    """Scheme, host, port and base path of `[scheme://]host[:port][/path]`; a missing or bad port is the scheme's, else
-    the default. Raises `BadRequest` for what is neither used nor meant to be."""
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        scheme, rest = "", text
-    rest, _, path = rest.partition("/")
-    default = {"": DEFAULT_PORT, "http": 80, "https": 443}.get(scheme.lower())
-    if default is None or "@" in rest or any(mark in text for mark in "?#"):
-        raise BadRequest(
-            "AIADMIN_HOST is no address of an http or https server"
-            + (": it holds a user, a query or a fragment." if default else f": '{scheme}' is another scheme."),
-            hint="Write `host`, `host:port` or `http://host:port`. Keys belong into AIADMIN_API_KEY.",
-        )
-    if rest.startswith("["):
-        host, _, tail = rest[1:].partition("]")
-        port = tail.removeprefix(":")
-    elif rest.count(":") > 1 and _is_ipv6(rest):
-        host, port = rest, ""
-    else:
-        host, _, port = rest.rpartition(":") if ":" in rest else (rest, "", "")
-    valid = port.isdecimal() and int(port) < 65536
-    base_path = f"/{path.strip('/')}" if path.strip("/") else ""
-    return scheme.lower() or "http", host or "127.0.0.1", int(port) if valid else default, base_path
-
-
-def _host_names(name: str, text: str) -> tuple[str, ...]:
-    names = tuple(part.strip().lower().rstrip(".") for part in text.split(",") if part.strip())
-    for one in names:
-        if not re.fullmatch(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[?[0-9a-f:.]+\]?", one):
-            raise BadRequest(
-                f"{name} holds '{one}', which is no host name.",
-                hint="Names only, without scheme, port or path: `ai.example.org`.",
-            )
-    return names
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        socket.inet_pton(socket.AF_INET6, text)
-    except OSError:
-        return False
-    return True

@@ -35,11 +35,10 @@ def command(ctx: click.Context) -> None:
 def show(as_json: bool) -> None:
     """Show every setting, its value, and where that comes from."""
     from ..configuration import load_configuration
-    from ..settings import read_settings
     from ._output import print_json, remark, table
 
     configuration = load_configuration()
-    found = records(configuration, read_settings(configuration.texts()))
+    found = records(configuration, configuration.settings())
     if as_json:
         print_json(found)
         return
@@ -54,11 +53,10 @@ def show(as_json: bool) -> None:
 def get(name: str) -> None:
     """Print the value of one setting."""
     from ..configuration import key_of, load_configuration, variable_of
-    from ..settings import read_settings
 
     key = key_of(variable_of(name))
     configuration = load_configuration()
-    found = records(configuration, read_settings(configuration.texts()), secrets=True)
+    found = records(configuration, configuration.settings(), secrets=True)
     click.echo(_plain(next(one["value"] for one in found if one["setting"] == key)))
 
 
@@ -69,12 +67,11 @@ def get(name: str) -> None:
 def set_setting(name: str, value: str) -> None:
     """Write one setting into the settings file. What runs keeps what it was started with."""
     from .. import settings_file
-    from ..configuration import config_path, key_of, load_configuration, variable_of
-    from ..settings import read_settings
+    from ..configuration import Configuration, Given, config_path, key_of, load_configuration, variable_of
     from ._output import remark
 
     variable = variable_of(name)
-    read_settings({variable: value})  # raises for what it cannot be
+    Configuration(given={variable: Given(value, "")}).settings()  # raises for what it cannot be
     path = config_path()
     settings_file.put(path, key_of(variable), value)
     remark(f"{key_of(variable)} is set in {path}.")

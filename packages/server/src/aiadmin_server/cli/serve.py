@@ -33,7 +33,6 @@ def command(host: str | None, port: int | None, models: Path | None, log_level: 
     first asked for. Ctrl-C ends the server; twice, at once.
     """
     from ..configuration import load_configuration
-    from ..settings import read_settings
     from ._output import remark
     from ._own_server import announce_to_parent
     from ._plugins import installed_plugins
@@ -42,9 +41,7 @@ def command(host: str | None, port: int | None, models: Path | None, log_level: 
     configuration = load_configuration()
     plugins = installed_plugins()
     named = configuration.where("AIADMIN_HOST")
-    settings = with_options(
-        read_settings(configuration.texts()), host=host, port=port, models=models, host_named_by=named
-    )
+    settings = with_options(configuration.settings(), host=host, port=port, models=models, host_named_by=named)
     for note in () if child else configuration.notes:
         remark(note)
     if not host and inherits_openness(configuration, settings, guarded=is_guarded(plugins)):

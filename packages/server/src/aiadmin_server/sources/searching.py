@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from aiadmin_core.errors import PullFailed
 
-from ..settings import DEFAULT_REGISTRY
+from ..setting_values import DEFAULT_REGISTRY
 from .fetching import Fetcher, host_of, read_text, unreachable
 from .registry.challenge import basic
 from .registry.source import RegistryAccess
