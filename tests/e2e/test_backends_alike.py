@@ -258,11 +258,11 @@ def test_what_a_model_can_is_told_before_it_is_loaded(server: Any, client: Any, 
     """All but vectors of MLX's, which an architecture may not give."""
 
     def can() -> list[str]:
-        listed = httpx.get(f"{server.base_url}models/{model}").json()
+        listed = httpx.get(f"{server.base_url}models/{model}", timeout=90).json()
         assert listed["loaded"] == any(str(row["name"]).startswith(model) for row in server.ps())
         return list(listed["capabilities"])
 
-    httpx.post(f"{server.url}/api/stop", json={"model": model})
+    httpx.post(f"{server.url}/api/stop", json={"model": model}, timeout=90)
     server.eventually(lambda server: not any(str(row["name"]).startswith(model) for row in server.ps()))
     told = can()
     assert chat(client, model, max_tokens=1).choices
