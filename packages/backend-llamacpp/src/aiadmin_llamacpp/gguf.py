@@ -22,6 +22,7 @@ MAX_KEY_BYTES = 65_535  # the format's own limits
 MAX_DIMENSIONS = 4
 MAX_DEPTH = 4  # of arrays in arrays; nobody writes more than two
 CHUNK_BYTES = 1 << 20
+_LENGTH = struct.Struct("<Q")
 
 STRING, ARRAY = 8, 9
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -369,13 +370,24 @@ class _Cursor:
     def skip_array(self, depth: int = 0) -> None:
         element, n = self._array_head(depth)
         if element == STRING:
-            for _ in range(n):
-                self.skip(self.number("Q"))
+            self._skip_texts(n)
         elif element == ARRAY:
             for _ in range(n):
                 self.skip_array(depth + 1)
         else:
             self.skip(n * struct.calcsize("<" + self._scalar(element)))
+
+    def _skip_texts(self, n: int) -> None:
+        """A vocabulary has hundreds of thousands of them: those that begin in the chunk are passed over at once."""
+        while n:
+            at, last = self._at, len(self._chunk) - _LENGTH.size
+            while n and at <= last:
+                at += _LENGTH.size + _LENGTH.unpack_from(self._chunk, at)[0]
+                n -= 1
+            self.skip(at - self._at)
+            if n:
+                self.skip(self.number("Q"))
+                n -= 1
 
     def _array_head(self, depth: int) -> tuple[int, int]:
         if depth >= MAX_DEPTH:
