@@ -158,3 +158,11 @@ def test_a_format_may_be_a_file_and_one_that_is_none_is_a_sentence(running, aiad
 
     assert done.returncode == 1
     assert "--format takes `json`, a JSON schema, or a file that holds one" in done.stderr
+
+
+def test_a_module_in_the_folder_of_the_user_is_none_of_the_servers(aiadmin_process, tmp_path):
+    (tmp_path / "litestar.py").write_text("raise SystemExit('taken from the folder')")
+
+    done = aiadmin_process("run", "echo", "hi", cwd=tmp_path)
+
+    assert (done.returncode, done.stdout) == (0, "[0 before] hi \n")

@@ -41,7 +41,7 @@ def quantize(source: Path, target: Path, kind: str, report: Report) -> None:
             hint="Begin with the model that this one was made of.",
             param="quantize",
         )
-    command = [sys.executable, "-m", "aiadmin_llamacpp.native.quantizing", str(source), str(target)]
+    command = [sys.executable, "-P", "-m", "aiadmin_llamacpp.native.quantizing", str(source), str(target)]
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
             [*command, str(_NUMBERS[wanted])], stdout=subprocess.PIPE, stderr=errors, text=True

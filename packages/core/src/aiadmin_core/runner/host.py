@@ -119,11 +119,12 @@ def _backend(launch: Launch) -> tuple[Backend, Plugins]:
     backend = plugins.backends().get(launch.backend)
     if backend is not None:
         return backend, plugins
-    reasons = [plugin.trouble for plugin in plugins.broken if plugin.name == launch.plugin]
-    reasons = reasons or [f"the plugin offers no backend '{launch.backend}'"]
+    broken = [plugin.trouble for plugin in plugins.broken if plugin.name == launch.plugin]
+    reasons = broken or [f"the plugin offers no backend '{launch.backend}'"]
+    todo = "Mend, upgrade or remove it" if broken else "Install it beside the server, as a package"
     raise NoBackend(
         f"The plugin '{launch.plugin}' cannot be used in a runner: {'; '.join(reasons)}.",
-        hint="Install it beside the server, as a package; `aiadmin doctor` lists what is installed.",
+        hint=f"{todo}, and start the server again; `aiadmin doctor` lists what is installed.",
     )
 
 

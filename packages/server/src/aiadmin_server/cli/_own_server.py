@@ -49,7 +49,9 @@ class OwnServer:
     _log: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "aiadmin_server", "serve", "--host", "127.0.0.1", "--port", "0", "--child"]
+        # -P: a module of the user's in the folder they are in (`random.py`) is none of ours.
+        ours = [sys.executable, "-P", "-m", "aiadmin_server"]
+        command = [*ours, "serve", "--host", "127.0.0.1", "--port", "0", "--child"]
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter, our own arguments
             command,
             stdin=subprocess.PIPE,

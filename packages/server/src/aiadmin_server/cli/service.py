@@ -104,7 +104,7 @@ def _plan() -> tuple[Path, bytes, list[list[str]]]:
     from ..settings import load_settings
 
     settings = load_settings()
-    start = [sys.executable, "-m", "aiadmin_server", "serve"]
+    start = [sys.executable, "-P", "-m", "aiadmin_server", "serve"]
     environment = carried(os.environ)
     if sys.platform == "darwin":
         path = Path.home() / "Library" / "LaunchAgents" / f"{LAUNCHD_LABEL}.plist"
