@@ -33,6 +33,7 @@ from .sources.installed import installed_sources
 from .sources.local import LocalSource, local_path
 from .store.adding import refuse_replacing
 from .store.disk import disk_errors, need_room, sweep
+from .store.names import parse_name
 from .store.store import ModelStore, StoredModel
 
 MAX_NAMED = 20
@@ -115,8 +116,8 @@ def plan(
     """Which source is to fetch what. Pure, but for sources that look whether a path exists: not for callers over HTTP,
     who would learn it.
 
-    Raises `NotAllowed`, `ModelNotFound`, `BadRequest` for what no source takes, and whatever a source finds wrong with
-    the reference.
+    Raises `NotAllowed`, `ModelNotFound`, `InvalidName`, `BadRequest` for what no source takes, and whatever a source
+    finds wrong with the reference.
     """
     entry = find_entry(entries, reference) or next((one for one in entries if one.reference == reference), None)
     text = entry.reference if entry else reference
@@ -131,6 +132,8 @@ def plan(
         rest = text
         source = next((source for source in sources if _serves(source, caller) and source.claims(text)), None)
     if source is None:
+        if caller.over == "http":
+            parse_name(text)  # over HTTP there are no paths: what is no name is nothing else either
         raise _unclaimed(reference, text, entries, sources)
     if entry is not None:
         caller = Caller(insecure=caller.insecure)

@@ -161,11 +161,12 @@ async def test_what_fails_on_the_way_is_the_last_line_or_the_status(serve, plugi
 @pytest.mark.parametrize(
     ("model", "status", "text"),
     [
-        ("no name", 404, "not found"),
+        ("no name", 400, "is no model name"),
         ("file:/etc/passwd", 403, "for the command line"),
         ("link:/etc/passwd", 403, "for the command line"),
         ("mine:anything", 403, "for the command line"),
         ("", 400, "model is required"),
+        ("!!", 400, "is no model name"),
     ],
 )
 async def test_what_cannot_be_pulled_over_http_is_refused_before_anything_is_sent(serve, plugins, model, status, text):
