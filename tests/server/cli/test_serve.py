@@ -188,3 +188,11 @@ def test_the_log_is_json_lines_where_that_is_asked_for(serving):
     (request,) = [line for line in lines if line["logger"] == "aiadmin.requests"]
     assert (request["model"], request["status"]) == ("echo:latest", 200)
     assert any(line.get("message", "").startswith("Loaded echo") for line in lines)
+
+
+def test_an_address_that_is_none_of_this_machine_is_refused_by_both_its_names(aiadmin_process):
+    done = aiadmin_process("serve", "--host", "nowhere.invalid", "--port", "0")
+
+    assert done.returncode == 1
+    assert "Cannot listen on nowhere.invalid" in done.stderr
+    assert "Correct `--host` or AIADMIN_HOST." in done.stderr

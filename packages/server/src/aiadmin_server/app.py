@@ -273,5 +273,5 @@ def bind(settings: Settings) -> socket.socket:
                 f"Port {settings.port} of {settings.host} is in use.",
                 hint="Is AiAdmin running already? Otherwise set AIADMIN_HOST to another port.",
             ) from None
-        raise AiAdminError(f"Cannot listen on {address}: {error}.", hint="Correct AIADMIN_HOST.") from None
+        raise AiAdminError(f"Cannot listen on {address}: {error}.", hint="Correct `--host` or AIADMIN_HOST.") from None
     return listener
