@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import gguf
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from aiadmin_core.errors import BadRequest, ModelLoadFailed
 from aiadmin_core.specs.model import EngineOptions, ModelFile, ModelSpec
 from aiadmin_core.testing.driving import Driver
 from aiadmin_mlx.backend import MlxBackend
+from aiadmin_mlx.gguf import header
 from aiadmin_mlx.gguf.converting import convert
 from aiadmin_mlx.gguf.tensors import llama3_scaling, name_of, unpermute
 from aiadmin_mlx.gguf.vocabulary import tokenizer_json
@@ -76,9 +78,28 @@ def test_what_it_is_can_be_read_without_loading_it(tiny_gguf, tmp_path):
     assert estimate.weights_bytes == info.n_params * 4
     cut = tmp_path / "cut.gguf"
     cut.write_bytes(tiny_gguf.read_bytes()[:1000])
-    assert backend.suitability(spec_of(cut)) is None
-    with pytest.raises(BadRequest, match="broken or cut off"):
-        backend.inspect(cut)
+    for asked in (backend.inspect, lambda path: backend.open_engine(spec_of(path), EngineOptions())):
+        with pytest.raises((BadRequest, ModelLoadFailed), match="broken or cut off"):
+            asked(cut)
+
+
+def test_the_architecture_is_told_without_the_rest_of_the_header(tiny_gguf, tmp_path):
+    """Every model of the store is asked for it: a vocabulary takes seconds to read."""
+    beginning = tmp_path / "beginning.gguf"
+    beginning.write_bytes(tiny_gguf.read_bytes()[:100])
+    assert header.architecture(beginning) == "llama"
+
+    later = tmp_path / "later.gguf"
+    writer = gguf.GGUFWriter(later, "qwen3")
+    writer.kv_data[0] = {"general.name": writer.kv_data[0].pop("general.architecture")} | writer.kv_data[0]
+    writer.add_string("general.architecture", "qwen3")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert header.architecture(later) == "qwen3"
+    beginning.write_bytes(b"GGUF")
+    assert header.architecture(beginning) == ""
 
 
 def test_what_mlx_has_no_place_for_is_refused_by_name():

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from gguf import GGUFReader
 
 MAGIC = b"GGUF"
+_BEGINNING = 256
+_COUNTS_END = 24
+_KEY = (20).to_bytes(8, "little") + b"general.architecture" + (8).to_bytes(4, "little")
 ARCHITECTURES = frozenset({"llama"})
 """That are converted: of others nobody here knows how their tensors are laid out."""
 
@@ -26,11 +29,23 @@ def is_gguf(path: Path) -> bool:
 
 
 def architecture(path: Path) -> str:
-    """ "" for what cannot be read."""
+    """Without the rest of the header, a vocabulary in most files, where it is the first key: writers put it there. ""
+    for what cannot be read."""
     try:
-        return info(path).architecture
+        with path.open("rb") as file:
+            return _first_value(file.read(_BEGINNING)) or info(path).architecture
     except (BadRequest, OSError):
         return ""
+
+
+def _first_value(data: bytes) -> str:
+    """Of `general.architecture`; "" where the first key is another. Behind magic, version and two counts, each key is
+    its length, its bytes, the type of the value (8 is a text) and the value, of a text its length and its bytes."""
+    begin = _COUNTS_END + len(_KEY)
+    if data[:4] != MAGIC or data[_COUNTS_END:begin] != _KEY:
+        return ""
+    n = int.from_bytes(data[begin : begin + 8], "little")
+    return data[begin + 8 : begin + 8 + n].decode("utf-8", "replace")
 
 
 def info(path: Path) -> ModelInfo:
