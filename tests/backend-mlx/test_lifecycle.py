@@ -192,3 +192,19 @@ def copy_of(folder, target, config=None):
     path = copied / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **(config or {})}))
     return copied
+
+
+def test_a_prompt_is_read_once_also_when_the_engine_is_opened_again(tiny_mlx, tmp_path, open_player):
+    """The next engine finds in files what this one computed, and says the same."""
+    keep = {"prefix_folder": str(tmp_path), "prefix_disk_bytes": 10**8}
+    prompt = [*range(5, 205)]
+    answers = []
+    for n_cached in (0, len(prompt) - 1):
+        player = open_player(**keep)
+        answers.append(player.run(prompt, max_tokens=8))
+        assert answers[-1].prefilled.n_cached == n_cached
+        player.engine.close()
+
+    assert len(answers[0].tokens) == 8
+    assert answers[0].tokens == answers[1].tokens
+    assert open_player(**keep, safe_mode=True).run(prompt, max_tokens=1).prefilled.n_cached == 0, "computed otherwise"

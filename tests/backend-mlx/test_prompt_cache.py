@@ -4,6 +4,7 @@ import mlx.core as mx
 import pytest
 from mlx_lm.models.cache import KVCache, RotatingKVCache
 
+from aiadmin_core.cache.parking import Folder
 from aiadmin_mlx.engine.prompt_cache import PromptCache, common_prefix
 
 ENTRY_BYTES = 2 * 2 * 256 * 4 * 4  # two layers, keys and values, 256 cells of 4 floats
@@ -98,6 +99,99 @@ def test_a_cache_that_cannot_be_cut_serves_only_as_a_whole(kept):
 
     assert kept.find("", [1, 2, 3, 9]) == (0, None)
     assert kept.find("", [1, 2, 3, 4, 5, 6])[0] == 5
+
+
+LONG = [*range(1, 41)]
+FILES = "*.parcel"
+
+
+@pytest.fixture
+def reopen(tmp_path):
+    """Opens what is kept in one folder, as one engine after the other does."""
+
+    def reopen(*, max_bytes=10 * ENTRY_BYTES, max_disk=10**6):
+        return PromptCache(max_bytes, Folder(tmp_path / "model", max_disk, model="sha256:0"))
+
+    return reopen
+
+
+def written(reopen, *texts, salt="", make=KVCache, **bounds):
+    kept = reopen(**bounds)
+    for text in texts:
+        kept.keep(salt, text, caches(text, make=make))
+    kept.close(within_s=10)
+
+
+def test_the_next_engine_finds_it_in_a_file_and_cuts_it(reopen):
+    written(reopen, LONG)
+    kept = reopen()
+    assert kept.n_bytes == 0, "nothing is read before it is asked for"
+
+    n, found = kept.find("", [*LONG[:30], 99, 98])
+
+    assert (n, content(found)) == (30, LONG[:30])
+    assert kept.n_bytes == ENTRY_BYTES
+    assert kept.find("other", LONG) == (0, None)
+
+
+def test_what_goes_on_from_a_file_takes_its_place(reopen, tmp_path):
+    written(reopen, LONG)
+    kept = reopen()
+    kept.keep("", [*LONG, 41], caches([*LONG, 41]))
+    kept.close(within_s=10)
+
+    assert len([*tmp_path.rglob(FILES)]) == 1
+    assert reopen().find("", [*LONG, 41, 42])[0] == 41
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-40], lambda data: data[:-40] + b"x" * 40, lambda _: b"x" * 500])
+def test_a_damaged_file_is_removed_and_the_next_best_serves(reopen, tmp_path, damage):
+    written(reopen, LONG, [*LONG[:35], 7, 7, 7])
+    kept = reopen()
+    longest = max(tmp_path.rglob(FILES), key=lambda path: path.stat().st_size)
+    longest.write_bytes(damage(longest.read_bytes()))
+
+    n, found = kept.find("", [*LONG, 41])
+
+    assert (n, content(found)) == (35, LONG[:35])
+    assert not longest.exists()
+
+
+def test_a_file_that_cannot_be_cut_serves_as_a_whole(reopen):
+    written(reopen, LONG, make=lambda: RotatingKVCache(max_size=4))
+    kept = reopen()
+
+    assert kept.find("", [*LONG[:30], 99]) == (0, None)
+    n, found = kept.find("", [*LONG, 41])
+    assert (n, found[0].offset, found[0].max_size) == (40, 40, 4)
+
+
+def test_what_leaves_memory_is_read_again(reopen):
+    written(reopen, LONG, [*range(100, 140)])
+    kept = reopen(max_bytes=ENTRY_BYTES)
+
+    for first in (1, 100, 1):
+        assert kept.find("", [*range(first, first + 40), 0])[0] == 40
+        assert kept.n_bytes == ENTRY_BYTES
+
+
+def test_a_full_disk_or_a_small_budget_costs_nothing_but_the_file(reopen, tmp_path):
+    written(reopen, LONG, max_disk=100)
+
+    assert not [*tmp_path.rglob(FILES)]
+    assert reopen().find("", LONG) == (0, None)
+
+
+def test_what_was_in_doubt_is_read_from_its_file(reopen):
+    written(reopen, LONG)
+    kept = reopen()
+    kept.find("", LONG)
+    kept.keep("", [5] * 40, caches([5] * 40))
+    kept.clear()
+
+    assert kept.n_bytes == 0
+    assert kept.find("", [5] * 41) == (0, None)
+    assert kept.find("", LONG)[0] == 39
 
 
 @pytest.mark.parametrize(

@@ -104,3 +104,9 @@ def test_what_is_no_registry_is_refused_and_not_repeated(text):
     with pytest.raises(BadRequest, match="AIADMIN_REGISTRY_CREDENTIALS") as caught:
         load_settings({"AIADMIN_REGISTRY_CREDENTIALS": "host=secret"})
     assert "secret" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_more_engines_than_any_machine_has_devices_are_refused_with_the_bound():
+    assert load_settings({"AIADMIN_REPLICAS": "64"}).n_replicas == 64
+    with pytest.raises(BadRequest, match="AIADMIN_REPLICAS is at most 64, not 65"):
+        load_settings({"AIADMIN_REPLICAS": "65"})

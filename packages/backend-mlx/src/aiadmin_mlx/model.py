@@ -1,5 +1,6 @@
 """Loads a model with mlx-lm and proves that it decodes. Runs on the engine thread, which owns all that MLX makes."""
 
+import hashlib
 import importlib.util
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import MODEL_REMAPPING, load_model
 
 from aiadmin_core.backend import ModelInfo
+from aiadmin_core.cache.parking import Folder
 from aiadmin_core.context import chosen_scaling, context_length, context_notes, unasked_context
 from aiadmin_core.errors import AiAdminError, ModelLoadFailed
 from aiadmin_core.specs.model import EngineOptions, ModelFacts, ModelSpec
@@ -46,6 +48,8 @@ class OpenedModel:
     tokenizer: MlxTokenizer
     facts: ModelFacts
     plan: memory.MemoryPlan
+    prefix_folder: Folder | None
+    """Where prefixes outlive the engine."""
     n_batch: int
     n_parallel: int
     tokens_per_s: float
@@ -110,10 +114,21 @@ def load(model: ModelSpec, options: EngineOptions) -> OpenedModel:
         tokenizer=tokenizer,
         facts=facts,
         plan=plan,
+        prefix_folder=_prefix_folder(model, options, device=facts.device),
         n_batch=options.n_batch or _N_BATCH,
         n_parallel=n_parallel,
         tokens_per_s=warm_up.tokens_per_s,
     )
+
+
+def _prefix_folder(model: ModelSpec, options: EngineOptions, *, device: str) -> Folder | None:
+    """A folder for what the caches of `model` hold, which depends on its weights and what computes them."""
+    if not (options.prefix_folder and options.prefix_disk_bytes and model.digest):
+        return None
+    libraries = [f"{name} {metadata.version(name)}" for name in ("mlx", "mlx-lm")]
+    depends_on = " ".join(["mlx", model.digest, *libraries, device, str(options.safe_mode)])
+    name = hashlib.blake2b(depends_on.encode(), digest_size=16).hexdigest()
+    return Folder(Path(options.prefix_folder) / name, options.prefix_disk_bytes, model=model.digest)
 
 
 def check_options(options: EngineOptions) -> None:

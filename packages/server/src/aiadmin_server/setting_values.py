@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 from aiadmin_core.errors import BadRequest
+from aiadmin_core.specs.loading import MAX_REPLICAS
 from aiadmin_core.specs.model import RopeScaling
 
 from .durations import parse_duration
@@ -34,6 +35,16 @@ def count(name: str, text: str) -> int:
     if not text.isdecimal():
         raise BadRequest(f"{name} must be a whole number of 0 or more, not '{text}'.", hint=CORRECT, param=name)
     return int(text)
+
+
+def replicas(name: str, text: str) -> int:
+    n_replicas = count(name, text)
+    if n_replicas > MAX_REPLICAS:
+        raise BadRequest(
+            f"{name} is at most {MAX_REPLICAS}, not {n_replicas}.",
+            hint="Each is a process with the whole model: one for each GPU or NUMA node is what helps.",
+        )
+    return n_replicas
 
 
 def runner_memory(name: str, text: str, *, platform: str = sys.platform) -> int:

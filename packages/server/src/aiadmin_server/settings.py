@@ -203,7 +203,7 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         rope_scaling=read.rope_scaling("AIADMIN_ROPE_SCALING", get("AIADMIN_ROPE_SCALING")),
         n_parallel=read.count("AIADMIN_NUM_PARALLEL", get("AIADMIN_NUM_PARALLEL")) or None,
         n_contexts=_CONTEXTS[read.choice("AIADMIN_CONTEXTS", get("AIADMIN_CONTEXTS"), ("auto", "1", "2"))],
-        n_replicas=read.count("AIADMIN_REPLICAS", get("AIADMIN_REPLICAS")) or None,
+        n_replicas=read.replicas("AIADMIN_REPLICAS", get("AIADMIN_REPLICAS")) or None,
         kv_cache_type=get("AIADMIN_KV_CACHE_TYPE").lower() or None,
         exact=read.switch(get("AIADMIN_EXACT")),
         speculation=_SPECULATION[read.choice("AIADMIN_SPECULATION", get("AIADMIN_SPECULATION"), ("auto", "on", "off"))],

@@ -36,6 +36,9 @@ from .sequence import Prefill, Sequence
 _CLEAR_EVERY = 256
 """Steps between two returns of MLX's cached buffers to the system: growing contexts leave sizes nobody needs again."""
 
+CLOSE_S = 1.0
+"""How long writing kept prefixes may hold up the end."""
+
 
 class MlxStepper:
     """An `aiadmin_core.engine_thread.Stepper` over one model, which it frees in the end."""
@@ -49,7 +52,7 @@ class MlxStepper:
         self._open: dict[int, list[Sequence]] = {}
         """The sequences of each request that has not ended."""
         self._batch = DecodeBatch(model.call)
-        self._prompt_cache = PromptCache(model.plan.prompt_cache_bytes)
+        self._prompt_cache = PromptCache(model.plan.prompt_cache_bytes, model.prefix_folder)
         self._waiting: list[Prefill] = []
         self._prefilling: Prefill | None = None
         self._in_flight: tuple[list[Sequence], Chosen] | None = None
@@ -96,7 +99,9 @@ class MlxStepper:
         self._scores.clear()
 
     def close(self) -> None:
-        """Give the memory back while this thread, whose streams the arrays belong to, still lives."""
+        """Write what is kept of prompts to files, and give the memory back, while this thread still lives: its streams
+        are what the arrays belong to."""
+        self._prompt_cache.close(within_s=CLOSE_S)
         self.model.call = None
         self.model.make_caches = list
         self.start_over()

@@ -1,35 +1,57 @@
 """Prefixes kept between requests, within a byte budget, the least recently used dropped first. Engine thread only.
 
 An entry is the caches of one sequence (mlx-lm's, one a layer) and the tokens that are in them. What is handed out is a
-copy that shares the arrays until one of the two is written to: MLX copies on write.
+copy that shares the arrays until one of the two is written to: MLX copies on write. What is kept when the engine closes
+is written to files, if there is a folder for them, and read when a prompt begins like it.
 """
 
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
+import numpy as np
 from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
 
+from aiadmin_core.cache.parking import Folder, Header, checksum_of, digest_of, hashed, tokens_of
 
-@dataclass(frozen=True, kw_only=True)
+from . import cache_file
+
+WORTH_SAVING = 32
+"""Tokens from which on a prefix is worth a file."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
 class _Entry:
-    salt: str
+    key: str
+    """Of its salt (`parking.hashed`)."""
     tokens: tuple[int, ...]
-    caches: list[Any]
+    caches: list[Any] | None
+    """None while they are only in a file."""
     n_bytes: int
+    """In memory."""
+    cuttable: bool
+    """Whether some of the end can be given up. Taken to be so of a file, until it is read."""
+    digest: str = ""
+    """Of its file; "" while it has none."""
+
+    def serves(self, n: int) -> bool:
+        return n == len(self.tokens) or self.cuttable
 
 
 class PromptCache:
     """Finds the longest kept prefix of a prompt."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, folder: Folder | None = None) -> None:
         self._max_bytes = max_bytes
-        self._entries: list[_Entry] = []  # least recently used first
+        self._folder = folder
+        self._entries = [_of_file(digest, header) for digest, header in folder.headers()] if folder else []
+        """The least recently used first."""
 
     @property
     def n_tokens(self) -> int:
-        return sum(len(entry.tokens) for entry in self._entries)
+        return sum(len(entry.tokens) for entry in self._entries if entry.caches is not None)
 
     @property
     def n_bytes(self) -> int:
@@ -43,38 +65,107 @@ class PromptCache:
         """
         prompt = tuple(prompt)
         longest = len(prompt) - 1 if most is None else min(most, len(prompt) - 1)
-        best: tuple[int, _Entry] | None = None
-        for entry in self._entries:
-            if entry.salt != salt:
-                continue
-            n = min(common_prefix(entry.tokens, prompt), longest)
-            if n > (best[0] if best else 0) and (n == len(entry.tokens) or can_trim_prompt_cache(entry.caches)):
-                best = (n, entry)
-        if best is None:
-            return 0, None
-        n, entry = best
-        self._entries.remove(entry)
-        self._entries.append(entry)
-        caches = copy.deepcopy(entry.caches)
-        if excess := len(entry.tokens) - n:
-            trim_prompt_cache(caches, excess)
-        return n, caches
+        while (best := self._best(hashed(salt), prompt, longest)) is not None:
+            n, entry = best
+            caches = entry.caches or self._read(entry)
+            if caches is None or not entry.serves(n):
+                continue  # its file is damaged or gone, or turned out not to serve: the next best
+            self._entries.remove(entry)
+            self._entries.append(entry)
+            caches = copy.deepcopy(caches)
+            if excess := len(entry.tokens) - n:
+                trim_prompt_cache(caches, excess)
+            return n, caches
+        return 0, None
 
     def keep(self, salt: str, tokens: Sequence[int], caches: list[Any]) -> None:
         """Keep `caches`, which hold `tokens` and are nobody else's from now on. Entries that are a prefix of it are
         dropped where it can be cut back to serve in their place."""
-        entry = _Entry(salt=salt, tokens=tuple(tokens), caches=caches, n_bytes=sum(cache.nbytes for cache in caches))
-        if not entry.tokens or entry.n_bytes > self._max_bytes:
+        n_bytes = sum(cache.nbytes for cache in caches)
+        if not tokens or n_bytes > self._max_bytes:
             return
-        trimmable = can_trim_prompt_cache(caches)
-        self._entries = [other for other in self._entries if not _replaces(entry, other, trimmable=trimmable)]
+        cuttable = can_trim_prompt_cache(caches)
+        entry = _Entry(key=hashed(salt), tokens=tuple(tokens), caches=caches, n_bytes=n_bytes, cuttable=cuttable)
+        for other in [other for other in self._entries if _replaces(entry, other)]:
+            self._drop(other)
         self._entries.append(entry)
-        while self.n_bytes > self._max_bytes:
-            self._entries.pop(0)
+        self._make_room()
 
     def clear(self) -> None:
-        """Drop everything."""
-        self._entries.clear()
+        """Drop everything that is in memory."""
+        for entry in list(self._entries):
+            self._drop_bytes(entry)
+
+    def close(self, *, within_s: float) -> None:
+        """Write what has no file yet, the last used first, for as long as that."""
+        until = monotonic() + within_s
+        for entry in reversed(self._entries):
+            if monotonic() > until or not self._write(entry):
+                return
+
+    def _best(self, key: str, prompt: tuple[int, ...], longest: int) -> tuple[int, _Entry] | None:
+        """The entry that most tokens of `prompt` begin with, as far as is known: files are taken to serve."""
+        best: tuple[int, _Entry] | None = None
+        for entry in self._entries:
+            if entry.key == key:
+                n = min(common_prefix(entry.tokens, prompt), longest)
+                if n > (best[0] if best else 0) and entry.serves(n):
+                    best = (n, entry)
+        return best
+
+    def _read(self, entry: _Entry) -> list[Any] | None:
+        """The caches of a file, kept from now on; None, and the entry gone, where it is damaged or gone itself."""
+        state = self._folder.read(entry.digest) if self._folder else None
+        caches = None if state is None else cache_file.decode(state)
+        if caches is None:
+            self._drop(entry)
+            return None
+        entry.caches, entry.cuttable = caches, can_trim_prompt_cache(caches)
+        entry.n_bytes = sum(cache.nbytes for cache in caches)
+        self._entries.remove(entry)
+        self._entries.append(entry)
+        self._make_room()
+        return caches
+
+    def _write(self, entry: _Entry) -> bool:
+        """False where no more can be written."""
+        if self._folder is None:
+            return False
+        if entry.caches is None or len(entry.tokens) < WORTH_SAVING:
+            return True
+        if entry.digest and self._folder.has(entry.digest):
+            return True
+        tokens = np.array(entry.tokens, np.int32)
+        state = cache_file.encode(entry.caches)
+        if state is None:
+            return True
+        header = Header(
+            key=entry.key,
+            parent="",
+            start=0,
+            tokens=tokens.astype("<i4").tobytes(),
+            n_bytes=len(state),
+            checksum=checksum_of(state),
+        )
+        digest = digest_of(entry.key, "", tokens)
+        if not self._folder.write(digest, header, state):
+            return False
+        entry.digest = digest
+        return True
+
+    def _make_room(self) -> None:
+        while self.n_bytes > self._max_bytes:
+            self._drop_bytes(next(entry for entry in self._entries if entry.caches is not None))
+
+    def _drop_bytes(self, entry: _Entry) -> None:
+        entry.caches, entry.n_bytes = None, 0
+        if not entry.digest:
+            self._entries.remove(entry)
+
+    def _drop(self, entry: _Entry) -> None:
+        self._entries.remove(entry)
+        if entry.digest and self._folder:
+            self._folder.remove(entry.digest)
 
 
 def common_prefix(left: tuple[int, ...], right: tuple[int, ...]) -> int:
@@ -89,7 +180,12 @@ def common_prefix(left: tuple[int, ...], right: tuple[int, ...]) -> int:
     return low
 
 
-def _replaces(new: _Entry, old: _Entry, *, trimmable: bool) -> bool:
-    if new.salt != old.salt:
+def _replaces(new: _Entry, old: _Entry) -> bool:
+    if new.key != old.key:
         return False
-    return new.tokens == old.tokens or (trimmable and new.tokens[: len(old.tokens)] == old.tokens)
+    return new.tokens == old.tokens or (new.cuttable and new.tokens[: len(old.tokens)] == old.tokens)
+
+
+def _of_file(digest: str, header: Header) -> _Entry:
+    tokens = tuple(tokens_of(header).tolist())
+    return _Entry(key=header.key, tokens=tokens, caches=None, n_bytes=0, cuttable=True, digest=digest)

@@ -68,7 +68,7 @@ class Folder:
         found: list[tuple[str, Header]] = []
         for path in self._path.glob(f"*{SUFFIX}"):
             header = self._header(path)
-            if header is None or _digest(header.key, header.parent, _tokens(header)) != path.stem:
+            if header is None or digest_of(header.key, header.parent, tokens_of(header)) != path.stem:
                 _remove(path)
             else:
                 found.append((path.stem, header))
@@ -91,7 +91,7 @@ class Folder:
             with suppress(OSError):
                 data = np.fromfile(path, np.uint8)
                 state = data[len(data) - header.n_bytes :]
-                if len(state) == header.n_bytes and _checksum(state) == header.checksum:
+                if len(state) == header.n_bytes and checksum_of(state) == header.checksum:
                     os.utime(path)
                     return state
         _remove(path)
@@ -170,20 +170,20 @@ class Parking:
 
     def match(self, key: str, tokens: Tokens) -> list[Part[Parcel]]:
         """The longest beginning of `tokens` that is parked."""
-        return self._tree.match(_hash(key), tokens)
+        return self._tree.match(hashed(key), tokens)
 
     def missing(self, key: str, tokens: Tokens) -> int:
         """Where the first run of `tokens` starts that is not parked; their number if all are."""
-        return self._tree.missing(_hash(key), tokens)
+        return self._tree.missing(hashed(key), tokens)
 
     def put(self, key: str, tokens: Tokens, start: int, state: State) -> bool:
         """Park the run of `tokens` that starts at `start`, which `missing` gave. False where the budget has no room for
         it beside what it follows."""
-        key = _hash(key)
+        key = hashed(key)
         before = self._tree.match(key, tokens[:start])
         parent = before[-1].node.value.digest if before else ""
         run = tokens[start : start + self.run]
-        parcel = Parcel(_digest(key, parent, run), len(state), state)
+        parcel = Parcel(digest_of(key, parent, run), len(state), state)
         node, replaced = self._tree.add(key, tokens, start, parcel)
         self.n_bytes += len(state)
         for other in replaced:
@@ -247,7 +247,7 @@ class Parking:
             start=node.start,
             tokens=node.tokens.astype("<i4").tobytes(),
             n_bytes=parcel.n_bytes,
-            checksum=_checksum(parcel.data),
+            checksum=checksum_of(parcel.data),
         )
         parcel.on_disk = self._folder.write(parcel.digest, header, parcel.data)
         return parcel.on_disk
@@ -275,7 +275,7 @@ class Parking:
             if before is None or len(before) != header.start or header.start % self.run:
                 folder.remove(digest)  # what it follows is gone
                 continue
-            tokens = np.concatenate([before, _tokens(header)])
+            tokens = np.concatenate([before, tokens_of(header)])
             if self._tree.missing(header.key, tokens) != header.start:
                 folder.remove(digest)
                 continue
@@ -323,20 +323,22 @@ def _size(parcel: Parcel) -> int:
     return parcel.n_bytes
 
 
-def _hash(key: str) -> str:
+def hashed(key: str) -> str:
     """Keys hold salts, which are not for files."""
     return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
 
 
-def _digest(key: str, parent: str, tokens: Tokens) -> str:
+def digest_of(key: str, parent: str, tokens: Tokens) -> str:
+    """Names a parcel's file. `key` as `hashed`; `parent`: the digest of the parcel before, "" for none."""
     return hashlib.blake2b(f"{key} {parent} ".encode() + tokens.astype("<i4").tobytes(), digest_size=20).hexdigest()
 
 
-def _checksum(state: State) -> bytes:
+def checksum_of(state: State) -> bytes:
     return hashlib.blake2b(state.data, digest_size=16).digest()
 
 
-def _tokens(header: Header) -> Tokens:
+def tokens_of(header: Header) -> Tokens:
+    """The run that a file is of."""
     return np.frombuffer(header.tokens, "<i4").astype(np.int32)
 
 

@@ -15,6 +15,9 @@ from .model import RopeScaling
 from .parameter import Parameter, parameters_of
 from .sampling import MAX_INT
 
+MAX_REPLICAS = 64
+"""Engines that one model may have: more than any machine has devices."""
+
 Count = Annotated[int, Meta(ge=1, le=MAX_INT)]
 
 
@@ -24,7 +27,7 @@ class LoadParams(Struct, frozen=True, kw_only=True, omit_defaults=True):
     num_ctx: Annotated[Count | None, Meta(description="Tokens of context to open it with.")] = None
     num_parallel: Annotated[Count | None, Meta(description="Most answers decoded together.")] = None
     replicas: Annotated[
-        Annotated[int, Meta(ge=1, le=64)] | None, Meta(description="Engines that answer for it together.")
+        Annotated[int, Meta(ge=1, le=MAX_REPLICAS)] | None, Meta(description="Engines that answer for it together.")
     ] = None
     num_batch: Annotated[Count | None, Meta(description="Most tokens computed in one step.")] = None
     num_thread: Annotated[Count | None, Meta(description="Processor threads to compute with.")] = None
