@@ -202,6 +202,12 @@ def test_options_of_a_model_count_before_the_settings_and_nonsense_is_left_out()
     )
 
 
+def test_a_model_in_the_servers_own_process_has_one_engine(tmp_path: Path):
+    for in_process, n_replicas in ((False, 3), (True, None)):
+        settings = Settings(state=tmp_path, in_process=in_process, n_replicas=2)
+        assert engine_options({"replicas": 3}, settings).n_replicas == n_replicas
+
+
 def test_a_backend_that_cannot_say_what_it_offers_stops_nobody(tmp_path: Path):
     class Plugin:
         @hookimpl

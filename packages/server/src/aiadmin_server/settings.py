@@ -121,7 +121,7 @@ FIELDS: dict[str, str] = {
     "not set. Each has a cache of its own, and decodes as many sequences as one.",
     "AIADMIN_REPLICAS": "How many engines answer for each model together, each in a process of its own, with a cache "
     "of its own. A prompt goes to the one that has read its beginning before, unless that one is much busier. "
-    "Default 1.",
+    "Default 1, at most 64.",
     "AIADMIN_KV_CACHE_TYPE": "How keys and values are stored, for llama.cpp: `bf16/f16` (keys/values), "
     "`q8_0`, `bf16`, `f16` or `f32`. Default: `f16` on GPUs, on processors what gives answers that can be reproduced: "
     "`bf16/f16` on x86, `q8_0` elsewhere. `q8_0` takes half the memory, and is slower.",
@@ -141,7 +141,8 @@ FIELDS: dict[str, str] = {
     "file not counted; what needs more fails, and nothing else does. Linux only. Default: no limit.",
     "AIADMIN_IDLE_TIMEOUT": "How long a client's connection may rest between two requests: more than its pool keeps "
     "it. Default `10m`.",
-    "AIADMIN_IN_PROCESS": "`1` opens models in the server's own process instead of one each. For debugging.",
+    "AIADMIN_IN_PROCESS": "`1` opens models in the server's own process instead of one each, without replicas. "
+    "For debugging.",
     "AIADMIN_UNKNOWN_FIELDS": "`ignore` (default) leaves out request fields nobody knows and names them in the header "
     "`x-ignored-params`; `refuse` answers 400 to them.",
     "AIADMIN_ORIGINS": "Origins of web pages that may use the server besides those of this machine, separated by "

@@ -303,4 +303,5 @@ def engine_options(parameters: Mapping[str, Any], settings: Settings) -> EngineO
         prefix_folder=str(settings.prefixes) if settings.prefix_disk_mib else None,
         prefix_disk_bytes=settings.prefix_disk_mib << 20,
     )
-    return replace(unasked, **engine_fields(parameters))
+    options = replace(unasked, **engine_fields(parameters))
+    return replace(options, n_replicas=None) if settings.in_process else options  # they would share one process
