@@ -54,7 +54,10 @@ def test_a_model_from_elsewhere_is_replaced_only_when_told_to(aiadmin_process, w
         (
             ["nowhere:foo/bar"],
             1,
-            "No source is called 'nowhere'.\nThere are: endless, file, hf, http, https, link, modelscope, pypi, registry.",
+            (
+                "No source is called 'nowhere'.\n"
+                "There are: endless, file, hf, http, https, link, modelscope, pypi, registry."
+            ),
         ),
         (["./missing.gguf"], 1, "missing.gguf"),
         (["./missing.gguf", "--in-place"], 2, "--in-place takes a file"),

@@ -26,6 +26,8 @@ class Forecast(Struct, frozen=True, kw_only=True):
     """Of memory, to serve it; 0 where nothing says what it takes."""
     memory_bytes: int
     """That there is."""
+    is_known: bool = False
+    """Whether a backend says what is needed; else it is the least."""
 
     @property
     def fits(self) -> bool:
@@ -43,6 +45,7 @@ def forecast(
         free_bytes=free_bytes(folder),
         needed_bytes=found.n_bytes if found else needed_memory(weights_bytes),
         memory_bytes=machine_memory(),
+        is_known=found is not None,
     )
 
 

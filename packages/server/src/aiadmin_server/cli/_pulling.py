@@ -98,7 +98,8 @@ def lines_of(found: Forecast) -> list[str]:
         free = f"; {size(found.free_bytes)} are free on the disk" if found.free_bytes else ""
         lines.append(f"{found.name or 'The model'}: {size(found.download_bytes)} to fetch{free}.")
     if found.needed_bytes and found.memory_bytes:
-        of = f"about {size(found.needed_bytes)} of this machine's {size(found.memory_bytes)} of memory"
+        about = "about" if found.is_known else "at least"
+        of = f"{about} {size(found.needed_bytes)} of this machine's {size(found.memory_bytes)} of memory"
         lines.append(
             f"It takes {of}."
             if found.fits
