@@ -2,7 +2,8 @@
 
     python bench/perplexity.py --model model.gguf [--types f16 bf16/f16 q8_0] [--tokens 8192]
 
-The text is read in windows of 512 tokens, each into an empty cache; the second half of a window is what counts.
+The text is read in windows of 512 tokens, each into an empty cache; the second half of a window is what counts. A model
+that is trained on texts behind a first token of their own (Gemma's BOS) gets it in each window.
 """
 
 import argparse
@@ -21,11 +22,12 @@ DOCS = Path(__file__).parents[1] / "docs"
 WINDOW = 512
 
 
-def losses(context: Context, tokens: np.ndarray) -> Iterator[float]:
-    """-log p of each token of the second halves."""
+def losses(context: Context, tokens: np.ndarray, *, first: list[int]) -> Iterator[float]:
+    """-log p of each token of the second halves. `first`: what each window begins with, beside its part of the text."""
     batch = Batch(WINDOW)
-    for start in range(0, len(tokens) - WINDOW + 1, WINDOW):
-        window = tokens[start : start + WINDOW]
+    n_text = WINDOW - len(first)
+    for start in range(0, len(tokens) - n_text + 1, n_text):
+        window = np.array([*first, *tokens[start : start + n_text]], np.int32)
         context.clear()
         batch.clear()
         batch.add(0, window, 0, rows=list(range(WINDOW // 2, WINDOW)))
@@ -44,10 +46,12 @@ def main() -> None:
     options = parser.parse_args()
     model = Model([str(options.model)], n_gpu_layers=0, use_extra_bufts=True)
     text = "\n".join(path.read_text() for path in sorted(DOCS.rglob("*.md")) if "_build" not in path.parts)
-    tokens = np.array(LlamaTokenizer(model).encode(text, special=False)[: options.tokens], np.int32)
+    tokenizer = LlamaTokenizer(model)
+    first = [tokenizer.bos] if tokenizer.add_bos and tokenizer.bos is not None else []
+    tokens = np.array(tokenizer.encode(text, special=False)[: options.tokens], np.int32)
     for name in options.types:
         context = Context(model, ContextSettings(WINDOW, WINDOW, 1, 2, name))
-        print(f"{name:10} {np.exp(np.mean(list(losses(context, tokens)))):.3f}", flush=True)
+        print(f"{name:10} {np.exp(np.mean(list(losses(context, tokens, first=first)))):.3f}", flush=True)
         context.close()
 
 
