@@ -150,7 +150,10 @@ async def speed(engine: Any, n_clients: int, schema: Any, number: int) -> float:
 
 async def costs(model: Path, rounds: int, threads: int, safe_mode: bool) -> list[Cost]:
     spec = bench_engine.spec(model)
-    options = EngineOptions(n_ctx=4096, n_parallel=8, n_threads=threads, n_contexts=1, safe_mode=safe_mode)
+    # Without guesses, which answers in JSON invite: what is measured is what masks cost.
+    options = EngineOptions(
+        n_ctx=4096, n_parallel=8, n_threads=threads, n_contexts=1, safe_mode=safe_mode, speculation=False
+    )
     engine = assemble(LlamaBackend().open_engine(spec, options), spec)
     found: list[Cost] = []
     number = 0
