@@ -349,7 +349,7 @@ def test_the_tools_are_tried_in_a_fixed_order(tmp_path: Path, monkeypatch: pytes
     tried = tools("x==1", output=tmp_path / "out", cache=tmp_path / "cache")
     assert [tool.name for tool in tried] == ["pip of this Python", "pip", "uv"]
     assert tried[1].command[0] == str(other / "pip")
-    assert tried[0].command[:4] == (sys.executable, "-m", "pip", "download")
+    assert tried[0].command[:5] == (sys.executable, "-P", "-m", "pip", "download")
     assert all("--no-deps" in tool.command for tool in tried if tool.command)
 
 

@@ -63,7 +63,8 @@ def tools(requirement: str, *, output: Path, cache: Path) -> list[Tool]:
     uv_arguments = ("pip", "install", "--no-deps", "--only-binary", ":all:", "--python", sys.executable)
     # uv unpacks into its cache: one of its own, so that progress can be seen, and cleared away with the rest.
     uv_places = ("--target", str(output), "--cache-dir", str(cache), requirement)
-    found = [Tool(name="pip of this Python", command=(sys.executable, "-m", "pip", *pip_arguments))]
+    # -P: a module in the folder one is in must not stand in for one of pip's.
+    found = [Tool(name="pip of this Python", command=(sys.executable, "-P", "-m", "pip", *pip_arguments))]
     if not same_pip:  # tried already
         found.append(Tool(name="pip", command=(pip_on_path, *pip_arguments) if pip_on_path else ()))
     found.append(Tool(name="uv", command=(uv, *uv_arguments, *uv_places) if uv else ()))
