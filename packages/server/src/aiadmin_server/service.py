@@ -23,6 +23,7 @@ def systemd_unit(command: Sequence[str], environment: Mapping[str, str]) -> str:
         "[Service]",
         f"ExecStart={' '.join(map(_quoted, command))}",
         *(f"Environment={_quoted(f'{name}={value}')}" for name, value in environment.items()),
+        "Delegate=memory",  # runners get groups of their own: `runners.control_groups`
         "Restart=on-failure",
         "RestartSec=3",
         f"TimeoutStopSec={STOP_S}",

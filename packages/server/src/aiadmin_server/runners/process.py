@@ -26,6 +26,7 @@ from aiadmin_core.runner.messages import Hello, Launch, Reply
 from aiadmin_core.specs.model import EngineOptions, EngineStats, ModelSpec
 
 from . import exits, vitals
+from .control_groups import ControlGroup, bounded, control_groups
 from .cores import Cores
 from .environment import runner_environment
 from .log import RunnerLog
@@ -102,6 +103,7 @@ class RunnerProcess:
         self._watching: asyncio.Task[None] | None = None
         self._vitals = vitals.first(time.monotonic())
         self._memory_when_loaded = 0
+        self._group: ControlGroup | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self.outgrown: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done, with the reason, once it is to be replaced when its requests are answered."""
@@ -194,6 +196,9 @@ class RunnerProcess:
                 f"No process can be started for {self._model.name}: {error.strerror or error}.",
                 hint="Free memory, or stop other models with `aiadmin stop`.",
             ) from error
+        if self._memory_bytes and sys.platform.startswith("linux"):
+            mapped = sum(file.size for file in self._model.files)  # pages of files count in a group
+            self._group = bounded(self._process.pid, self._memory_bytes + mapped, control_groups())
         self._watching = asyncio.create_task(self._watch(self._process))
         assert self._process.stdin is not None
         self._process.stdin.write(msgspec.json.encode(launch) + b"\n")  # and left open: its end is the server's
@@ -214,6 +219,8 @@ class RunnerProcess:
         finally:  # whatever cannot be told of it, it has ended
             self.state = "stopped" if self.state == "stopping" else "failed"
             self._cores.forget(self)
+            if self._group is not None:
+                self._group.remove()
             self.ended.set_result(status)
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
