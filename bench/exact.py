@@ -10,6 +10,7 @@ import ctypes
 import json
 import queue
 import random
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -119,14 +120,19 @@ def opened(path: Path, *, exact: bool, folder: Path) -> Iterator[Engine]:
 
 
 def requests_of(engine: Engine, n: int) -> list[tuple[Tokens, SamplingParams]]:
-    """`n` requests: greedy and drawn, from a dozen to some hundred tokens."""
+    """`n` requests: greedy and drawn, from a dozen to some hundred tokens, one in twenty longer than two windows."""
     return [
         (
-            engine.encode(f"{'Listen carefully now. ' * (i % 9 * 8)}Tell me about {TOPICS[i % 10]} and {i}."),
+            engine.encode(f"{'Listen carefully now. ' * _n_repeats(i)}Tell me about {TOPICS[i % 10]} and {i}."),
             SamplingParams(temperature=0) if i % 2 else SamplingParams(temperature=1, seed=i),
         )
         for i in range(n)
     ]
+
+
+def _n_repeats(i: int) -> int:
+    """Of five tokens each."""
+    return 250 if i % 20 == 7 else i % 9 * 8
 
 
 def one_by_one(engine: Engine, requests: Sequence[tuple[Tokens, SamplingParams]], salt: str) -> list[Tokens]:
@@ -156,7 +162,10 @@ def measure(path: Path, *, n: int, exact: bool) -> Line:
                     "parked": lambda: one_by_one(engine, requests, "alone"),
                     **{f"shuffle {i}": (lambda i=i: shuffled(engine, requests, f"{i}")) for i in (1, 2, 3)},
                 }
-                equal: dict[str, int | str] = {way: same(alone, ask()) for way, ask in ways.items()}
+                equal: dict[str, int | str] = {}
+                for way, ask in ways.items():
+                    equal[way] = same(alone, ask())
+                    print(f"{path.stem}, {way}: {equal[way]} of {n}", file=sys.stderr, flush=True)
                 note = engine.note
             with opened(path, exact=exact, folder=Path(folder)) as engine:
                 equal["restarted"] = same(alone, one_by_one(engine, requests, "alone"))

@@ -108,5 +108,15 @@ def test_what_is_no_registry_is_refused_and_not_repeated(text):
 
 def test_more_engines_than_any_machine_has_devices_are_refused_with_the_bound():
     assert load_settings({"AIADMIN_REPLICAS": "64"}).n_replicas == 64
-    with pytest.raises(BadRequest, match="AIADMIN_REPLICAS is at most 64, not 65"):
+    with pytest.raises(BadRequest, match="AIADMIN_REPLICAS is at most 64, not 65") as caught:
         load_settings({"AIADMIN_REPLICAS": "65"})
+    assert caught.value.param == "AIADMIN_REPLICAS"
+
+
+@pytest.mark.parametrize("name", ["AIADMIN_MODELS", "AIADMIN_STATE"])
+def test_a_file_is_no_folder_to_keep_models_or_state_in(tmp_path, name):
+    """Nothing would be listed, and the first pull would fail."""
+    (tmp_path / "model.gguf").touch()
+    with pytest.raises(BadRequest, match=f"{name} names a file, not a folder: .*model.gguf") as caught:
+        load_settings({"AIADMIN_STATE": str(tmp_path), name: str(tmp_path / "model.gguf")})
+    assert caught.value.param == name

@@ -196,3 +196,11 @@ def test_an_address_that_is_none_of_this_machine_is_refused_by_both_its_names(ai
     assert done.returncode == 1
     assert "Cannot listen on nowhere.invalid" in done.stderr
     assert "Correct `--host` or AIADMIN_HOST." in done.stderr
+
+
+def test_serve_takes_no_model_and_says_who_does(aiadmin_process):
+    done = aiadmin_process("serve", "smollm2")
+
+    assert done.returncode == 2
+    assert "`serve` takes no model" in done.stderr
+    assert "`aiadmin run smollm2`" in done.stderr

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from aiadmin_core.backend import MemoryEstimate
+from aiadmin_core.errors import NoBackend
 from aiadmin_core.plugins import load_plugins
 from aiadmin_core.sources import OfferedFile
 from aiadmin_core.specs.model import EngineOptions
@@ -85,6 +86,18 @@ def test_what_is_no_header_is_no_reason_to_fetch_it_all(data, estimate):
     foretold("odd", offer, {}, estimate)
 
     assert [n for _, n in offer.asked[1:]] in ([HEADER_BYTES[0]], [*HEADER_BYTES])
+
+
+def test_more_of_a_header_is_fetched_only_where_it_is_not_whole():
+    """Not where nobody serves the model: the rest of it says nothing else."""
+
+    def estimate(spec):
+        raise NoBackend("Nobody serves it.")
+
+    offer = Offer(("odd.gguf", "model", b"GGUF" + b"x" * HEADER_BYTES[1]))
+
+    assert foretold("odd", offer, {}, estimate) is None
+    assert [n for _, n in offer.asked[1:]] == [HEADER_BYTES[0]]
 
 
 def test_an_offer_that_shows_nothing_foretells_nothing(estimate):

@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace as replace_fields
 
-from aiadmin_core.errors import AiAdminError, BadRequest, ModelNotFound, NotAllowed, PullFailed, StoreError
+from aiadmin_core.errors import AiAdminError, BadRequest, InvalidName, ModelNotFound, NotAllowed, PullFailed, StoreError
 from aiadmin_core.plugins import Plugins
 from aiadmin_core.sources import (
     Caller,
@@ -132,9 +132,7 @@ def plan(
         rest = text
         source = next((source for source in sources if _serves(source, caller) and source.claims(text)), None)
     if source is None:
-        if caller.over == "http":
-            parse_name(text)  # over HTTP there are no paths: what is no name is nothing else either
-        raise _unclaimed(reference, text, entries, sources)
+        raise _unclaimed(reference, text, entries, sources, caller)
     if entry is not None:
         caller = Caller(insecure=caller.insecure)
     if not _serves(source, caller):
@@ -152,13 +150,22 @@ def _serves(source: Source | OfferingSource, caller: Caller) -> bool:
 
 
 def _unclaimed(
-    reference: str, text: str, entries: Sequence[CatalogueEntry], sources: Sequence[Source | OfferingSource]
+    reference: str,
+    text: str,
+    entries: Sequence[CatalogueEntry],
+    sources: Sequence[Source | OfferingSource],
+    caller: Caller,
 ) -> AiAdminError:
     """What is wrong with a reference that no source takes."""
     scheme, _, rest = text.partition(":")
     if "/" in rest and scheme.isalnum():  # `name:tag` has a colon too, and no slash after it
         known = ", ".join(sorted(source.scheme for source in sources))
         return BadRequest(f"No source is called '{scheme}'.", hint=f"There are: {known}.", param="model")
+    if caller.over == "http":  # there are no paths: what is no name is nothing else either
+        try:
+            parse_name(text)
+        except InvalidName as error:
+            return error
     names = [entry.name for entry in entries]
     more = f" and {len(names) - MAX_NAMED} more (`aiadmin search`)" if len(names) > MAX_NAMED else ""
     schemes = ", ".join(f"{source.scheme}:" for source in sources)

@@ -43,6 +43,7 @@ def replicas(name: str, text: str) -> int:
         raise BadRequest(
             f"{name} is at most {MAX_REPLICAS}, not {n_replicas}.",
             hint="Each is a process with the whole model: one for each GPU or NUMA node is what helps.",
+            param=name,
         )
     return n_replicas
 
@@ -113,7 +114,8 @@ def switch(text: str) -> bool:
 
 def folders(models: str, state: str) -> tuple[Path, Path]:
     """The folders of models and of state. Without a home folder (a container's user, a service's), whatever is named
-    is enough: state that nobody placed goes beside the models. Raises `BadRequest` where nothing is named."""
+    is enough: state that nobody placed goes beside the models. Raises `BadRequest` where nothing is named, or a file
+    is."""
     named = {"AIADMIN_MODELS": models, "AIADMIN_STATE": state}
     try:
         folders = {name: Path(text).expanduser() for name, text in named.items() if text}
@@ -122,6 +124,9 @@ def folders(models: str, state: str) -> tuple[Path, Path]:
             f"There is no home folder for '~' in {' or '.join(name for name in named if '~' in named[name])}.",
             hint="Write the whole path, or set HOME.",
         ) from None
+    for name, folder in folders.items():
+        if folder.is_file():
+            raise BadRequest(f"{name} names a file, not a folder: {folder}", hint=CORRECT, param=name)
     if "AIADMIN_STATE" not in folders:
         try:
             folders["AIADMIN_STATE"] = Path.home() / ".aiadmin"

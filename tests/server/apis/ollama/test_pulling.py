@@ -162,6 +162,7 @@ async def test_what_fails_on_the_way_is_the_last_line_or_the_status(serve, plugi
     ("model", "status", "text"),
     [
         ("no name", 400, "is no model name"),
+        ("nowhere:foo/bar", 400, "No source is called 'nowhere'"),
         ("file:/etc/passwd", 403, "for the command line"),
         ("link:/etc/passwd", 403, "for the command line"),
         ("mine:anything", 403, "for the command line"),

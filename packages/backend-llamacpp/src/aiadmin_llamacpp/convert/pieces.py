@@ -12,6 +12,9 @@ from .tensors import broken, read_json
 
 FILE = "tokenizer.model"
 
+BYTE = 6
+"""Pieces of one byte: llama.cpp ends the process where it meets an unknown character and has none."""
+
 
 class Pieces(NamedTuple):
     """One for each token, by id."""
@@ -52,6 +55,7 @@ def read_pieces(path: Path) -> Pieces:
             is_bpe=trained.model_type == messages.TrainerSpec.BPE,
             rewrites=bool(normalizer.precompiled_charsmap),
             strips=normalizer.remove_extra_whitespaces,
+            has_bytes=any(piece.type == BYTE for piece in model.pieces),
         ),
     )
 
@@ -67,9 +71,11 @@ def added_tokens(folder: Path, settings: Mapping[str, Any]) -> dict[int, tuple[s
     return found
 
 
-def _objection(*, is_bpe: bool, rewrites: bool, strips: bool) -> str:
+def _objection(*, is_bpe: bool, rewrites: bool, strips: bool, has_bytes: bool) -> str:
     if not is_bpe:
         return "its SentencePiece model is none of BPE"
     if rewrites:
         return "its SentencePiece model rewrites characters"
-    return "its SentencePiece model takes spaces away" if strips else ""
+    if strips:
+        return "its SentencePiece model takes spaces away"
+    return "" if has_bytes else "its SentencePiece model has no bytes for characters that it does not know"

@@ -20,11 +20,21 @@ if TYPE_CHECKING:
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
+def _take_no_model(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:  # noqa: ARG001 - click's
+    """Other programs' `serve` takes one."""
+    if value:
+        raise click.UsageError(
+            f"`serve` takes no model: it serves all there are, and loads each when it is first asked for. "
+            f"`aiadmin run {value[0]}` asks one."
+        )
+
+
 @verb
 @click.option("--host", help="Address to listen on; 0.0.0.0 for all.  [default: 127.0.0.1, or AIADMIN_HOST's]")
 @click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one.  [default: 11434, or AIADMIN_HOST's]")
 @click.option("--models", type=click.Path(file_okay=False, path_type=Path), help="Folder of the model store.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="info says more.  [default: warning]")
+@click.argument("model", nargs=-1, metavar="", expose_value=False, callback=_take_no_model)
 @click.option("--child", is_flag=True, hidden=True, help="Announce the URL as JSON; end with standard input.")
 def command(host: str | None, port: int | None, models: Path | None, log_level: str | None, child: bool) -> None:
     """Serve the models of this machine over HTTP.

@@ -19,14 +19,27 @@ logger = logging.getLogger(__name__)
 def estimate(backend: Backend, target: Target) -> MemoryEstimate:
     """Of all its engines, as `backend` reads it in the headers of its files; the size of the files where it cannot."""
     spec, options = target.spec, target.options
-    found = None
-    if isinstance(backend, EstimatesMemory):
-        try:
-            found = backend.estimate_memory(spec, options)
-        except Exception:
-            logger.exception("The backend '%s' cannot say what %s takes", backend.name, spec.name)
+    try:
+        found = _told(backend, target)
+    except AiAdminError as error:
+        logger.warning("The backend '%s' cannot say what %s takes: %s", backend.name, spec.name, error)
+        found = None
     found = found or MemoryEstimate(weights_bytes=sum(file.size for file in spec.files))
     return found.times(options.n_replicas or 1)
+
+
+def _told(backend: Backend, target: Target) -> MemoryEstimate | None:
+    """What the backend reads in the headers of the files. Raises `AiAdminError` where it cannot; None where it does not
+    tell, or breaks on them, which is written to the log."""
+    if not isinstance(backend, EstimatesMemory):
+        return None
+    try:
+        return backend.estimate_memory(target.spec, target.options)
+    except AiAdminError:
+        raise
+    except Exception:
+        logger.exception("The backend '%s' cannot say what %s takes", backend.name, target.spec.name)
+        return None
 
 
 def estimate_of(name: str, resolver: Resolver, plugins: Plugins) -> MemoryEstimate | None:
@@ -47,7 +60,7 @@ def estimate_spec(spec: ModelSpec, plugins: Plugins, settings: Settings) -> Memo
     target = Target(requested=spec.name, resolved=spec.name, spec=spec, options=options)
     offers = plugins.offers()
     backend = offers[choose_backend(target, offers)][1]
-    found = backend.estimate_memory(spec, options) if isinstance(backend, EstimatesMemory) else None
+    found = _told(backend, target)
     return found.times(options.n_replicas or 1) if found and found.is_certain else None
 
 

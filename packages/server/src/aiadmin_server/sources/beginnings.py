@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from aiadmin_core.backend import MemoryEstimate
-from aiadmin_core.errors import AiAdminError
+from aiadmin_core.errors import AiAdminError, BadRequest
 from aiadmin_core.sources import Offer, OfferedFile, ShowsBeginnings
 from aiadmin_core.specs.model import ModelFile, ModelSpec
 
@@ -18,7 +18,7 @@ from .local import GGUF_MAGIC
 logger = logging.getLogger(__name__)
 
 Estimate = Callable[[ModelSpec], MemoryEstimate | None]
-"""What a model takes, by the headers of its files. Raises `AiAdminError` where one is not whole."""
+"""What a model takes, by the headers of its files. Raises `BadRequest` where one is not whole."""
 
 HEADER_BYTES = (1 << 20, 16 << 20, 64 << 20)
 """How much of a GGUF is looked at, until its header is in it: vocabularies take most of it, 1 to 20 MB."""
@@ -67,7 +67,7 @@ def _of_gguf(
         path.write_bytes(beginning(first, n_bytes))
         try:
             return estimate(ModelSpec(name=name, digest=first.digest, format="gguf", files=files))
-        except AiAdminError:  # the header is longer
+        except BadRequest:  # the header is longer
             if path.stat().st_size < n_bytes:
                 raise
     return None
