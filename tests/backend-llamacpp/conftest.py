@@ -153,10 +153,13 @@ def open_driver(smollm2_spec: ModelSpec) -> Callable[..., Driver]:
     In safe mode: a default build of the library may crash in its first step, and would take the tests with it.
     """
 
-    def open_driver(*, path: Path | None = None, digest: str = "", **options: Any) -> Driver:
+    def open_driver(*, path: Path | None = None, draft: Path | None = None, digest: str = "", **options: Any) -> Driver:
         from aiadmin_llamacpp.backend import LlamaBackend
 
         files = (ModelFile(role="model", path=str(path)),) if path else smollm2_spec.files
+        if draft is not None:
+            files = (*files, ModelFile(role="draft", path=str(draft)))
+            options = {"draft_model": draft.stem, **options}
         spec = msgspec.structs.replace(smollm2_spec, digest=digest, files=files)
         options = {"n_contexts": 1, **options}  # what one does is looked at more closely
         return Driver(LlamaBackend().open_engine(spec, EngineOptions(safe_mode=True, **options)))

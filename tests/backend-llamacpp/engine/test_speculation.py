@@ -1,9 +1,12 @@
 """Guessed tokens change how fast an answer comes, and nothing else: the real model with them and without."""
 
+import re
+
 import pytest
 
 from aiadmin_core.constraint.compiler import ConstraintCompiler
 from aiadmin_core.constraint.shape import AnswerShape
+from aiadmin_core.errors import ModelLoadFailed
 from aiadmin_core.specs.constraint import JsonSchema, Regex
 
 pytestmark = pytest.mark.real_model
@@ -184,3 +187,63 @@ def test_the_next_turn_finds_what_was_really_said(guessing, plain):
         assert one.tokens == other.tokens
         assert one.prefilled.n_cached == other.prefilled.n_cached
         conversation = [*conversation, *one.tokens, *guessing.chat(f"Say it again, {turn}.")]
+
+
+# With a draft model. SmolLM2 guesses for itself: what it takes to be next is what is next, where nothing is drawn.
+
+
+@pytest.fixture(scope="module")
+def drafting(open_driver, smollm2_gguf):
+    driver = open_driver(draft=smollm2_gguf, n_ctx=4096, n_parallel=12)
+    driver.engine._thread.stepper._scheduler._speculator.share = whatever_fits
+    yield driver
+    driver.engine.close()
+
+
+def test_a_draft_model_changes_no_answer_to_the_last_bit(drafting, plain):
+    """In thirteen ways, all at once."""
+    before = drafting.engine.stats()
+    question = "What do people keep in a harbour, and why?"
+    asked = {way: [ask(driver, question, **options) for driver in (drafting, plain)] for way, options in WAYS.items()}
+    for way, (one, other) in asked.items():
+        one.wait()
+        other.wait()
+        assert one.error is other.error is None
+        assert told(one) == told(other), way
+    after = drafting.engine.stats()
+    assert after.n_accepted > before.n_accepted
+
+
+def test_what_a_draft_model_guesses_right_costs_no_step(drafting):
+    before = drafting.engine.stats()
+
+    answer = drafting.run("Tell me a story about a fox.", max_tokens=60, ignore_eos=True)
+
+    stats = drafting.engine.stats()
+    assert len(answer.tokens) == 60
+    assert stats.n_accepted - before.n_accepted > 40
+    assert stats.n_steps - before.n_steps < 20
+
+
+def test_administrators_see_who_guesses(drafting, smollm2_gguf):
+    assert f"'{smollm2_gguf.stem}' guesses tokens for it" in drafting.engine.facts.notes
+    assert drafting.engine.capabilities.predictions
+
+
+def test_a_draft_model_of_another_vocabulary_is_refused(open_driver, tiny_gguf, tmp_path):
+    """Most words begin with a blank, which the file writes as one letter, and here as another."""
+    tiny_other = tmp_path / "tiny-other.gguf"
+    tiny_other.write_bytes(re.sub(b"\xc4\xa0([a-z])", b"\xc4\xa1\\1", tiny_gguf.read_bytes()))
+    with pytest.raises(ModelLoadFailed, match=r"'.*' cannot be the draft model: only \d+% of its vocabulary"):
+        open_driver(draft=tiny_other, n_ctx=512)
+
+
+def test_a_draft_model_that_cannot_be_read_is_refused(open_driver, tmp_path):
+    (tmp_path / "small.gguf").write_bytes(b"GGUF")
+    with pytest.raises(ModelLoadFailed, match="'small' cannot be the draft model: it cannot be loaded"):
+        open_driver(draft=tmp_path / "small.gguf", n_ctx=512)
+
+
+def test_a_recurrent_draft_model_is_refused(open_driver, tiny_recurrent):
+    with pytest.raises(ModelLoadFailed, match="cannot be the draft model"):
+        open_driver(draft=tiny_recurrent, n_ctx=512)

@@ -14,6 +14,7 @@ from aiadmin_core.specs.model import EngineOptions, ModelSpec
 from aiadmin_core.testing.echo import EchoBackend
 from aiadmin_server import catalogue
 from aiadmin_server.durations import FOREVER
+from aiadmin_server.routing.choice import engine_key
 from aiadmin_server.routing.resolver import Resolver, engine_options
 from aiadmin_server.settings import Settings
 from aiadmin_server.store.aliases import Alias, Aliases
@@ -200,6 +201,38 @@ def test_options_of_a_model_count_before_the_settings_and_nonsense_is_left_out()
     assert engine_options({"num_ctx": "many", "num_gpu": -1, "num_thread": 0, "num_batch": True}, settings) == (
         EngineOptions(n_ctx=2048)
     )
+
+
+def test_a_draft_model_s_files_come_with_the_model_that_it_guesses_for(resolver: Resolver, add: Callable[..., None]):
+    add("small")
+    add("large", draft_model="small")
+    add("alone")
+
+    target = resolver.resolve("large")
+
+    small = resolver.resolve("small").spec.files
+    assert [file.path for file in target.spec.files if file.role == "draft"] == [file.path for file in small]
+    assert target.options.draft_model == "small"
+    assert [file.role for file in resolver.resolve("alone").spec.files] == ["model"]
+    assert engine_key(target, "llamacpp") != engine_key(resolver.resolve("alone"), "llamacpp")
+
+
+def test_a_draft_model_that_is_not_here_or_of_other_files_is_named(resolver: Resolver, add: Callable[..., None]):
+    add("large", draft_model="small")
+    with pytest.raises(BadRequest, match=r"'draft_model': 'small' is no model here") as caught:
+        resolver.resolve("large")
+    assert caught.value.param == "draft_model"
+    assert "aiadmin pull small" in caught.value.hint
+    folder = FetchedModel(files=(FetchedFile(path=_file(resolver)),), format="safetensors", parameters={})
+    resolver.store.add("small", folder)
+    with pytest.raises(BadRequest, match=r"'small:latest' \(safetensors\) cannot guess for 'large:latest' \(gguf\)"):
+        resolver.resolve("large")
+
+
+def _file(resolver: Resolver) -> Path:
+    path = resolver.store.root.parent / "model.safetensors"
+    path.write_bytes(b"weights")
+    return path
 
 
 def test_a_model_in_the_servers_own_process_has_one_engine(tmp_path: Path):

@@ -50,17 +50,28 @@ def estimate(
     weights = sum(part.size for part in model.files)
     shape = read_shape(header, options)
     n_ctx = shape.context(options, weights_bytes=weights, available_bytes=available_bytes)
+    n_caches = _n_caches(n_ctx * shape.token_bytes, options, available_bytes)
+    draft = _draft_shape(model, options)
     return MemoryEstimate(
         weights_bytes=weights,
-        cache_bytes=n_ctx * shape.token_bytes * _n_caches(n_ctx * shape.token_bytes, options, available_bytes),
-        compute_bytes=PROCESS_BYTES + shape.compute_bytes,
+        cache_bytes=n_ctx * (shape.token_bytes * n_caches + (draft.token_bytes if draft else 0)),
+        compute_bytes=PROCESS_BYTES + shape.compute_bytes + (draft.compute_bytes if draft else 0),
         n_ctx=n_ctx,
         is_certain=not offloads,
     )
 
 
+def _draft_shape(model: ModelSpec, options: EngineOptions) -> "Shape | None":
+    """Of the model that guesses for it."""
+    file = model.file("draft")
+    return read_shape(header_of(Path(file.path)), options) if file is not None else None
+
+
 def _n_caches(n_bytes: int, options: EngineOptions, available_bytes: int | None) -> int:
-    """How many caches of that size there may be: whether a second one pays is known when the model is open."""
+    """How many caches of that size there may be: whether a second one pays is known when the model is open. Beside a
+    draft model there is one."""
+    if options.draft_model:
+        return 1
     return options.n_contexts or (2 if options.n_parallel is None and second_fits(n_bytes, available_bytes) else 1)
 
 

@@ -251,6 +251,8 @@ def _notes(
         yield "rope_scaling has no effect: MLX scales positions as the model's config.json says"
     if options.kv_cache_type is not None:
         yield "kv_cache_type has no effect: MLX keeps keys and values in the type of the model"
+    if options.draft_model is not None:
+        yield "draft_model has no effect: MLX guesses no tokens"
     if options.n_threads is not None:
         yield "n_threads has no effect: MLX chooses its threads itself"
     if options.n_gpu_layers is not None and options.n_gpu_layers > 0:

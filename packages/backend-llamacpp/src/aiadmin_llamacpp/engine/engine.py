@@ -24,6 +24,7 @@ from ..native.embedding import EmbeddingContext, EmbeddingSettings
 from ..native.model import Model
 from ..tokenizer import LlamaTokenizer
 from .checkpoints import Checkpoints
+from .draft_opening import Draft
 from .kv import KvCache
 from .lanes import Lane, Lanes
 from .loop import LlamaStepper
@@ -52,12 +53,13 @@ class LlamaEngine:
         always_exact: bool = False,
         parking: Parking | Snapshots | None = None,
         speculators: Sequence[Speculator | None] = (),
+        draft: Draft | None = None,
     ) -> None:
         """`block`: reproducible answers need steps of a multiple of so many rows, see `exactness`; they are filled for
         requests with a seed, or all (`always_exact`), and need cells that keep their order (`cells`). `parking` keeps
         prefixes that leave their context (a `SharedParking` where there are several, `Snapshots` where they cannot be
-        cut), `speculators` guess tokens, one for each context. `embedding`: the context that makes vectors of texts, if
-        ever one is asked for."""
+        cut), `speculators` guess tokens, one for each context, and may ask `draft`. `embedding`: the context that makes
+        vectors of texts, if ever one is asked for."""
         self.capabilities = Capabilities(
             inputs=frozenset({"text", "tokens"}),
             sampling=SUPPORTED,
@@ -70,6 +72,7 @@ class LlamaEngine:
         )
         self.facts = facts
         self._parking = parking
+        self._draft = draft
         tokenizer = LlamaTokenizer(model)
         self.tokenizer: Tokenizer = tokenizer
         self._embedder = Embedder(lambda: EmbeddingContext(model, embedding), tokenizer)
@@ -134,6 +137,8 @@ class LlamaEngine:
         """End every request with an error, join the thread after the step in progress, free the memory."""
         self._embedder.close()
         self._lanes.close()
+        if self._draft is not None:
+            self._draft.close()
         self._model.close()
 
 

@@ -29,6 +29,7 @@ from ..native.devices import free_bytes
 from ..native.embedding import RANK, EmbeddingSettings
 from ..native.model import Model
 from . import exactness, side_by_side
+from .draft_opening import Draft, open_draft
 from .encoder import LlamaEncoderEngine
 from .engine import LlamaEngine
 from .parked import run_length
@@ -105,6 +106,16 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Llama
                 block = _block(context, options, device=device)
             facts = _facts(native, context, options, block, device=device, placed=placed.note)
             n_parallel = _n_parallel(options, can_trim=native.can_trim, device=device)
+            draft = open_draft(
+                model,
+                options,
+                native,
+                context,
+                settings._replace(cache_type=context.cache_type),
+                n_places=n_parallel,
+                n_gpu_layers=placed.n_gpu_layers,
+                devices=placed.devices,
+            )
             contexts = [context, *_beside(native, context, settings, model, options, device=device)]
             if placed.n_gpu_layers:
                 facts = msgspec.structs.replace(facts, device_bytes=max(0, free_before - free_bytes()))
@@ -123,7 +134,8 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Llama
                 keeps_order=device == "cpu",
                 always_exact=options.exact,
                 parking=_parking(context, model, options, device=device),
-                speculators=[_speculator(one, options, block) for one in contexts],
+                speculators=[_speculator(one, options, block, draft) for one in contexts],
+                draft=draft,
             )
         except BaseException:
             context.close()
@@ -296,9 +308,9 @@ def _beside(
     native: Model, context: Context, settings: ContextSettings, model: ModelSpec, options: EngineOptions, *, device: str
 ) -> list[Context]:
     """A second context, where one was asked for, or nothing was and two decode faster than one. Without memory for it
-    there is none."""
+    there is none, nor beside a draft model, which guesses for one."""
     wanted = options.n_contexts or 0
-    if wanted == 1 or device == "gpu" or not context.can_trim or model.format != "gguf":
+    if wanted == 1 or device == "gpu" or not context.can_trim or model.format != "gguf" or options.draft_model:
         return []
     if not wanted and options.n_parallel is not None:  # no more than that are to run, and each context has as many
         return []
@@ -322,12 +334,15 @@ def _beside(
     return []
 
 
-def _speculator(context: Context, options: EngineOptions, block: exactness.Block) -> Speculator | None:
-    """Unasked, only where more rows in a step leave the bits of each as they are: then it changes no answer. States
-    that cannot be trimmed cannot take a wrong guess back."""
-    if options.speculation is False or not context.can_trim or not (block or options.speculation):
+def _speculator(
+    context: Context, options: EngineOptions, block: exactness.Block, draft: Draft | None
+) -> Speculator | None:
+    """Unasked, only where more rows in a step leave the bits of each as they are: then it changes no answer. A draft
+    model asks. States that cannot be trimmed cannot take a wrong guess back."""
+    asked = options.speculation is True or draft is not None
+    if options.speculation is False or not context.can_trim or not (block or asked):
         return None
-    return Speculator(everyone=block == 1 or options.speculation is True)
+    return Speculator(everyone=block == 1 or asked, model=draft.guesses if draft is not None else None)
 
 
 class _Probe:
@@ -411,6 +426,8 @@ def _facts(
     notes = [exactness.note(block, context.cache_type, always=options.exact)]
     if placed:
         notes.append(placed)
+    if options.draft_model:
+        notes.append(f"'{options.draft_model}' guesses tokens for it")
     if options.safe_mode:
         notes.append(SAFE_MODE_NOTE)
     if model.chat_template is None:

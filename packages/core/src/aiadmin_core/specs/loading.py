@@ -49,6 +49,10 @@ class LoadParams(Struct, frozen=True, kw_only=True, omit_defaults=True):
     kv_cache_type: Annotated[
         str | None, Meta(description="How keys and values are stored, for llama.cpp: bf16/f16, q8_0, bf16, f16 or f32.")
     ] = None
+    draft_model: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=600)] | None,
+        Meta(description="Small model of the same vocabulary that guesses tokens for it, for llama.cpp."),
+    ] = None
     exact: Annotated[
         bool | None, Meta(description="Open it only where the same request gives the same answer to the last bit.")
     ] = None

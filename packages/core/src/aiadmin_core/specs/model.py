@@ -85,6 +85,9 @@ class EngineOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     speculation: bool | None = None
     """Guess tokens by what was said before, and verify several in a step. None does where no answer changes by it, to
     the last bit of its logits; True also where it might."""
+    draft_model: str | None = None
+    """Name of a small model of the same vocabulary, whose guesses are verified like those: its files are among the
+    model's own, with the role "draft"."""
     prefix_bytes: int | None = None
     """Memory for what was computed for the beginnings of prompts and is not in use. 0 keeps none."""
     prefix_folder: str | None = None

@@ -35,6 +35,7 @@ from ..store.names import same_name, short_name
 from ..store.store import ModelStore, StoredModel
 from .adapters import LoadedFrom, adapters_of, without_adapters
 from .choice import Offers, choose_backend
+from .draft import with_draft
 from .outline import Outline, Outlines
 from .search import Search, defaults_of
 from .target import NothingLeft, Target
@@ -169,17 +170,18 @@ class Resolver:
         chosen = next((alias.lora for _, alias in search.followed if alias.lora), None)
         own = {name: default.value for name, default in defaults_of(search, found).items()}
         keep_alive, system = own.pop("keep_alive", None), own.pop("system", None)
+        options = engine_options(own, self.settings)
         stops = [alias.parameters.get("stop", ()) for _, alias in search.followed]
         return Target(
             requested=search.names[0],
             resolved=found.name,
-            spec=spec,
+            spec=with_draft(spec, options.draft_model, self.store),
             defaults=own,
             system=system,
             stop=tuple(next((texts for texts in stops if texts), ())),
             adapters=adapters if chosen is None else adapters_of(chosen, self.store),
             backend=search.backend,
-            options=engine_options(own, self.settings),
+            options=options,
             n_ctx_train=found.info.n_ctx_train if isinstance(found, StoredModel) else 0,
             keep_alive_s=None if keep_alive is None else parse_duration(keep_alive),
         )
