@@ -76,7 +76,7 @@ def same_files(first: Target, second: Target) -> bool:
     """Whether they are one model, however it is opened."""
     if not second.spec.digest:
         return first.resolved == second.resolved
-    return first.spec.digest == second.spec.digest and _places(first) == _places(second)
+    return first.spec.digest == second.spec.digest and _own_places(first) == _own_places(second)
 
 
 def with_options(target: Target, options: EngineOptions | None) -> Target:
@@ -99,6 +99,10 @@ def _opened_with(target: Target) -> EngineOptions:
 
 def _places(target: Target) -> list[tuple[str, str]]:
     return [(file.role, file.path) for file in target.spec.files]
+
+
+def _own_places(target: Target) -> list[tuple[str, str]]:
+    return [(role, path) for role, path in _places(target) if role != "draft"]
 
 
 def _suitability(backend: Backend, model: ModelSpec) -> int | None:

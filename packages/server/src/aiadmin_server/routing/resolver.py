@@ -80,14 +80,17 @@ class Resolver:
         """The model behind `name`, and how it is to be served; where the name has fallbacks, and `passed` of what it
         stands for cannot serve it, the next one.
 
-        Raises `ModelNotFound` with what to do about it, `BadRequest` for aliases that lead in a circle, `StoreError`
-        for a model whose files are not what they should be, and `NothingLeft` where that was all.
+        Raises `ModelNotFound` with what to do about it, `BadRequest` for aliases that lead in a circle and for a draft
+        model that is not there, `StoreError` for a model whose files are not what they should be, and `NothingLeft`
+        where that was all.
         """
         left = list(itertools.islice(self.searches(name), passed, passed + 2))
         if not left:
             raise NothingLeft
         search, *further = left
-        target = replace(self._target(search), falls_back=bool(further))
+        target = self._target(search)
+        spec = with_draft(target.spec, target.options.draft_model, self.store)
+        target = replace(target, spec=spec, falls_back=bool(further))
         if isinstance(search.found, StoredModel):
             return replace(target, doubts=self.store.doubts(target.spec))
         return target
@@ -97,8 +100,8 @@ class Resolver:
         return adapters_of(wanted, self.store)
 
     def find(self, name: str) -> list[Target]:
-        """All that `name` may stand for and that is there, its files not looked at: for what is loaded, whatever has
-        become of them since. Never empty: raises what `resolve` does."""
+        """All that `name` may stand for and that is there, its files not looked at, without those of draft models: for
+        what is loaded, whatever has become of them since. Never empty: raises what `resolve` does."""
         searches = list(self.searches(name))
         return [self._target(search) for search in searches if search.found is not None] or [self._target(searches[0])]
 
@@ -170,18 +173,17 @@ class Resolver:
         chosen = next((alias.lora for _, alias in search.followed if alias.lora), None)
         own = {name: default.value for name, default in defaults_of(search, found).items()}
         keep_alive, system = own.pop("keep_alive", None), own.pop("system", None)
-        options = engine_options(own, self.settings)
         stops = [alias.parameters.get("stop", ()) for _, alias in search.followed]
         return Target(
             requested=search.names[0],
             resolved=found.name,
-            spec=with_draft(spec, options.draft_model, self.store),
+            spec=spec,
             defaults=own,
             system=system,
             stop=tuple(next((texts for texts in stops if texts), ())),
             adapters=adapters if chosen is None else adapters_of(chosen, self.store),
             backend=search.backend,
-            options=options,
+            options=engine_options(own, self.settings),
             n_ctx_train=found.info.n_ctx_train if isinstance(found, StoredModel) else 0,
             keep_alive_s=None if keep_alive is None else parse_duration(keep_alive),
         )
