@@ -3,6 +3,7 @@
 import pytest
 
 from aiadmin_core.errors import BadRequest
+from aiadmin_core.specs.loading import load_parameters
 from aiadmin_server.apis.ollama.options import Options
 from aiadmin_server.modelfile.parameters import NAMES, checked, parameter
 
@@ -11,9 +12,17 @@ def test_every_option_of_a_request_may_be_a_models():
     assert set(Options.__struct_fields__) <= set(NAMES)
 
 
+def test_whatever_opens_a_model_may_be_a_models():
+    assert set(load_parameters()) <= set(NAMES)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
+        ("draft_model", "llama3.2:1b", "llama3.2:1b"),
+        ("exact", "true", True),
+        ("replicas", "2", 2),
+        ("tensor_split", "3,1", "3,1"),
         ("temperature", "1", 1.0),
         ("seed", "-1", -1),
         ("top_k", "-1", 0),
@@ -35,7 +44,19 @@ def test_json_is_taken_as_it_is():
 
 @pytest.mark.parametrize(
     "given",
-    [{"temperature": []}, {"stop": 3}, {"stop": [""]}, {"num_ctx": True}, {"top_k": 10**30}, {"seed": "x"}, {"": 1}],
+    [
+        {"temperature": []},
+        {"stop": 3},
+        {"stop": [""]},
+        {"num_ctx": True},
+        {"top_k": 10**30},
+        {"seed": "x"},
+        {"": 1},
+        {"replicas": 0},
+        {"draft_model": ""},
+        {"tensor_split": "half"},
+        {"exact": "perhaps"},
+    ],
 )
 def test_json_that_makes_no_sense_is_refused_by_name(given):
     (name,) = given

@@ -1,7 +1,8 @@
 """What a model's parameters may be: names, types and ranges, from text as a Modelfile has it and from JSON. Pure.
 
-The names are Ollama's. Sampling is declared in `SamplingParams`; what is here besides opens a model, or is a hint that
-is kept and has no effect, so that a Modelfile means the same elsewhere.
+The names are Ollama's, and ours. Sampling is declared in `SamplingParams`, what opens a model in `LoadParams`; here are
+those whose values Ollama takes otherwise, and hints that are kept and have no effect, so that a Modelfile means the
+same elsewhere.
 """
 
 import difflib
@@ -12,12 +13,13 @@ import msgspec
 from msgspec import Struct
 
 from aiadmin_core.errors import BadRequest
+from aiadmin_core.specs.loading import LoadParams, load_parameters
 from aiadmin_core.specs.model import RopeScaling
 from aiadmin_core.specs.sampling import MAX_INT, SamplingParams, parameters
 
 
 class Other(Struct, frozen=True, kw_only=True):
-    """Parameters that are not sampling's."""
+    """Parameters that are read as Ollama reads them."""
 
     num_predict: int = -1
     num_ctx: int = 0
@@ -47,7 +49,8 @@ class Other(Struct, frozen=True, kw_only=True):
 OF_REQUESTS = frozenset({"logprobs", "logit_bias", "max_tokens"})
 """Fields of `SamplingParams` that are no model's default, or have another name there."""
 SAMPLING = tuple(name for name in parameters() if name not in OF_REQUESTS)
-NAMES = (*SAMPLING, *Other.__struct_fields__)
+OPENING = tuple(name for name in load_parameters() if name not in Other.__struct_fields__)
+NAMES = (*SAMPLING, *OPENING, *Other.__struct_fields__)
 _OPEN = {"seed": -1, "top_k": 0}
 """What -1 is here: another seed for each request, which no seed means; all tokens."""
 _LEAST = {"num_ctx": 0, "num_batch": 0, "num_thread": 0, "num_gpu": -1}
@@ -89,7 +92,7 @@ def check_name(name: str) -> None:
 
 
 def _converted(name: str, value: Any, *, strict: bool) -> Any:
-    kind = SamplingParams if name in SAMPLING else Other
+    kind = SamplingParams if name in SAMPLING else LoadParams if name in OPENING else Other
     if name in _OPEN and str(value) == "-1":
         return _OPEN[name]
     try:
