@@ -142,6 +142,36 @@ def test_damaged_files_are_not_used(open_parking, tmp_path, damage):
     assert found(open_parking(), LONG) == 10
 
 
+def test_no_flipped_byte_keeps_a_model_from_being_opened(open_parking, tmp_path):
+    """Wherever it is: what cannot be read is not used, and a text of the header that is no UTF-8 any more is no error."""
+    parking = open_parking()
+    park(parking, LONG)
+    parking.close(within_s=10)
+    whole = {path: path.read_bytes() for path in tmp_path.glob("model/*.parcel")}
+    first = next(path for path, data in whole.items() if state(LONG, 0).tobytes() in data)
+
+    for index in range(len(whole[first])):
+        for path, data in whole.items():
+            path.write_bytes(data)
+        first.write_bytes(whole[first][:index] + bytes([whole[first][index] ^ 0x80]) + whole[first][index + 1 :])
+        assert found(open_parking(), LONG) == 0
+
+
+def test_a_file_that_another_has_taken_the_place_of_meanwhile_is_not_used(open_parking, tmp_path):
+    """It is whole, and of other tokens."""
+    other = tokens(*range(50, 54))
+    parking = open_parking(max_bytes=0)
+    park(parking, LONG[:4])
+    park(parking, other)
+    files = {path.read_bytes()[-100:]: path for path in tmp_path.glob("model/*.parcel")}
+    wrong = files[state(other, 0).tobytes()].read_bytes()
+
+    files[state(LONG, 0).tobytes()].write_bytes(wrong)
+
+    assert found(parking, LONG[:4]) == 0
+    assert found(parking, other) == 4
+
+
 def test_who_waits_for_a_state_that_another_has_replaced_reads_anew():
     """It was matched, and before it was read its prompt had grown, or the budget had been spent on others."""
     parking = Parking(run=RUN, max_bytes=300)

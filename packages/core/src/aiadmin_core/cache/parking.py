@@ -68,20 +68,24 @@ class Folder:
         found: list[tuple[str, Header]] = []
         for path in self._path.glob(f"*{SUFFIX}"):
             header = self._header(path)
-            if header is None or digest_of(header.key, header.parent, tokens_of(header)) != path.stem:
+            if header is None:
                 _remove(path)
             else:
                 found.append((path.stem, header))
         yield from sorted(found, key=lambda item: item[1].start)
 
     def _header(self, path: Path) -> Header | None:
+        """What a file begins with; None where it is not what its name says."""
         try:
             with path.open("rb") as file:
                 if file.read(len(MAGIC)) != MAGIC:
                     return None
-                return msgspec.msgpack.decode(file.read(int.from_bytes(file.read(4), "big")), type=Header)
-        except (OSError, msgspec.DecodeError, MemoryError, OverflowError):
+                header = msgspec.msgpack.decode(file.read(int.from_bytes(file.read(4), "big")), type=Header)
+                digest = digest_of(header.key, header.parent, tokens_of(header))
+        # ValueError: a text that is no UTF-8, which msgspec does not make an error of its own; half a token.
+        except (OSError, msgspec.DecodeError, ValueError, MemoryError, OverflowError):
             return None
+        return header if digest == path.stem else None
 
     def read(self, digest: str) -> State | None:
         """The state, or None where the file is damaged or gone; it is gone afterwards."""
