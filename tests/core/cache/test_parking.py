@@ -143,7 +143,7 @@ def test_damaged_files_are_not_used(open_parking, tmp_path, damage):
 
 
 def test_no_flipped_byte_keeps_a_model_from_being_opened(open_parking, tmp_path):
-    """Wherever it is: what cannot be read is not used, and a text of the header that is no UTF-8 any more is no error."""
+    """Wherever it is: what cannot be read is not used, and a text of the head that is no UTF-8 any more is no error."""
     parking = open_parking()
     park(parking, LONG)
     parking.close(within_s=10)
