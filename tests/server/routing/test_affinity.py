@@ -8,6 +8,7 @@ from aiadmin_server.routing.affinity import (
     CHUNK,
     MOST_BEGINNINGS,
     MOST_KNOWN,
+    WORTH_OF_KEY,
     Beginning,
     Known,
     beginnings,
@@ -57,6 +58,22 @@ def test_what_one_may_not_know_of_the_other_is_not_in_common():
     assert in_common(chat("Hello.", cache_salt="ann"), chat("Hello.", cache_salt="bob")) == 0
 
 
+def test_a_key_is_known_where_no_word_is():
+    first = chat("You are kind.", cache_key="ann")
+
+    assert in_common(first, chat("Hello.", cache_key="ann")) == WORTH_OF_KEY
+    assert in_common(first, chat("Hello.", cache_key="bob")) == 0
+    assert in_common(first, chat("Hello.")) == 0
+    assert in_common(first, chat("Hello.", cache_key="ann", cache_salt="s")) == 0
+
+
+@pytest.mark.parametrize(("first", "second"), [("ann", "bob"), ("ann", ""), ("", "ann"), ("ann", "ann")])
+def test_keys_separate_no_prompts_that_begin_alike(first, second):
+    prompt = chat("You are kind.", cache_key=first)
+
+    assert in_common(prompt, chat("You are kind.", cache_key=second)) == beginnings([chat("You are kind.")])[-1].n_bytes
+
+
 def test_of_a_very_long_prompt_only_the_beginning_counts():
     found = beginnings([GenerateRequest(id=1, input=TextInput(text="a" * 2 * CHUNK * MOST_BEGINNINGS))])
 
@@ -84,6 +101,9 @@ def test_what_was_read_long_ago_is_forgotten_and_what_comes_again_is_not():
         ([0, 0], [0, 0], 0),
         ([1, 0], [0, 0], 1),  # nobody knows it: the least busy
         ([0, 0], [0, 100], 1),  # for nothing
+        ([0, 0], [0, WORTH_OF_KEY], 1),  # nothing else decides
+        ([0, 1], [0, WORTH_OF_KEY], 0),
+        ([0, 0], [WORTH_OF_KEY, 2], 1),
         ([0, 1], [0, 100], 0),  # a few words are read sooner than a request is answered
         ([0, 1], [0, 600], 1),
         ([0, 3], [0, 8000], 1),

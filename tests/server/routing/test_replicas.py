@@ -7,7 +7,8 @@ import pytest
 from aiadmin_core.errors import ModelLoadFailed
 from aiadmin_core.memory import Memory
 from aiadmin_core.specs.model import EngineOptions
-from aiadmin_server.routing.affinity import Beginning
+from aiadmin_core.specs.request import GenerateRequest, TextInput
+from aiadmin_server.routing.affinity import Beginning, beginnings
 from aiadmin_server.routing.fleet import GROW_AGAIN_S
 
 TWO = EngineOptions(n_replicas=2)
@@ -61,6 +62,19 @@ async def test_a_prompt_goes_where_its_beginning_was_read(world):
         assert second.engine is first.engine
         async with world.router.lease("a") as other:
             assert other.engine is not first.engine
+
+
+async def test_prompts_with_one_key_go_where_the_first_went(world):
+    def asked(text, key):
+        return lambda: beginnings([GenerateRequest(id=1, input=TextInput(text=text), cache_key=key)])
+
+    async with world.router.lease("a"), world.router.lease("a", begins=asked("The sea.", "ann")) as first:
+        pass
+
+    async with world.router.lease("a", begins=asked("A mountain.", "ann")) as second:
+        assert second.engine is first.engine
+        async with world.router.lease("a", begins=asked("A river.", "ann")) as other:
+            assert other.engine is not first.engine, "the key is no reason to wait"
 
 
 async def test_a_model_in_one_engine_is_not_asked_how_prompts_begin(make_world):

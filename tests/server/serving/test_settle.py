@@ -80,7 +80,7 @@ def test_known_fields_without_a_place_are_refused_even_where_unknown_ones_are_dr
 
 
 def test_fields_without_effect_here_are_passed_on_to_an_engine_that_forwards():
-    """An upstream keeps its books by `user` and caches by `prompt_cache_key`; here they ask for nothing."""
+    """An upstream keeps its books by `user` and caches by `prompt_cache_key`; here they ask an engine for nothing."""
     fields = {"user": "me", "metadata": {"a": "b"}, "prompt_cache_key": "k", "safety_identifier": "s", "store": False}
     one = call(unplaced=tuple(Unplaced(name=name, value=value) for name, value in fields.items()))
     (request,), ignored = settled(one)

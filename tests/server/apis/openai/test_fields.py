@@ -31,7 +31,7 @@ CHAT: dict[str, tuple[Any, Any]] = {
     "parallel_tool_calls": (False, lambda r: not r.tool_choice.parallel),
     "prediction": ({"type": "content", "content": [{"type": "text", "text": "hi"}]}, lambda r: r.prediction == "hi"),
     "presence_penalty": (-0.5, lambda r: r.sampling.presence_penalty == -0.5),
-    "prompt_cache_key": ("key", "none"),
+    "prompt_cache_key": ("key", lambda r: (r.cache_key, r.cache_salt) == ("key", "")),
     "prompt_cache_options": ({"ttl": "30m"}, "refused"),
     "prompt_cache_retention": ("24h", "refused"),
     "reasoning_effort": ("high", lambda r: r.reasoning_effort == "high"),

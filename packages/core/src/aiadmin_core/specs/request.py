@@ -89,6 +89,8 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Higher is admitted first; equal priorities in the order they came."""
     cache_salt: str = ""
     """Only requests with the same salt share a cached prefix."""
+    cache_key: str = ""
+    """A hint: requests with the same key are likely to begin alike. It separates nothing, and may be ignored."""
     truncate: bool = False
     """Leave out the oldest turns of a conversation that is too long, instead of refusing it."""
     prediction: str = ""

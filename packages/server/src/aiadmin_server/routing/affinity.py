@@ -22,12 +22,15 @@ WORTH_BYTES = 512
 beside it, and slows it down)..."""
 MOST_WORTH = 4.0
 """...up to so many."""
+WORTH_OF_KEY = 1
+"""Bytes that an engine which was asked with a request's `cache_key` counts as having read of it: less than any text, so
+that it decides between engines that are as busy and know as little."""
 
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
 
 
 class Beginning(NamedTuple):
-    """The first part of a prompt."""
+    """The first part of a prompt, or what a client says it will be like."""
 
     digest: bytes
     n_bytes: int
@@ -41,6 +44,9 @@ def beginnings(requests: Sequence[Request]) -> list[Beginning]:
 
 
 def _growing(request: GenerateRequest) -> Iterator[Beginning]:
+    if request.cache_key:
+        alike = _encode((request.cache_salt, request.adapters, request.cache_key))
+        yield Beginning(blake2b(alike, digest_size=16).digest(), WORTH_OF_KEY)
     hashed = blake2b(_encode((request.cache_salt, request.adapters)), digest_size=16)
     n_bytes = 0
     for part in _parts(request):

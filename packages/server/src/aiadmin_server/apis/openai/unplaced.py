@@ -11,7 +11,6 @@ from ...serving.call import Unplaced
 _HARMLESS: dict[str, Callable[[Any], bool]] = {
     "metadata": lambda _: True,
     "modalities": lambda value: value == ["text"],
-    "prompt_cache_key": lambda _: True,
     "prompt_cache_options": lambda value: value.get("ttl") is None,
     "prompt_cache_retention": lambda value: value != "24h",
     "safety_identifier": lambda _: True,
@@ -23,6 +22,7 @@ _HARMLESS: dict[str, Callable[[Any], bool]] = {
     "continue_final_message": lambda _: True,
     "truncation": lambda _: True,
     "prediction": lambda _: True,
+    "prompt_cache_key": lambda _: True,
     "audio": lambda _: False,
     "moderation": lambda _: False,
     "web_search_options": lambda _: False,

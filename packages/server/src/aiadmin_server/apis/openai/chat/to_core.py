@@ -45,6 +45,7 @@ def chat_call(decoded: Decoded[wire.ChatCompletionRequest]) -> Call:
         reasoning_effort=_reasoning_effort(data),
         priority=data.priority or 0,
         cache_salt=data.cache_salt or "",
+        cache_key=data.prompt_cache_key or "",
         truncate=data.truncation == "auto",
         prediction=_prediction(data.prediction),
         speculation=data.speculation is not False,

@@ -157,9 +157,11 @@ class ChatCompletionRequest(Extensions, frozen=True, kw_only=True):
 
     # No effect here: for a hosted service's own books. Passed on to one.
     metadata: Metadata | None = None
-    prompt_cache_key: str | None = None
     safety_identifier: Annotated[str, Meta(max_length=64)] | None = None
     user: str | None = None
+
+    prompt_cache_key: str | None = None
+    """A hint: requests with the same key are likely to begin alike."""
 
     # No effect where they ask for what is done anyway; refused by name otherwise.
     modalities: list[Literal["text", "audio"]] | None = None
