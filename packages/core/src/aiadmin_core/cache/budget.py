@@ -37,11 +37,12 @@ def next_to_go(nodes: Iterable[Node[V]], n_bytes: Callable[[V], int]) -> Node[V]
 
 def worth_reading(*, n_tokens: int, n_bytes: int, tokens_per_s: float, bytes_per_s: float, load_s: float = 0.0) -> bool:
     """Whether bringing a state back takes less time than computing it again: `n_bytes` of it are in files, and putting
-    it into the cache takes `load_s` seconds a token. Speeds of 0 are unknown: it mostly does."""
+    it into the cache takes `load_s` seconds a token. Speeds of 0 are unknown, and what is unknown takes no time: it
+    mostly pays. `n_tokens` is 1 or more."""
     if tokens_per_s <= 0:
         return True
     from_files = n_bytes / bytes_per_s if bytes_per_s > 0 else 0.0
-    return from_files + n_tokens * load_s < n_tokens / tokens_per_s or not (from_files or load_s)
+    return from_files + n_tokens * load_s < n_tokens / tokens_per_s
 
 
 def worth_saving(*, save_s: float, tokens_per_s: float) -> bool:

@@ -141,24 +141,26 @@ def _whole(rows: Logits, samplers: Samplers) -> Ids:
 
 def _truncated(rows: Logits, samplers: Samplers) -> Ids:
     """Truncate, cool, draw."""
-    return _in_stages(rows, samplers, _truncate_and_draw)
+    return _in_stages(rows, samplers, _truncate_and_draw, log_totals(rows, samplers))
 
 
 def _mirostat(rows: Logits, samplers: Samplers) -> Ids:
     """Cool, keep what is not too surprising, draw, and learn from the surprise."""
-    return _in_stages(rows, samplers, _mirostat_and_draw)
+    temperature = _column("temperature", samplers)
+    cooled = rows if (temperature == 1).all() else (rows / temperature[:, None]).astype(np.float32)
+    return _in_stages(rows, samplers, _mirostat_and_draw, log_sum_exp(cooled))
 
 
 Draw = Callable[[Logits, Samplers, int, Values], tuple[Ids, npt.NDArray[np.bool_]]]
-"""(rows, their samplers, how many of the most likely tokens, `log_totals`) -> token ids, and which of them count."""
+"""(rows, their samplers, how many of the most likely tokens, totals of whole rows as this way needs them) -> token ids,
+and which of them count."""
 
 
-def _in_stages(rows: Logits, samplers: Samplers, draw: Draw) -> Ids:
+def _in_stages(rows: Logits, samplers: Samplers, draw: Draw, totals: Values) -> Ids:
     """Among few tokens first, then among more for those rows that these do not decide."""
     tokens = np.zeros(len(rows), np.int64)
     left = [*range(len(rows))]
     width = rows.shape[1]
-    totals = log_totals(rows, samplers)
     for stage in (*(n for n in STAGES if n < width), width):
         own = [samplers[i] for i in left]
         n = min(width, max(stage, *(sampler.params.top_k for sampler in own)))
@@ -173,17 +175,11 @@ def _in_stages(rows: Logits, samplers: Samplers, draw: Draw) -> Ids:
 
 
 def log_totals(rows: Logits, samplers: Samplers) -> Values:
-    """float64[n_rows]: `log_sum_exp` of the rows of which all tokens are to be known, NaN of the others."""
-    whole = [
-        i
-        for i, params in enumerate(sampler.params for sampler in samplers)
-        if params.mirostat or (params.top_p < 1 and not params.top_k)
-    ]
+    """float64[n_rows]: `log_sum_exp` of the rows whose `top_p` is a share of all tokens, NaN of the others."""
+    whole = [i for i, sampler in enumerate(samplers) if sampler.params.top_p < 1 and not sampler.params.top_k]
     totals = np.full(len(rows), np.nan)
     if whole:
-        heated = [samplers[i].params.temperature if samplers[i].params.mirostat else 1.0 for i in whole]
-        of = _rows(rows, whole)
-        totals[whole] = log_sum_exp(of if {*heated} == {1.0} else (of / np.array(heated)[:, None]).astype(np.float32))
+        totals[whole] = log_sum_exp(_rows(rows, whole))
     return totals
 
 
