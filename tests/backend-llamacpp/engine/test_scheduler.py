@@ -2,111 +2,21 @@
 
 import random
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiadmin_core.backend import TokenRequest
 from aiadmin_core.cache.parking import Parking
-from aiadmin_core.jobs import Job
-from aiadmin_core.sampling.choice import ChoiceSampler
 from aiadmin_core.sampling.logprobs import Likelihood
-from aiadmin_core.specs.sampling import SamplingParams
-from aiadmin_llamacpp.engine.kv import KvCache
-from aiadmin_llamacpp.engine.parked import WORTH_PARKING, ParkedPrefixes
 from aiadmin_llamacpp.engine.scheduler import (
     FIRST_CHUNK,
     MOST_SCORED,
     ROOM,
-    Scheduler,
     plan_step,
     prefill_limit,
     share_prefill,
 )
-from aiadmin_llamacpp.engine.sequence import Choice, Sequence
 from aiadmin_llamacpp.engine.speculation import Speculator
-from aiadmin_llamacpp.engine.tokens import TokenBuffer
-
-
-class Counting:
-    """Makes sequences that arrive one after the other."""
-
-    def __init__(self) -> None:
-        self.n = 0
-
-    def __call__(self, prompt, *, max_tokens=4, n=1, priority=0, salt="", seed=None, temperature=1.0, score=False):
-        self.n += 1
-        request = TokenRequest(
-            id=self.n,
-            prompt=(),
-            sampling=SamplingParams(seed=seed, temperature=temperature),
-            max_tokens=max_tokens,
-            n=n,
-            priority=priority,
-            cache_salt=salt,
-            score_prompt=score,
-        )
-        job = Job(request=request, tokens=np.array(prompt, np.int32), max_tokens=max_tokens, arrival=self.n)
-        return Sequence(
-            job, TokenBuffer(prompt), [Choice(index, ChoiceSampler(request.sampling)) for index in range(n)]
-        )
-
-
-@pytest.fixture
-def sequence():
-    return Counting()
-
-
-class World:
-    """A scheduler over a fake cache, and what the loop does around it."""
-
-    def __init__(
-        self, memory, *, n_cells=256, n_batch=32, n_parallel=4, n_sequences=16, parking=None, copies_pay=True, **options
-    ) -> None:
-        self.memory = memory
-        self.kv = KvCache(memory, n_cells=n_cells, n_sequences=n_sequences, keeps_order=memory.keeps_order)
-        parked = ParkedPrefixes(self.kv, memory, parking, lambda **_: copies_pay) if parking else None
-        self.scheduler = Scheduler(self.kv, n_batch=n_batch, n_parallel=n_parallel, parked=parked, **options)
-        self.finished: list[tuple[int, int]] = []
-        self.n_full = 0
-        self.n_accepted = 0
-
-    def add(self, sequence):
-        """Queue it, with what guesses its tokens, if anything does."""
-        for choice, drafter in zip(sequence.choices, self.scheduler.drafters(sequence.job), strict=True):
-            choice.drafter = drafter
-        self.scheduler.add(sequence)
-
-    def step(self, *, pick=lambda sequence: 7):
-        """Plan, decode and commit one step; every sequence that wants a token gets `pick(sequence)`."""
-        step = self.scheduler.next_step(now=1.0, prefill_tokens_per_s=1e6)
-        self.n_full += len(step.full)
-        for piece in step.pieces:
-            slot = piece.sequence.slot
-            self.memory.decode(slot.id, piece.sequence.tokens.view(slot.n, slot.n + piece.n))
-        for _, sequence in self.scheduler.commit(step):
-            assert self.memory.tokens(sequence.slot.id) == sequence.tokens.view().tolist()
-            sequence.job.prefilled_at = 1.0
-            while self._advance(sequence, pick(sequence)):
-                self.n_accepted += 1
-        return step
-
-    def _advance(self, sequence, token):
-        choice = sequence.choices[0]
-        choice.sampler.accept(token)
-        if choice.drafter is not None:
-            choice.drafter.accept(token)
-        if choice.n_sampled >= sequence.job.max_tokens:
-            self.scheduler.finish(sequence)
-            self.finished.append((sequence.job.request.id, choice.index))
-            return False
-        return self.scheduler.follow(sequence, token)
-
-
-@pytest.fixture
-def world(fake_memory):
-    return lambda **sizes: World(fake_memory(), **sizes)
 
 
 def sizes(step):
@@ -370,127 +280,9 @@ def test_plan_step_never_exceeds_the_batch(world, sequence):
     assert sum(piece.n for piece in plan_step(many, n_batch=4, n_prefill=4)) == 4
 
 
-def run(world):
-    while world.scheduler.has_work:
-        world.step()
-    world.scheduler.rest()
-
-
-def test_what_is_cached_leaves_while_somebody_runs_and_comes_back_when_it_is_asked_for(world, sequence):
-    """Idle cells would cost every step something."""
-    world = world(n_cells=2000, n_batch=64, parking=Parking(run=16, max_bytes=10**6))
-    long = list(range(100))
-    world.scheduler.add(sequence(long, max_tokens=1))
-    run(world)
-    assert world.kv.n_used == 100, "nobody pays for it"
-
-    world.scheduler.add(sequence([500, 501], max_tokens=30))
-    for _ in range(20):
-        world.step()
-    assert world.kv.n_used < 40
-
-    again = sequence([*long, 7, 8], max_tokens=1)
-    world.scheduler.add(again)
-    n_steps = 0
-    while not again.job.n_cached:
-        world.step()
-        n_steps += 1
-    assert again.job.n_cached == 100
-    run(world)
-
-
-def test_what_leaves_from_the_top_downwards_leaves_no_holes(world, sequence):
-    """Whoever comes next begins like all that is cached, and is not read behind the cells of the others."""
-    world = world(n_cells=2000, n_batch=64, parking=Parking(run=16, max_bytes=10**6))
-    system = list(range(50))
-    for number in range(6):
-        world.scheduler.add(sequence([*system, *range(1000 * number + 100, 1000 * number + 140)], max_tokens=1))
-    run(world)
-    assert world.kv.n_used == 50 + 6 * 40
-
-    world.scheduler.add(sequence([*system, 7, 8, 9], max_tokens=1))
-    world.step()
-
-    assert world.kv.cells.top == world.kv.n_used == 53
-
-
-def test_what_costs_more_to_copy_than_to_compute_stays_until_its_room_is_wanted(world, sequence):
-    """As on a graphics processor."""
-    parking = Parking(run=16, max_bytes=10**6)
-    world = world(n_cells=256, n_batch=64, parking=parking, copies_pay=False)
-    world.scheduler.add(sequence(range(100), max_tokens=1))
-    run(world)
-    world.scheduler.add(sequence([500, 501], max_tokens=30))
-    run(world)
-    assert world.kv.n_used > 100
-    again = sequence([*range(100), 7, 8], max_tokens=1)
-    world.scheduler.add(again)
-    run(world)
-    assert again.job.n_cached == 100
-
-    world.scheduler.add(sequence(range(1000, 1200), max_tokens=20))
-    run(world)
-    assert world.kv.n_used <= 256
-    assert parking.n_bytes == 0
-
-
-def test_what_parts_in_mid_run_brings_back_what_both_have(world, sequence):
-    world = world(n_cells=500, n_batch=64, parking=Parking(run=16, max_bytes=10**6))
-    world.scheduler.add(sequence(range(100), max_tokens=1))
-    run(world)
-    world.kv.evict_all()
-
-    other = sequence([*range(70), *range(900, 910)], max_tokens=1)
-    world.scheduler.add(other)
-    run(world)
-
-    assert other.job.n_cached == 70
-
-
-def test_short_prefixes_are_not_worth_a_copy(world, sequence):
-    parking = Parking(run=16, max_bytes=10**6)
-    world = world(n_cells=500, n_batch=64, parking=parking)
-    world.scheduler.add(sequence(range(WORTH_PARKING - 1), max_tokens=1))
-    run(world)
-
-    assert parking.n_bytes == 0
-
-
-def test_who_has_to_wait_in_mid_answer_is_brought_back_too(world, sequence):
-    world = world(n_cells=2 * (ROOM + 6), n_parallel=4, n_batch=64, parking=Parking(run=16, max_bytes=10**6))
-    world.scheduler.add(sequence([1, 2], max_tokens=ROOM + 36))
-    world.scheduler.add(sequence([3, 4], max_tokens=ROOM + 36))
-    n_decoded = 0
-    while world.scheduler.has_work:
-        n_decoded += sum(piece.n for piece in world.step().pieces)
-
-    assert world.finished == [(1, 0), (2, 0)]
-    assert n_decoded < 2 * (ROOM + 38) + 10
-
-
-def test_what_was_computed_is_found_by_the_next_engine(fake_memory, sequence, tmp_path):
-    from aiadmin_core.cache.parking import Folder
-
-    def open_world():
-        parking = Parking(run=16, max_bytes=10**6, folder=Folder(tmp_path / "model", 10**6))
-        return World(fake_memory(), n_cells=500, n_batch=64, parking=parking)
-
-    first = open_world()
-    first.scheduler.add(sequence(range(100), max_tokens=20))
-    first.step()
-    first.step()
-    first.scheduler.close(within_s=5)
-
-    second, again = open_world(), sequence(range(100), max_tokens=1)
-    second.scheduler.add(again)
-    run(second)
-
-    assert again.job.n_cached == 99
-
-
 @settings(max_examples=80, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_everybody_finishes_in_any_traffic(fake_memory, seed):
+def test_everybody_finishes_in_any_traffic(fake_memory, world, counting, seed):
     """Prompts that overlap, choices, cancels, hardly enough cells: all end, and all cells come free."""
     dice = random.Random(seed)
     parking = dice.choice([None, Parking(run=dice.randint(1, 16), max_bytes=dice.choice([300, 2000, 10**6]))])
@@ -498,8 +290,8 @@ def test_everybody_finishes_in_any_traffic(fake_memory, seed):
     speculator = dice.choice([None, Speculator(everyone=True, share=whatever(dice))])
     sizes = {"n_cells": 96, "n_batch": 16, "n_parallel": 4, "n_sequences": n_sequences}
     memory = fake_memory(keeps_order=dice.choice([True, False]))
-    world = World(memory, parking=parking, speculator=speculator, block=dice.choice([1, 1, 4]), **sizes)
-    sequence, expected = Counting(), set()
+    world = world(memory, parking=parking, speculator=speculator, block=dice.choice([1, 1, 4]), **sizes)
+    sequence, expected = counting(), set()
     for _ in range(300):
         if sequence.n < 12 and dice.random() < 0.3:
             prompt = [dice.randint(0, 1) for _ in range(dice.randint(1, 60))]
