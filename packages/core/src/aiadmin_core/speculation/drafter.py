@@ -13,7 +13,8 @@ class Drafter:
         """`has_model`: there is a draft model to ask."""
         self._lookup = Lookup(beginning)
         self._acceptance = Acceptance(EXPECTED if beginning.predicted else AT_FIRST)
-        self._of_model = Acceptance() if has_model else None
+        # Only what it is asked tells how good the model is, so it is trusted at first.
+        self._of_model = Acceptance(EXPECTED) if has_model else None
         self._told: list[int] = []  # by the model, of what has not been chosen yet
 
     @property
