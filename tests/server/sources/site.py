@@ -11,6 +11,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 
+class Stopped(BaseException):
+    """Whoever fetches is interrupted, as by Ctrl-C."""
+
+
+def stop_at(n_bytes: int) -> Callable[[int], None]:
+    """What is told how much has come, and raises `Stopped` once it is so much."""
+
+    def told(n_come: int) -> None:
+        if n_come >= n_bytes:
+            raise Stopped
+
+    return told
+
+
 @dataclass
 class Asked:
     method: str

@@ -11,7 +11,7 @@ from aiadmin_core.errors import NotAllowed, PullFailed
 from aiadmin_server.sources.downloading import Part, cut, download, partial_of
 from aiadmin_server.sources.fetching import Fetcher, is_loopback, shown_url
 
-from .site import Page, running_site
+from .site import Page, Stopped, running_site, stop_at
 
 DATA = b"".join(hashlib.sha256(bytes([i % 256, i // 256])).digest() for i in range(60_000))
 
@@ -44,10 +44,6 @@ def fetch(site, tmp_path):
     return run
 
 
-class Stop(BaseException):
-    pass
-
-
 def test_parts_come_side_by_side(site, fetch, tmp_path):
     seen = []
     assert fetch(seen.append) == DATA
@@ -59,13 +55,8 @@ def test_parts_come_side_by_side(site, fetch, tmp_path):
 
 def test_who_is_stopped_goes_on_with_the_rest(site, fetch, tmp_path):
     site.pause_s = 0.005
-
-    def stop(n_bytes):
-        if n_bytes > len(DATA) // 2:
-            raise Stop
-
-    with pytest.raises(Stop):
-        fetch(stop)
+    with pytest.raises(Stopped):
+        fetch(stop_at(len(DATA) // 2 + 1))
     assert partial_of(tmp_path / "file").exists()
     assert not (tmp_path / "file").exists()
     n_before = len(site.asked)
@@ -88,13 +79,8 @@ def test_a_line_that_stays_dead_is_given_up_and_said(site, fetch):
 
 def test_what_was_kept_of_another_version_is_worth_nothing(site, fetch):
     site.pause_s = 0.005
-
-    def stop(n_bytes):
-        if n_bytes:
-            raise Stop
-
-    with pytest.raises(Stop):
-        fetch(stop, version="old")
+    with pytest.raises(Stopped):
+        fetch(stop_at(1), version="old")
     site.pause_s = 0.0
     assert fetch(version="new") == DATA
 
@@ -102,13 +88,8 @@ def test_what_was_kept_of_another_version_is_worth_nothing(site, fetch):
 @pytest.mark.parametrize("damage", ["cut", "text", "gone"])
 def test_notes_that_do_not_fit_the_file_are_thrown_away(site, fetch, tmp_path, damage):
     site.pause_s = 0.005
-
-    def stop(n_bytes):
-        if n_bytes > len(DATA) // 2:
-            raise Stop
-
-    with pytest.raises(Stop):
-        fetch(stop)
+    with pytest.raises(Stopped):
+        fetch(stop_at(len(DATA) // 2 + 1))
     site.pause_s = 0.0
     partial, notes = partial_of(tmp_path / "file"), tmp_path / "file.parts"
     if damage == "cut":

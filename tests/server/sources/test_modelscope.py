@@ -15,7 +15,7 @@ from aiadmin_server.sources.installed import installed_sources
 from aiadmin_server.sources.modelscope import ModelScopeSource, read_listing
 from aiadmin_server.store.store import ModelStore
 
-from .site import Page, running_site
+from .site import Page, Stopped, running_site, stop_at
 
 Q4 = b"GGUF four" + b"4" * 3_000_000
 Q8 = b"GGUF eight" + b"8" * 600_000
@@ -88,16 +88,10 @@ def test_a_quantization_or_a_file_can_be_named(pull_here, reference):
 
 
 def test_what_has_come_is_not_fetched_again(hub, pull_here, store):
-    class Stop(BaseException):
-        pass
-
-    def stop(step):
-        if step.completed >= 1 << 20:
-            raise Stop
-
+    stop = stop_at(1 << 20)
     hub.cut_after = 1 << 20
-    with pytest.raises(Stop):
-        pull_here("modelscope.cn/org/Tiny-GGUF", progress=stop)
+    with pytest.raises(Stopped):
+        pull_here("modelscope.cn/org/Tiny-GGUF", progress=lambda step: stop(step.completed))
     assert store.models() == []
     hub.asked.clear()
 

@@ -12,6 +12,7 @@ from aiadmin_server.sources.huggingface.choosing import RemoteFile
 from aiadmin_server.sources.huggingface.hub import Hub
 from aiadmin_server.sources.huggingface.source import HuggingFaceSource
 
+from ..site import Stopped, stop_at
 from .conftest import COMMIT, TOKEN
 
 Q4 = b"GGUF four" + b"4" * 300_000
@@ -105,17 +106,10 @@ def test_safetensors_come_with_the_files_beside_them(hub, pull_here, tiny_mlx):
 def test_what_has_come_before_the_line_broke_or_somebody_stopped_is_not_fetched_again(hub, pull_here, store):
     big = b"GGUF" + b"b" * (3 << 20)
     hub.repos["org/big"] = {"big-Q8_0.gguf": big}
-
-    class Stop(BaseException):
-        pass
-
-    def stop(step):
-        if step.completed >= 1 << 20:
-            raise Stop
-
+    stop = stop_at(1 << 20)
     hub.cut_after = 1 << 20
-    with pytest.raises(Stop):
-        pull_here("hf.co/org/big", progress=stop)
+    with pytest.raises(Stopped):
+        pull_here("hf.co/org/big", progress=lambda step: stop(step.completed))
     assert store.models() == []
     hub.requests.clear()
     assert pull_here("hf.co/org/big").weights_digest == digest(big)
