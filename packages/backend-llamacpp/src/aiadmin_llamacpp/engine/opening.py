@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,19 +18,21 @@ from aiadmin_core.errors import AiAdminError, ModelLoadFailed
 from aiadmin_core.memory import machine_memory
 from aiadmin_core.specs.model import EngineOptions, ModelFacts, ModelSpec
 
-from .. import bert, gguf
 from ..build import build_id
 from ..cache_type import CACHE_TYPES, unasked
 from ..memory import DEFAULT_N_BATCH, cache_bytes, header_of, read_sizes, second_fits
 from ..native.batch import Batch
 from ..native.context import MAX_SEQUENCES, Context, ContextSettings
 from ..native.devices import free_bytes
-from ..native.embedding import RANK, EmbeddingSettings
+from ..native.embedding import RANK
 from ..native.model import Model
 from . import exactness, side_by_side
 from .draft_opening import Draft, open_draft
+from .embedding_opening import embedding_settings, open_encoder
 from .encoder import LlamaEncoderEngine
 from .engine import LlamaEngine
+from .facts import SAFE_MODE_NOTE, model_facts
+from .files import gguf_paths, parts_of
 from .parked import run_length
 from .placing import place
 from .speculation import Speculator
@@ -52,14 +53,6 @@ SEQUENCES_PER_PLACE = 4
 MOST_PREFIX_BYTES = 512 * 2**20
 """What parked prefixes may take unasked, on machines of 8 GB and more: a sixteenth."""
 
-MOST_BESIDE = 1024
-"""Tokens of a text that a generating model embeds, unless more fit one of its own steps."""
-
-MOST_ENCODED = 8192
-"""Tokens of a text that an encoder embeds at once: it attends from each to each."""
-
-SAFE_MODE_NOTE = "safe mode: weights are not repacked for this processor (no AMX)"
-
 SMALL_BYTES = 2**29
 """Of weights that one thread reads in no time."""
 
@@ -73,7 +66,7 @@ path crashes on the former alone)."""
 def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | LlamaEncoderEngine:
     """Load, make a context, decode once. Raises `ModelLoadFailed`; a crash of the library ends the process."""
     _refuse_unknown(options)
-    with _paths(model) as paths:
+    with gguf_paths(model) as paths:
         placed = place(paths, options)
         free_before = free_bytes() if placed.n_gpu_layers else 0
         native = Model(
@@ -86,7 +79,7 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Llama
     try:
         device = "gpu" if placed.n_gpu_layers else "cpu"
         if native.is_encoder or native.pooling == RANK:
-            return _open_encoder(native, model, options, device=device)
+            return open_encoder(native, model, options, device=device)
         settings = context_settings(
             options,
             n_ctx_train=native.n_ctx_train,
@@ -145,90 +138,10 @@ def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | Llama
         raise
 
 
-def _open_encoder(native: Model, model: ModelSpec, options: EngineOptions, *, device: str) -> LlamaEncoderEngine:
-    """A model that only embeds, or ranks. Its positions end where its training did: beyond, llama.cpp aborts."""
-    if native.pooling == RANK:
-        _refuse_unranked(native, model)
-    n_ctx = min(native.n_ctx_train or MOST_ENCODED, options.n_ctx or MOST_ENCODED)
-    if not native.is_encoder:  # one made of a generating model: see `embedding_settings`
-        n_ctx = min(n_ctx, max(MOST_BESIDE, options.n_batch or 0))
-    settings = embedding_settings(options, n_ctx=n_ctx, beside=False)
-    notes = (SAFE_MODE_NOTE,) if options.safe_mode else ()
-    try:
-        return LlamaEncoderEngine(native, settings, _model_facts(native, n_ctx=n_ctx, device=device, notes=notes))
-    except AiAdminError as error:
-        raise ModelLoadFailed(f"The first text could not be embedded: {error.message}", hint=error.hint) from error
-
-
-def _refuse_unranked(native: Model, model: ModelSpec) -> None:
-    """llama.cpp would read past the numbers of a model without the part that ranks."""
-    tensors = {tensor.name for path in _parts(model) for tensor in gguf.read_header(Path(path)).tensors}
-    if not tensors & {"cls.weight", "cls.output.weight"}:
-        raise ModelLoadFailed(
-            "The file says that the model ranks documents, and lacks the weights to do it (cls.output).",
-            hint="Convert it again with a current convert_hf_to_gguf.py, or fetch another conversion.",
-        )
-    if native.n_classes != 1 and native.metadata("general.architecture") not in SOFTMAX:
-        raise ModelLoadFailed(
-            f"The model sorts texts into {native.n_classes} classes, it does not rank them.",
-            hint="A model that ranks has one number for each document.",
-        )
-
-
-SOFTMAX = ("qwen3", "qwen3vl")
-"""Architectures whose two classes (yes and no) llama.cpp makes probabilities (`build_pooling` in llama-graph.cpp)."""
-
-
-def embedding_settings(
-    options: EngineOptions, *, n_ctx: int, beside: bool, n_sequences: int = N_SEQUENCES
-) -> EmbeddingSettings:
-    """How texts of up to `n_ctx` tokens are embedded; `beside` a context that generates, half the threads are left to
-    that one, and texts are shorter: llama.cpp computes the logits of all their tokens too, for nobody.
-    Recurrent models have one text in a batch: each costs them a whole state."""
-    n_threads = chosen_threads(options.n_threads)
-    n_most = min(n_ctx, max(MOST_BESIDE, options.n_batch or 0)) if beside else n_ctx
-    return EmbeddingSettings(
-        n_most=n_most, n_sequences=n_sequences, n_threads=max(1, n_threads // 2) if beside else n_threads
-    )
-
-
 def _refuse_unknown(options: EngineOptions) -> None:
     if options.extra:
         names = ", ".join(sorted(options.extra))
         raise ModelLoadFailed(f"Unknown engine options: {names}.", hint="The llama.cpp backend has none of its own.")
-
-
-@contextmanager
-def _paths(model: ModelSpec) -> Iterator[list[str]]:
-    """The model's parts in order. One that is no GGUF is made one, which is gone when the context ends: by then it is
-    loaded."""
-    if model.format == "gguf":
-        yield _parts(model)
-        return
-    with tempfile.TemporaryDirectory(prefix="aiadmin-gguf-", ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "model.gguf"
-        try:
-            bert.convert(bert.files_of(model), path)
-        except (AiAdminError, OSError, KeyError) as error:
-            raise ModelLoadFailed(
-                f"'{model.name}' cannot be made a GGUF: {error}", hint=f"Pull it again: aiadmin pull {model.name}"
-            ) from error
-        yield [str(path)]
-
-
-def _parts(model: ModelSpec) -> list[str]:
-    """The files of a GGUF in order. Each header is read first: llama.cpp says little about broken files."""
-    paths = [file.path for file in model.files if file.role == "model"]
-    if not paths:
-        raise ModelLoadFailed(f"'{model.name}' has no model file.", hint=f"Pull it again: aiadmin pull {model.name}")
-    for path in paths:
-        try:
-            gguf.read_whole(Path(path))
-        except (OSError, AiAdminError) as error:
-            raise ModelLoadFailed(
-                f"The model file cannot be read: {error}", hint=f"Pull it again: aiadmin pull {model.name}"
-            ) from error
-    return paths
 
 
 def context_settings(
@@ -316,7 +229,7 @@ def _beside(
         return []
     if not wanted:
         machine = machine_memory()
-        sizes = read_sizes(header_of(Path(_parts(model)[0])))
+        sizes = read_sizes(header_of(Path(parts_of(model)[0])))
         n_bytes = cache_bytes(sizes, context.n_ctx, context.cache_type)
         if context.n_threads < 2 or not second_fits(n_bytes, machine.available if machine else None):
             return []
@@ -436,20 +349,4 @@ def _facts(
         notes.append(f"context of {context.n_ctx} tokens, the least there is ({options.n_ctx} were asked for)")
     beyond = ": `--rope-scaling yarn` goes beyond"
     notes += context_notes(options, trained=model.n_ctx_train, n_ctx=context.n_ctx, beyond=beyond)
-    return _model_facts(model, n_ctx=context.n_ctx, device=device, notes=notes)
-
-
-def _model_facts(model: Model, *, n_ctx: int, device: str, notes: Sequence[str]) -> ModelFacts:
-    file_type = model.metadata("general.file_type") or ""
-    return ModelFacts(
-        architecture=model.metadata("general.architecture") or "",
-        n_params=model.n_params,
-        n_ctx=n_ctx,
-        n_ctx_train=model.n_ctx_train,
-        n_vocab=model.n_vocab,
-        n_embd=model.n_embd,
-        size_bytes=model.size_bytes,
-        quantization=gguf.FILE_TYPES.get(int(file_type), "") if file_type.isdecimal() else "",
-        device=device,
-        notes=tuple(notes),
-    )
+    return model_facts(model, n_ctx=context.n_ctx, device=device, notes=notes)
