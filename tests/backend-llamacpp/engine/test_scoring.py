@@ -7,7 +7,7 @@ from aiadmin_core.backend import Prefilled, PromptRows
 from aiadmin_core.specs.model import EngineOptions, ModelFile, ModelSpec
 from aiadmin_core.testing.driving import Driver
 from aiadmin_llamacpp.backend import LlamaBackend
-from aiadmin_llamacpp.engine.scheduler import MOST_SCORED
+from aiadmin_llamacpp.engine.plan import MOST_SCORED
 
 pytestmark = pytest.mark.real_model
 SHORT = "The sky over Zürich is 🙂 blue, 十二 times a day."
