@@ -146,3 +146,21 @@ def test_the_well_known_names_are_set_at_once(place: Any, server: Any) -> None:
     assert "These now stand for smollm2: gpt-3.5-turbo, gpt-4o, " in done
     assert chat(server, "gpt-4.1-nano-2025-04-14").json()["model"] == "gpt-4.1-nano-2025-04-14"
     assert place.run("alias", "openai", "smolm2", check=False).returncode == 1
+
+
+def test_an_alias_may_name_a_draft_model_and_its_answers_stay_the_same(server: Any, place: Any) -> None:
+    """The model itself, under another name: what it takes to be next is next."""
+    place.run("cp", "smollm2", "small")
+    place.run("alias", "set", "drafted", "smollm2", "--draft-model", "small")
+    try:
+        answers = [chat(server, name, max_tokens=24) for name in ("smollm2", "drafted")]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        texts = [answer.json()["choices"][0]["message"]["content"] for answer in answers]
+        assert texts[0] == texts[1]
+        assert "'small' guesses tokens for it" in [note for model in server.ps() for note in model["notes"]]
+    finally:
+        place.run("rm", "small")
+    refused = chat(server, "drafted")
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "draft_model"
+    place.run("alias", "rm", "drafted")
