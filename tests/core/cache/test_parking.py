@@ -226,3 +226,19 @@ def test_what_is_kept_of_a_model_can_be_forgotten(tmp_path):
     forget(tmp_path, "")
     forget(tmp_path / "nowhere", "sha256:2")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "d"]
+
+
+def test_a_file_that_cannot_be_written_keeps_no_other_from_it(open_parking, tmp_path):
+    """Something else lies where it belongs."""
+    other = tokens(*range(50, 58))
+    parking = open_parking()
+    park(parking, LONG)
+    park(parking, other)
+    first = parking.match("model", other)[0].node.value.digest
+    (tmp_path / "model" / f"{first}.parcel" / "x").mkdir(parents=True)
+
+    parking.close(within_s=10)
+
+    again = open_parking()
+    assert found(again, LONG) == 10
+    assert found(again, other) == 0

@@ -213,12 +213,12 @@ class Parking:
         self._tree.touch(parts)
 
     def close(self, *, within_s: float) -> None:
-        """Write what is only in memory, the last used first, for as long as that."""
+        """Write what is only in memory, the last used first, for as long as that; what cannot be written stays out."""
         deadline = monotonic() + within_s
-        nodes = sorted(self._tree, key=lambda node: (-node.used_at, node.start))
-        for node in nodes:
-            if monotonic() > deadline or not self._write(node):
+        for node in sorted(self._tree, key=lambda node: (-node.used_at, node.start)):
+            if monotonic() > deadline:
                 return
+            self._write(node)
 
     def _give_up(self, *, newcomer: Node[Parcel]) -> bool:
         """Free some memory: a file takes the place of the bytes, or nothing does. What has just come goes only where
