@@ -7,6 +7,7 @@ from importlib import metadata
 
 import pytest
 
+from aiadmin_core.cache.parking import Folder
 from aiadmin_core.errors import EngineStopped, ModelLoadFailed
 
 
@@ -208,3 +209,24 @@ def test_a_prompt_is_read_once_also_when_the_engine_is_opened_again(tiny_mlx, tm
     assert len(answers[0].tokens) == 8
     assert answers[0].tokens == answers[1].tokens
     assert open_player(**keep, safe_mode=True).run(prompt, max_tokens=1).prefilled.n_cached == 0, "computed otherwise"
+
+
+def test_what_an_engine_computed_is_in_a_file_before_it_closes(tiny_mlx, tmp_path, open_player, monkeypatch):
+    """So that one that is killed has not read it for nothing."""
+    written, write = threading.Event(), Folder.write
+
+    def tell(*args):
+        done = write(*args)
+        written.set()
+        return done
+
+    monkeypatch.setattr(Folder, "write", tell)
+    keep = {"prefix_folder": str(tmp_path), "prefix_disk_bytes": 10**8}
+    prompt = [*range(5, 205)]
+    first = open_player(**keep).run(prompt, max_tokens=8)
+    assert written.wait(30), "nothing was asked since"
+
+    second = open_player(**keep).run(prompt, max_tokens=8)
+
+    assert second.prefilled.n_cached == len(prompt) - 1
+    assert second.tokens == first.tokens

@@ -5,6 +5,7 @@ import pytest
 from mlx_lm.models.cache import KVCache, RotatingKVCache
 
 from aiadmin_core.cache.parking import Folder
+from aiadmin_mlx.engine import prompt_cache
 from aiadmin_mlx.engine.prompt_cache import PromptCache, common_prefix
 
 ENTRY_BYTES = 2 * 2 * 256 * 4 * 4  # two layers, keys and values, 256 cells of 4 floats
@@ -192,6 +193,111 @@ def test_what_was_in_doubt_is_read_from_its_file(reopen):
     assert kept.n_bytes == 0
     assert kept.find("", [5] * 41) == (0, None)
     assert kept.find("", LONG)[0] == 39
+
+
+def rested(kept, *texts, make=KVCache):
+    """Keep these, and rest until nothing is left to do."""
+    for text in texts:
+        kept.keep("", text, caches(text, make=make))
+    n_pieces = 0
+    while kept.rest():
+        n_pieces += 1
+    return n_pieces
+
+
+def test_an_engine_that_is_killed_has_written_what_it_kept_while_it_rested(reopen):
+    rested(reopen(), LONG)  # and never closed
+
+    n, found = reopen().find("", [*LONG, 41])
+
+    assert (n, content(found)) == (40, LONG)
+
+
+def test_one_is_looked_at_each_time_and_none_twice(reopen):
+    kept = reopen()
+
+    assert rested(kept, LONG, [*range(100, 140)], [1, 2]) == 3
+    assert rested(kept) == 0
+
+
+def test_a_file_stays_until_what_goes_on_from_it_has_one(reopen, tmp_path):
+    kept = reopen()
+    rested(kept, LONG)
+    longer = [*range(1, 61)]
+    kept.keep("", longer, caches(longer))
+    assert reopen().find("", [*longer, 0])[0] == 40, "whoever is killed now has the turn before"
+
+    rested(kept)
+
+    assert reopen().find("", [*longer, 0])[0] == 60
+    assert len([*tmp_path.rglob(FILES)]) == 1
+    assert kept.n_tokens == 60
+
+
+def test_a_turn_that_adds_little_waits_for_the_end(reopen):
+    kept = reopen()
+    longer = [*LONG, 41]
+    rested(kept, LONG, longer)
+    branch = [*LONG[:35], 7, 7, 7]
+    rested(kept, branch)
+    assert reopen().find("", [*longer, 0])[0] == 41, "the last used, of those that were there at the first rest"
+    assert reopen().find("", [*branch, 0])[0] == 35
+
+    kept.close(within_s=10)
+
+    assert reopen().find("", [*branch, 0])[0] == 38
+
+
+def test_the_same_tokens_again_keep_their_file(reopen, tmp_path):
+    kept = reopen()
+    rested(kept, LONG)
+    (file,) = tmp_path.rglob(FILES)
+    before = file.stat()
+    rested(kept, LONG)
+    kept.close(within_s=10)
+
+    after = file.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_what_is_large_waits_for_the_end(reopen, tmp_path, monkeypatch):
+    monkeypatch.setattr(prompt_cache, "REST_BYTES", ENTRY_BYTES - 1)
+    kept = reopen()
+    rested(kept, LONG)
+    assert not [*tmp_path.rglob(FILES)]
+
+    kept.close(within_s=10)
+
+    assert reopen().find("", [*LONG, 41])[0] == 40
+
+
+def test_those_that_cannot_be_cut_each_have_a_file(reopen):
+    longer = [*LONG, 41]
+    rested(reopen(), LONG, longer, make=lambda: RotatingKVCache(max_size=4))
+
+    assert reopen().find("", [*LONG, 99])[0] == 40
+    assert reopen().find("", [*longer, 99])[0] == 41
+
+
+def test_a_disk_that_takes_nothing_is_asked_once(reopen, tmp_path):
+    kept = reopen(max_disk=100)
+
+    assert rested(kept, LONG) == 1
+    assert rested(kept) == 0
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".parcel", ".part")]
+    assert kept.find("", [*LONG, 41])[0] == 40, "it is in memory all the same"
+
+
+def test_of_two_that_serve_alike_the_one_in_memory_is_taken(reopen, tmp_path):
+    kept = reopen()
+    rested(kept, LONG)
+    longer = [*LONG, 41]
+    kept.keep("", longer, caches(longer))
+    (file,) = tmp_path.rglob(FILES)
+    file.unlink()
+
+    assert kept.find("", [*LONG[:30], 99])[0] == 30
+    assert kept.n_bytes == ENTRY_BYTES
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,8 @@ class Countdown:
         self.thread = threading.current_thread()
         self.closed_by = None
         self.forsaken = []
+        self.pieces = []
+        """What is to be done at rest, one a time."""
 
     @property
     def has_work(self):
@@ -73,7 +75,9 @@ class Countdown:
         self.left.clear()
 
     def rest(self):
-        pass
+        if self.pieces:
+            self.pieces.pop(0)()
+        return bool(self.pieces)
 
     def gauges(self):
         return Gauges(n_running=len(self.left), kv_total=100)
@@ -135,6 +139,25 @@ def test_a_request_is_prefilled_sampled_and_ended(run):
     assert [type(event) for event in run.of(1)] == [Prefilled, Sampled, Sampled, Ended]
     stats = run.thread.stats()
     assert (stats.n_steps, stats.n_prompt_tokens, stats.n_running, stats.kv_total) == (2, 2, 0, 100)
+
+
+def test_rest_goes_on_in_pieces_and_a_request_comes_between_two(run):
+    rested, resting, may_go_on = [], threading.Event(), threading.Event()
+
+    def first():
+        resting.set()
+        assert may_go_on.wait(WAIT_S)
+        rested.append(len(run.of(1)))
+
+    done = threading.Event()
+    pieces = [first, lambda: rested.append(len(run.of(1))), done.set]
+    run.thread.call(lambda: run.stepper.pieces.extend(pieces)).result(WAIT_S)
+    assert resting.wait(WAIT_S)
+    run.submit(1)
+    may_go_on.set()
+
+    assert done.wait(WAIT_S), "nothing else wakes it"
+    assert rested == [0, 4], "the request was answered whole between the first and the second"
 
 
 def test_everything_of_the_stepper_happens_on_one_thread():

@@ -62,8 +62,9 @@ class Stepper(Protocol):
     def start_over(self) -> None:
         """A step failed half-way, and every open request has been told: forget them, and whatever is in doubt."""
 
-    def rest(self) -> None:
-        """There is nothing to do, and the thread is about to sleep."""
+    def rest(self) -> bool | None:
+        """There is nothing to do, and the thread is about to sleep. True: it is called again before, unless a command
+        has come meanwhile; so what takes long is done in pieces."""
 
     def gauges(self) -> Gauges:
         """How things stand after the step."""
@@ -254,14 +255,14 @@ class EngineThread(Generic[S]):
 
     def _take_commands(self, stepper: S) -> None:
         """Carry out what is queued; sleep only when nothing can be decoded."""
-        idle = not stepper.has_work
-        if idle:
-            stepper.rest()
+        sleeps = not stepper.has_work
+        if sleeps:
+            sleeps = not stepper.rest()
             self._publish(stepper)
         try:
             while not self._closing:
-                self._carry_out(stepper, self._commands.get(block=idle))
-                idle = False
+                self._carry_out(stepper, self._commands.get(block=sleeps))
+                sleeps = False
         except Empty:
             return
 

@@ -19,7 +19,7 @@ def encode(caches: list[Any]) -> State | None:
     file = _File()
     try:
         save_prompt_cache(file, caches)
-    except (TypeError, ValueError, AttributeError):
+    except (RuntimeError, TypeError, ValueError, AttributeError):  # the first is MLX's, of memory that it does not get
         return None
     return np.frombuffer(file.getvalue(), np.uint8)
 

@@ -84,10 +84,13 @@ class MlxStepper:
     def forsake(self, request_id: int | None) -> None:
         """MLX cannot stop what it computes; a chunk of a prompt is short."""
 
-    def rest(self) -> None:
-        """Give back what the batch took."""
+    def rest(self) -> bool:
+        """Write one of the kept prefixes to a file, so that a runner that is killed loses little, and give back what
+        the batch took."""
         self._in_flight = None
+        more = self._prompt_cache.rest()
         mx.clear_cache()
+        return more
 
     def start_over(self) -> None:
         """Drop the caches as well: what they hold is in doubt."""
