@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aiadmin_llamacpp.engine.drafting import DraftModel
+from aiadmin_llamacpp.engine.drafting import DraftModel, Key
 from aiadmin_llamacpp.native.context import OutOfCells
 
 N_VOCAB = 1000
@@ -67,7 +67,7 @@ def draft(context):
     return DraftModel(context, n_places=3, n_vocab=N_VOCAB, n_threads=lambda: 2)
 
 
-A, B, C, D = (1, 0), (2, 0), (2, 1), (3, 0)
+A, B, C, D = Key("", 1, 0), Key("", 2, 0), Key("", 2, 1), Key("", 3, 0)
 
 
 def test_it_guesses_what_its_model_takes_to_be_next(draft, context):
@@ -118,9 +118,18 @@ def test_what_another_choice_has_read_is_not_read_again(draft, context):
     assert context.steps == [1]
 
 
+def test_what_was_read_for_another_salt_is_nobody_else_s(draft, context):
+    prompt = tokens(*range(300, 330))[:16]
+    draft.guess({B: (prompt, 1)})
+    context.steps.clear()
+
+    assert draft.guess({Key("mine", 4, 0): (prompt, 1)}) == {Key("mine", 4, 0): [316]}
+    assert context.steps == [16]
+
+
 def test_who_is_guessed_for_no_more_gives_up_the_place(draft, context):
     for key in (A, B, C, D):
-        assert draft.guess({key: (tokens(10 * key[0], 10 * key[0] + key[1]), 1)})
+        assert draft.guess({key: (tokens(10 * key.request, 10 * key.request + key.choice), 1)})
 
     assert len(context.held) == 3
     assert draft.guess({A: (tokens(10, 10), 1), D: (tokens(30, 30), 1)}) == {A: [11], D: [31]}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,15 @@ from ..native.batch import Batch
 from ..native.context import DecodeFailed, OutOfCells
 from .tokens import Tokens
 
-Key = tuple[int, int]
-"""A choice: its request's id, and its index."""
+
+class Key(NamedTuple):
+    """A choice."""
+
+    salt: str
+    """Only choices of one salt may tell from each other's time what they have in common."""
+    request: int
+    choice: int
+
 
 CAUGHT_UP = 8
 """Tokens of a choice that a call may have read for its time to tell what a guess costs: not those of a prompt."""
@@ -102,7 +109,7 @@ class DraftModel:
         """Its place, which holds nothing but a beginning of `tokens`, the last one left out."""
         place = self._places.get(key)
         if place is None:
-            place = self._places[key] = self._new(tokens, wanted)
+            place = self._places[key] = self._new(key.salt, tokens, wanted)
         place.used_at = self._clock
         n = min(common_prefix(place.tokens, tokens), len(tokens) - 1)
         if n < len(place.tokens):
@@ -110,9 +117,10 @@ class DraftModel:
             place.tokens = place.tokens[:n]
         return place
 
-    def _new(self, tokens: Tokens, wanted: Mapping[Key, object]) -> Place:
-        """One that takes over what another holds of its beginning."""
-        alike = max(self._places.values(), key=lambda other: common_prefix(other.tokens, tokens), default=None)
+    def _new(self, salt: str, tokens: Tokens, wanted: Mapping[Key, object]) -> Place:
+        """One that takes over what another of its salt holds of its beginning."""
+        others = (place for key, place in self._places.items() if key.salt == salt)
+        alike = max(others, key=lambda other: common_prefix(other.tokens, tokens), default=None)
         if not self._free:
             oldest = min((key for key in self._places if key not in wanted), key=lambda key: self._places[key].used_at)
             gone = self._places.pop(oldest)

@@ -110,4 +110,5 @@ class Speculator:
 
 
 def _key(sequence: Sequence) -> Key:
-    return sequence.job.request.id, sequence.choices[0].index
+    request = sequence.job.request
+    return Key(request.cache_salt, request.id, sequence.choices[0].index)
