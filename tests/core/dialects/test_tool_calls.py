@@ -18,6 +18,7 @@ from aiadmin_core.specs.model import ModelFacts, ModelSpec
 from aiadmin_core.specs.request import ChatInput, GenerateRequest, ToolChoice
 from aiadmin_core.specs.sampling import SamplingParams
 from aiadmin_core.testing.fake import ByteTokenizer, FakeTokenEngine, says
+from aiadmin_core.text.pipeline import MOST_CALLS
 
 MODEL = ModelSpec(name="fake", digest="", format="other", files=())
 TEMPLATE = (
@@ -311,6 +312,16 @@ def test_without_parallel_calls_the_answer_ends_after_the_first(free_hermes):
 
     assert [name for name, _ in given.calls] == ["weather"]
     assert given.text == " then "
+    assert given.finished.reason == "tool_calls"
+    assert engine.cancelled == [(1, 0)]
+
+
+def test_a_model_that_calls_on_and_on_is_stopped(free_hermes):
+    """Small models that have to call something do, until their context is full."""
+    engine = engine_that(call() * (MOST_CALLS + 3))
+    given = Answer(events(engine, ask(), [free_hermes]))
+
+    assert given.calls == [("weather", '{"city": "Bonn"}')] * MOST_CALLS
     assert given.finished.reason == "tool_calls"
     assert engine.cancelled == [(1, 0)]
 

@@ -44,12 +44,18 @@ class _Waiting:
     logprob: TokenLogprob
 
 
+MOST_CALLS = 32
+"""Calls of one answer. Small models that have to call something may go on to call it until the context is full: one
+answer in ten of SmolLM2's, where it may choose between two cities."""
+
+
 class TextPipeline:
     """Feed tokens, take deltas.
 
     `piece` gives a token's bytes and `control_texts` the spelling of those that have none; `shown` are the markers that
     `parser` has to see. `stops` are the request's, `turn_ends` the model's own: both end the answer, or a call, where
-    they stand in it, not in the reasoning. Without `parallel` the answer ends where a second call begins.
+    they stand in it, not in the reasoning. Without `parallel` the answer ends where a second call begins, else where
+    one more than `MOST_CALLS` does.
     """
 
     def __init__(
@@ -185,7 +191,7 @@ class TextPipeline:
 
     def _begin_call(self, name: str, id: str | None) -> None:
         self._settle()
-        if self._n_calls and not self._parallel:
+        if self._n_calls >= (MOST_CALLS if self._parallel else 1):
             self._cut = True
         elif found := next((stop for stop in self._all_stops if stop and stop in name), None):
             self.stop = found
