@@ -17,11 +17,11 @@ MOST_SECOND_BYTES = 2**28
 """Of a cache, for a model to have it twice where two contexts decode faster (`engine.side_by_side`)."""
 SECOND_SHARE = 8
 """Part of the available memory that it may take."""
-PROCESS_BYTES = 105_000_000
-"""Python, numpy, llguidance and llama.cpp itself."""
+PROCESS_BYTES = 95_000_000
+"""Python, numpy, llguidance and llama.cpp itself: less where the system takes back what lies idle."""
 TOKEN_BYTES = 300
 """Of each token of the vocabulary, which is kept as text by llama.cpp, by the engine and by llguidance. With these two,
-SmolLM2 (337 MB, 318 measured) and Gemma 3 270M (553 and 561) are estimated within a tenth of what a runner has resident
+SmolLM2 (327 MB, 318 measured) and Gemma 3 270M (543 and 561) are estimated within a tenth of what a runner has resident
 after its first answer."""
 N_OUTPUTS = 16
 """Tokens of a step that logits are computed for: the others' are reserved, and never touched."""
