@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
-def _take_no_model(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:  # noqa: ARG001 - click's
+def _take_no_model(arguments: list[str]) -> None:
     """Other programs' `serve` takes one."""
-    if value:
+    if arguments:
         raise click.UsageError(
             f"`serve` takes no model: it serves all there are, and loads each when it is first asked for. "
-            f"`aiadmin run {value[0]}` asks one."
+            f"`aiadmin run {arguments[0]}` asks one."
         )
 
 
@@ -34,7 +34,6 @@ def _take_no_model(ctx: click.Context, param: click.Parameter, value: tuple[str,
 @click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one.  [default: 11434, or AIADMIN_HOST's]")
 @click.option("--models", type=click.Path(file_okay=False, path_type=Path), help="Folder of the model store.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="info says more.  [default: warning]")
-@click.argument("model", nargs=-1, metavar="", expose_value=False, callback=_take_no_model)
 @click.option("--child", is_flag=True, hidden=True, help="Announce the URL as JSON; end with standard input.")
 def command(host: str | None, port: int | None, models: Path | None, log_level: str | None, child: bool) -> None:
     """Serve the models of this machine over HTTP.
@@ -42,6 +41,7 @@ def command(host: str | None, port: int | None, models: Path | None, log_level: 
     OpenAI clients use http://localhost:11434/v1 as their base URL, with any API key. Models are loaded when they are
     first asked for. Ctrl-C ends the server; twice, at once.
     """
+    _take_no_model(click.get_current_context().args)
     from ..configuration import load_configuration
     from ._output import remark
     from ._own_server import announce_to_parent
@@ -70,6 +70,9 @@ def command(host: str | None, port: int | None, models: Path | None, log_level: 
 
     log_level = log_level or ("info" if settings.debug else "warning")
     serve(settings, plugins=plugins, log_level=log_level, on_ready=ready, child=child)
+
+
+command.allow_extra_args = True  # for `_take_no_model`
 
 
 def inherits_openness(configuration: "Configuration", settings: Settings, *, guarded: bool) -> bool:
