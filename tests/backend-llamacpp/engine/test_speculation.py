@@ -230,6 +230,14 @@ def test_administrators_see_who_guesses(drafting, smollm2_gguf):
     assert drafting.engine.capabilities.predictions
 
 
+def test_where_nothing_is_to_be_guessed_no_draft_model_is_loaded(open_driver, tmp_path):
+    driver = open_driver(draft=tmp_path / "not-there.gguf", n_ctx=512, speculation=False)
+    try:
+        assert not any("guesses" in note for note in driver.engine.facts.notes)
+    finally:
+        driver.engine.close()
+
+
 def test_a_draft_model_of_another_vocabulary_is_refused(open_driver, tiny_gguf, tmp_path):
     """Most words begin with a blank, which the file writes as one letter, and here as another."""
     tiny_other = tmp_path / "tiny-other.gguf"

@@ -45,7 +45,7 @@ def open_draft(
     """The one that `spec` has files of, for `model`, whose context `target` has these `settings`; it computes with as
     many threads as that one. Raises `ModelLoadFailed` where it cannot guess for it."""
     paths = [file.path for file in spec.files if file.role == "draft"]
-    if not paths:
+    if not paths or options.draft_model is None:
         return None
     if not model.can_trim:
         raise _refused(options, "it cannot guess for a recurrent model, which cannot take a wrong guess back")

@@ -66,6 +66,8 @@ path crashes on the former alone)."""
 def open_engine(model: ModelSpec, options: EngineOptions) -> LlamaEngine | LlamaEncoderEngine:
     """Load, make a context, decode once. Raises `ModelLoadFailed`; a crash of the library ends the process."""
     _refuse_unknown(options)
+    if options.speculation is False:  # nothing is guessed, by whomever
+        options = msgspec.structs.replace(options, draft_model=None)
     with gguf_paths(model) as paths:
         placed = place(paths, options)
         free_before = free_bytes() if placed.n_gpu_layers else 0
