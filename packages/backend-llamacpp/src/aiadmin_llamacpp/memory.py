@@ -18,7 +18,7 @@ MOST_SECOND_BYTES = 2**28
 SECOND_SHARE = 8
 """Part of the available memory that it may take."""
 PROCESS_BYTES = 95_000_000
-"""Python, numpy, llguidance and llama.cpp itself: less where the system takes back what lies idle."""
+"""Python, numpy, llguidance and llama.cpp itself: 65 to 100 MB seen."""
 TOKEN_BYTES = 300
 """Of each token of the vocabulary, which is kept as text by llama.cpp, by the engine and by llguidance. With these two,
 SmolLM2 (327 MB, 318 measured) and Gemma 3 270M (543 and 561) are estimated within a tenth of what a runner has resident
