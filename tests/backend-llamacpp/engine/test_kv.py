@@ -178,19 +178,22 @@ def test_holes_are_closed_when_the_top_is_reached(memory):
     assert kv.cells.top == 12
 
 
-def test_holes_are_closed_when_they_have_cost_as_much_as_closing_them(memory):
+@pytest.mark.parametrize("n_rows", [1, 3])
+def test_holes_are_closed_when_they_have_cost_as_much_as_closing_them(memory, n_rows):
+    """Every row's attention passes over them."""
     kv = KvCache(memory, n_cells=1000, n_sequences=8)
     first, _ = prefill(kv, memory, [1] * 400)
     second, _ = prefill(kv, memory, [2] * 4)
     kv.release(first)
     kv.evict_all()
-    n_steps = 0
+    n_passed_over = 0
     while not memory.n_compacted:
         assert kv.make_room(1)
-        kv.stepped()
-        n_steps += 1
+        kv.stepped(n_rows)
+        n_passed_over += n_rows * 400
 
-    assert n_steps * 400 >= COPY_PRICE * 4 + CLEAR_PRICE * 1000 > (n_steps - 3) * 400
+    price = COPY_PRICE * 4 + CLEAR_PRICE * 1000
+    assert price <= n_passed_over < price + 3 * n_rows * 400
     assert memory.tokens(second.id) == [2] * 4
     assert kv.cells.top == 4
 

@@ -20,8 +20,8 @@ import numpy as np
 from .tokens import Tokens
 
 COPY_PRICE, CLEAR_PRICE = 64, 2
-"""What closing all holes costs for a cell in use, and for any cell of the cache, in cells that attention passes over in
-one step. (SmolLM2: 0.23 microseconds, against 12 to 21 to copy a cell out and in, and less than one to clear it.)"""
+"""What closing all holes costs for a cell in use, and for any cell of the cache, in cells that attention passes over for
+one row. (SmolLM2: 0.23 microseconds, against 12 to 21 to copy a cell out and in, and less than one to clear it.)"""
 
 
 class CellMemory(Protocol):
@@ -106,8 +106,8 @@ class Cells:
         """How many of them only cached slots hold."""
         return int(np.count_nonzero(self._pins[cells] == 0))
 
-    def stepped(self) -> None:
-        """A step was decoded."""
+    def stepped(self, n_rows: int) -> None:
+        """A step of `n_rows` was decoded."""
 
     def _count(self, cells: Tokens) -> None:
         self.n_used += len(cells)
@@ -129,7 +129,7 @@ class OrderedCells(Cells):
         self.top = 0
         """The next token's cell."""
         self._held_to = 0  # no cell from here on is held for having been given up
-        self._passed_over = 0  # holes that attention has passed over since there were none, summed over the steps
+        self._passed_over = 0  # holes that attention has passed over since there were none, summed over all rows
 
     def make_room(self, n: int, slots: Iterable[Holding]) -> None:
         """Closes all holes where the top is reached, or they have cost as much."""
@@ -147,9 +147,9 @@ class OrderedCells(Cells):
         self.top += n
         self._held_to = max(self._held_to, self.top if n else 0)
 
-    def stepped(self) -> None:
-        """Attention has passed over the holes once more."""
-        self._passed_over += self.top - self.n_used
+    def stepped(self, n_rows: int) -> None:
+        """Each row's attention has passed over the holes once more."""
+        self._passed_over += n_rows * (self.top - self.n_used)
 
     def _cut(self, id: int, start: int, cells: Tokens, freed: Tokens, /) -> None:
         """What lay on top is free again, the rest becomes holes."""

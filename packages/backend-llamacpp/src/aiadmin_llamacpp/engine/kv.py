@@ -235,9 +235,9 @@ class KvCache:
         self.cells.make_room(n, self.slots.values())
         return True
 
-    def stepped(self) -> None:
-        """A step was decoded."""
-        self.cells.stepped()
+    def stepped(self, n_rows: int) -> None:
+        """A step of `n_rows` was decoded."""
+        self.cells.stepped(n_rows)
 
     def evict_all(self) -> bool:
         """Drop every cached slot; False if there was none."""

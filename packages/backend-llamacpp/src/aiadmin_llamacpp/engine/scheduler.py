@@ -309,7 +309,7 @@ class Scheduler:
         """The step was decoded. Gives (index of its piece, sequence) for every sequence that now wants a token; a
         prompt shared by several choices has become one sequence each."""
         ready: list[tuple[int, Sequence]] = []
-        self.kv.stepped()
+        self.kv.stepped(sum(piece.n for piece in step.pieces) + step.filler.n)
         for index, piece in enumerate(step.pieces):
             sequence = piece.sequence
             assert sequence.slot is not None
