@@ -114,9 +114,10 @@ def test_more_engines_than_any_machine_has_devices_are_refused_with_the_bound():
 
 
 @pytest.mark.parametrize("name", ["AIADMIN_MODELS", "AIADMIN_STATE"])
-def test_a_file_is_no_folder_to_keep_models_or_state_in(tmp_path, name):
+@pytest.mark.parametrize(("below", "verb"), [("", "names"), ("some/folder", "lies in")])
+def test_a_file_is_no_folder_to_keep_models_or_state_in(tmp_path, name, below, verb):
     """Nothing would be listed, and the first pull would fail."""
     (tmp_path / "model.gguf").touch()
-    with pytest.raises(BadRequest, match=f"{name} names a file, not a folder: .*model.gguf") as caught:
-        load_settings({"AIADMIN_STATE": str(tmp_path), name: str(tmp_path / "model.gguf")})
+    with pytest.raises(BadRequest, match=f"{name} {verb} a file, not a folder: .*model.gguf") as caught:
+        load_settings({"AIADMIN_STATE": str(tmp_path), name: str(tmp_path / "model.gguf" / below)})
     assert caught.value.param == name

@@ -115,7 +115,7 @@ def switch(text: str) -> bool:
 def folders(models: str, state: str) -> tuple[Path, Path]:
     """The folders of models and of state. Without a home folder (a container's user, a service's), whatever is named
     is enough: state that nobody placed goes beside the models. Raises `BadRequest` where nothing is named, or a file
-    is."""
+    is, or something in one."""
     named = {"AIADMIN_MODELS": models, "AIADMIN_STATE": state}
     try:
         folders = {name: Path(text).expanduser() for name, text in named.items() if text}
@@ -125,8 +125,10 @@ def folders(models: str, state: str) -> tuple[Path, Path]:
             hint="Write the whole path, or set HOME.",
         ) from None
     for name, folder in folders.items():
-        if folder.is_file():
-            raise BadRequest(f"{name} names a file, not a folder: {folder}", hint=CORRECT, param=name)
+        file = next((place for place in (folder, *folder.parents) if place.is_file()), None)
+        if file is not None:
+            verb = "names" if file == folder else "lies in"
+            raise BadRequest(f"{name} {verb} a file, not a folder: {file}", hint=CORRECT, param=name)
     if "AIADMIN_STATE" not in folders:
         try:
             folders["AIADMIN_STATE"] = Path.home() / ".aiadmin"
