@@ -32,11 +32,12 @@ class Timed:
     ("seconds", "expected"),
     [
         (lambda n_rows, n_threads: 0.004 * n_rows, True),  # threads bring nothing
-        (lambda n_rows, n_threads: 0.008 * n_rows / n_threads, False),  # nothing is lost by waiting for each other
+        (lambda n_rows, n_threads: 0.008 * n_rows / n_threads, True),  # as fast as each other
+        (lambda n_rows, n_threads: 0.005 * (1 + n_rows) / n_threads, False),  # much of a step is the same for all rows
         (lambda n_rows, n_threads: 0.02 / n_threads, False),  # a row more costs nothing: one batch is better
     ],
 )
-def test_two_pay_where_threads_are_of_little_use_to_one(seconds, expected):
+def test_two_pay_unless_batches_or_threads_are_of_more_use_to_one(seconds, expected):
     contexts = [Timed(seconds), Timed(seconds)]
 
     assert pays(*contexts) is expected

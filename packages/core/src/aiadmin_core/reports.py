@@ -13,7 +13,7 @@ from .jobs import Job
 
 Sink = Callable[[Sequence[StepEvent]], None]
 
-HELD_S = 0.010
+HELD_S = 0.025
 """Tokens need not be handed over more often: nobody reads faster, and each time the server, the client and the loop of
 this process wake up and stop threads that compute."""
 

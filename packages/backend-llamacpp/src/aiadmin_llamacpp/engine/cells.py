@@ -138,10 +138,12 @@ class OrderedCells(Cells):
 
     def take(self, n: int) -> Tokens:
         assert self.top + n <= self.n
-        cells = np.arange(self.top, self.top + n, dtype=np.int32)
-        self.top += n
-        self._count(cells)
-        return cells
+        first, self.top = self.top, self.top + n
+        self.n_used += n
+        self.n_pinned += n
+        self._holders[first : self.top] = 1  # by slices: many sequences take one cell in each step
+        self._pins[first : self.top] = 1
+        return np.arange(first, self.top, dtype=np.int32)
 
     def pass_over(self, n: int) -> None:
         self.top += n
