@@ -20,8 +20,8 @@ import numpy as np
 from .tokens import Tokens
 
 COPY_PRICE, CLEAR_PRICE = 64, 2
-"""What closing all holes costs for a cell in use, and for any cell of the cache, in cells that attention passes over for
-one row. (SmolLM2: 0.23 microseconds, against 12 to 21 to copy a cell out and in, and less than one to clear it.)"""
+"""What closing all holes costs for a cell in use, and for any cell of the cache, in cells that a row's attention passes
+over. (SmolLM2: 0.23 microseconds, against 12 to 21 to copy a cell out and in, and less than one to clear it.)"""
 
 
 class CellMemory(Protocol):

@@ -12,6 +12,7 @@ from aiadmin_core.cache.parking import State
 from aiadmin_core.cache.snapshots import Snapshots
 
 from .kv import KvCache, Slot
+from .tokens import Tokens
 
 WORTH_SAVING = 32
 """Tokens from which on a state is worth its copy."""
@@ -54,6 +55,10 @@ class Checkpoints:
         """The slot has read up to a place where its state is to be saved."""
         del slot.checkpoints[0]
         self._keep(slot)
+
+    def n_known(self, key: str, tokens: Tokens) -> int:
+        found = self._snapshots.longest(key, tokens)
+        return len(found.tokens) if found is not None else 0
 
     def fetch(self, slot: Slot) -> bool:  # noqa: ARG002 - nothing is left to come
         return True

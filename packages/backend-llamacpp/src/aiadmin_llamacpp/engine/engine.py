@@ -1,7 +1,7 @@
 """`aiadmin_core.backend.TokenEngine` on llama.cpp: what the runner holds. Every method may be called on any thread."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from .checkpoints import Checkpoints
 from .draft_opening import Draft
 from .kv import KvCache
 from .lanes import Lane, Lanes
+from .long_prompts import LongPrompts
 from .loop import LlamaStepper
 from .neighbours import Neighbours
 from .parked import ParkedPrefixes
@@ -54,12 +55,14 @@ class LlamaEngine:
         parking: Parking | Snapshots | None = None,
         speculators: Sequence[Speculator | None] = (),
         draft: Draft | None = None,
+        open_apart: Callable[[int], Context | None] | None = None,
     ) -> None:
         """`block`: reproducible answers need steps of a multiple of so many rows, see `exactness`; they are filled for
         requests with a seed, or all (`always_exact`), and need cells that keep their order (`cells`). `parking` keeps
         prefixes that leave their context (a `SharedParking` where there are several, `Snapshots` where they cannot be
-        cut), `speculators` guess tokens, one for each context, and may ask `draft`. `embedding`: the context that makes
-        vectors of texts, if ever one is asked for."""
+        cut), `speculators` guess tokens, one for each context, and may ask `draft`. `open_apart` makes a context to
+        read a long prompt of so many tokens in, see `long_prompts`. `embedding`: the context that makes vectors of
+        texts, if ever one is asked for."""
         self.capabilities = Capabilities(
             inputs=frozenset({"text", "tokens"}),
             sampling=SUPPORTED,
@@ -90,12 +93,14 @@ class LlamaEngine:
                 always_exact=always_exact,
                 parked=_prefixes(kv, context, parking),
                 speculator=speculator,
+                reads_apart=open_apart is not None,
             )
+            apart = LongPrompts(context, open_apart) if open_apart is not None else None
             governor = ThreadGovernor(context.n_threads)
             return EngineThread(
                 "llama-engine",
                 lambda reports: LlamaStepper(
-                    context, scheduler, governor, crew, reports, adapters, n_parallel=n_parallel
+                    context, scheduler, governor, crew, reports, adapters, n_parallel=n_parallel, long_prompts=apart
                 ),
             )
 

@@ -67,6 +67,11 @@ class Slot:
         self.parked = False
         """Whether all it holds has been copied out of the context, or cannot be."""
 
+    @property
+    def n_soon(self) -> int:
+        """How many tokens it will hold without decoding any: with what is arriving."""
+        return max([self.n, *(part.node.start + part.n for part in self.arriving[-1:])])
+
 
 class Wait(Enum):
     """Why a sequence is not admitted now."""

@@ -18,6 +18,7 @@ from ..native import team
 from ..native.adapters import Adapters
 from ..native.batch import Batch
 from ..native.context import Context, Interrupted, OutOfCells
+from .long_prompts import SEQUENCE, LongPrompts
 from .scheduler import Scheduler, Step
 from .sequence import Choice, EndReason, Sequence
 from .threads import Crew, ThreadGovernor, size_of
@@ -43,11 +44,15 @@ class LlamaStepper:
         adapters: Adapters,
         *,
         n_parallel: int,
+        long_prompts: LongPrompts | None = None,
     ) -> None:
+        """`long_prompts`: where the scheduler reads some apart."""
         self.limits = Limits(
             n_ctx=scheduler.kv.n_cells, n_vocab=context.n_vocab, n_parallel=n_parallel, adapters=adapters
         )
-        self._context = context
+        self._context = self._at = context
+        """The second: where the step in progress is decoded. Under `_lock`."""
+        self._long_prompts = long_prompts
         self._adapters = adapters
         self._applied: State = ()
         self._scheduler = scheduler
@@ -77,6 +82,8 @@ class LlamaStepper:
 
     def rest(self) -> None:
         self._scheduler.rest()
+        if self._long_prompts is not None:
+            self._long_prompts.close()
         team.dismiss()
 
     def close(self) -> None:
@@ -109,7 +116,7 @@ class LlamaStepper:
             else:
                 self._forsaken.add(request_id)
             if self._decoding and self._is_in_vain():
-                self._context.interrupt(True)
+                self._at.interrupt(True)
 
     def _is_in_vain(self) -> bool:
         return self._closing or self._decoding <= self._forsaken
@@ -122,6 +129,8 @@ class LlamaStepper:
 
     def start_over(self) -> None:
         self._scheduler.clear()
+        if self._long_prompts is not None:
+            self._long_prompts.close()
 
     # A step.
 
@@ -132,16 +141,20 @@ class LlamaStepper:
         if not step.pieces:
             self._reports.flush()
             return
+        context = self._context_of(step)
+        if context is None:
+            self._scheduler.abandon(step)
+            return
         self._apply(step.adapters)
         rows = self._fill(step)
         size = size_of(self._batch.n_tokens, sum(piece.sequence.slot.n for piece in step.pieces if piece.sequence.slot))
         now = time.monotonic()
         self._governor.limit(self._crew.share(now))
-        self._context.set_threads(self._governor.choose(size, now=now))
+        context.set_threads(self._governor.choose(size, now=now))
         started = time.perf_counter()
         self._sound = False
         try:
-            self._decode(step)
+            self._decode(step, context)
         except Interrupted:
             self._sound = True
             self._scheduler.abandon(step)
@@ -154,6 +167,9 @@ class LlamaStepper:
             return
         seconds = time.perf_counter() - started
         self._governor.observe(size, seconds)
+        if step.apart and not self._take_over(step):
+            self._sound = True
+            return
         if step.reads_prompts:
             self._pace.observe(n_tokens=self._batch.n_tokens, seconds=seconds)
         now = time.monotonic()
@@ -168,17 +184,39 @@ class LlamaStepper:
             n_accepted = self._reports.counters.n_accepted - n_accepted
             self._scheduler.took(step, n_accepted=n_accepted, seconds=time.perf_counter() - started)
 
-    def _decode(self, step: Step) -> None:
+    def _context_of(self, step: Step) -> Context | None:
+        """Where to decode it. None where a long prompt cannot be read apart, nor will any be."""
+        if not step.apart:
+            return self._context
+        (piece,) = step.pieces
+        assert self._long_prompts is not None
+        assert piece.sequence.slot is not None
+        context = self._long_prompts.prepare(piece.sequence.slot)
+        self._scheduler.reads_apart = context is not None
+        return context
+
+    def _take_over(self, step: Step) -> bool:
+        """Put what was read apart into its slot. False as above."""
+        (piece,) = step.pieces
+        assert self._long_prompts is not None
+        if self._long_prompts.hand_over(piece.n, hold=self._scheduler.kv.keeps_order):
+            return True
+        self._scheduler.reads_apart = False
+        self._scheduler.abandon(step)
+        return False
+
+    def _decode(self, step: Step, context: Context) -> None:
         """Raises `Interrupted` where everybody it works for has left meanwhile."""
         with self._lock:
+            self._at = context
             self._decoding = {piece.sequence.job.request.id for piece in step.pieces}
-            self._context.interrupt(self._is_in_vain())
+            context.interrupt(self._is_in_vain())
         if step.reads_prompts:
             self._reports.flush()
         else:
             self._reports.flush_before_a_token()
         try:
-            self._context.decode(self._batch)
+            context.decode(self._batch)
         finally:
             if step.filler.n:
                 self._context.remove(self._context.companion)
@@ -200,7 +238,7 @@ class LlamaStepper:
             slot = piece.sequence.slot
             assert slot is not None
             tokens = piece.sequence.tokens.view(slot.n, slot.n + piece.n)
-            self._batch.add(slot.id, tokens, slot.n, rows=piece.rows)
+            self._batch.add(SEQUENCE if step.apart else slot.id, tokens, slot.n, rows=piece.rows)
             n_rows += len(piece.rows)
             rows.append(n_rows - 1)
         self._context.fill(self._batch, *step.filler)

@@ -4,6 +4,7 @@
 from typing import Protocol
 
 from .kv import Slot
+from .tokens import Tokens
 
 
 class Prefixes(Protocol):
@@ -11,6 +12,9 @@ class Prefixes(Protocol):
 
     def expect(self, slot: Slot, *, tokens_per_s: float) -> None:
         """A prompt was admitted: see what is kept of it beyond what its slot holds."""
+
+    def n_known(self, key: str, tokens: Tokens) -> int:
+        """How much of the beginning of `tokens` is kept under `key`."""
 
     def fetch(self, slot: Slot) -> bool:
         """Bring back more of what was expected, as far as time allows. False if there is more to come."""

@@ -14,6 +14,7 @@ from aiadmin_core.steps import Piece
 
 from .exactness import Filler, filler, most_rows
 from .kv import KvCache, Wait
+from .long_prompts import LEAST, LONG, tiled_chunk
 from .plan import plan_step, prefill_limit
 from .prefixes import Prefixes
 from .sequence import Choice, Sequence
@@ -38,6 +39,8 @@ class Step(NamedTuple):
     """Rows to decode beside them, for reproducible sequences."""
     adapters: State = ()
     """What the context has to apply."""
+    apart: bool = False
+    """Whether it is a piece of a long prompt, to be read in a context of its own (`long_prompts`)."""
 
     @property
     def reads_prompts(self) -> bool:
@@ -62,10 +65,11 @@ class Scheduler:
         always_exact: bool = False,
         parked: Prefixes | None = None,
         speculator: Speculator | None = None,
+        reads_apart: bool = False,
     ) -> None:
         """`block`: fill the steps that a reproducible sequence takes part in up to a multiple of so many rows, see
         `exactness`; every sequence is one with `always_exact`, else those with a seed, and greedy ones as long as their
-        prompt is read."""
+        prompt is read. `reads_apart`: there is a context for long prompts, see `long_prompts`."""
         self.kv = kv
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
@@ -77,6 +81,7 @@ class Scheduler:
         self._scores = ScoredPrompts()
         self._speculator = speculator
         self._turns = Turns()
+        self.reads_apart = reads_apart
 
     @property
     def has_work(self) -> bool:
@@ -113,13 +118,14 @@ class Scheduler:
                 prefill_limit(n_batch=n_batch, n_decoding=n_decoding, tokens_per_s=prefill_tokens_per_s),
                 self.kv.n_obtainable - n_decoding - (self._n_batch - n_batch),
             )
-            pieces = plan_step(running, n_batch=n_batch, n_prefill=n_prefill)
+            apart = self._piece_apart(running, n_prefill)
+            pieces = [apart] if apart else plan_step(running, n_batch=n_batch, n_prefill=n_prefill)
             pieces = self._with_drafts(pieces, n_batch=n_batch, filled=filled)
             n_tokens = sum(piece.n for piece in pieces)
             n_outputs = sum(len(piece.rows) for piece in pieces)
             rows = filler(n_tokens, n_outputs, self._block) if filled else Filler()
             if pieces and self.kv.make_room(n_tokens + rows.n):
-                return Step(pieces, full, rows, state)
+                return Step(pieces, full, rows, state, apart=apart is not None)
             self._without_drafts(pieces)
             if len(self.running) > 1:
                 self._give_way(max(self.running, key=lambda sequence: sequence.order))
@@ -129,6 +135,14 @@ class Scheduler:
                 full.append(self.running[0])
                 self.finish(self.running[0])
         return Step([], full)
+
+    def _piece_apart(self, running: list[Sequence], n_prefill: int) -> Piece[Sequence] | None:
+        """The next piece of the shortest long prompt, where nothing else is to be decoded."""
+        if not self.reads_apart or any(not sequence.long or sequence.n_missing <= LEAST for sequence in running):
+            return None
+        prompt = min(running, key=lambda sequence: sequence.n_missing)
+        n = tiled_chunk(prompt.n_missing, n_prefill, self._n_batch)
+        return Piece(prompt, n, "prefill") if n <= self.kv.n_obtainable else None
 
     def _with_drafts(self, pieces: list[Piece[Sequence]], *, n_batch: int, filled: bool) -> list[Piece[Sequence]]:
         """Guessed tokens behind those of sequences that are decoded, as far as they fit into what is free. Not beside
@@ -176,7 +190,7 @@ class Scheduler:
                 aside.append(self.waiting.pop(0))
                 continue
             room = min(sequence.n_to_come, ROOM) * n
-            slot = self.kv.admit(sequence.tokens, self._state_key(sequence), room=room, most=sequence.n_reusable)
+            slot = self.kv.admit(sequence.tokens, self._known_key(sequence), room=room, most=sequence.n_reusable)
             if slot is Wait.ROOM:
                 break
             self.waiting.pop(0)
@@ -186,6 +200,9 @@ class Scheduler:
             sequence.slot = slot
             if self._parked is not None and sequence.n_reusable == sequence.tokens.n - 1:
                 self._parked.expect(slot, tokens_per_s=tokens_per_s)
+            sequence.long = self._may_be_long(sequence) and sequence.tokens.n - slot.n_soon > LEAST
+            if sequence.long:
+                slot.salt = self._long_key(sequence)
             if not job.admitted_at:
                 job.admitted_at, job.n_cached = now, slot.n
             self.running.append(sequence)
@@ -248,6 +265,32 @@ class Scheduler:
         """What has to be the same for a prefix to be shared: the adapters, how the steps were shaped, and the salt."""
         adapters = ",".join(f"{one.digest}*{one.scale}" for one in sequence.adapters)
         return f"{self._care(sequence.job)}:{adapters}:{sequence.job.request.cache_salt}"
+
+    def _long_key(self, sequence: Sequence) -> str:
+        """The same for what has been read apart: it may only be used by those who ask for nothing that can be had
+        again."""
+        return f"apart:{self._state_key(sequence)}"
+
+    def _may_be_long(self, sequence: Sequence) -> bool:
+        """Whether its prompt may be read apart, however much of it is known."""
+        job = sequence.job
+        return (
+            self.reads_apart
+            and sequence.tokens.n > LONG
+            and job.request.sampling.temperature >= GREEDY_BELOW
+            and not (self._always_exact or job.reproducible or job.n_to_score or sequence.adapters)
+        )
+
+    def _known_key(self, sequence: Sequence) -> str:
+        """Under which key more of its prompt is known."""
+        plain = self._state_key(sequence)
+        if not self._may_be_long(sequence):
+            return plain
+        return max(plain, self._long_key(sequence), key=lambda key: self._n_known(sequence, key))
+
+    def _n_known(self, sequence: Sequence, key: str) -> int:
+        parked = self._parked.n_known(key, sequence.tokens.view()) if self._parked is not None else 0
+        return max(parked, self.kv.match(sequence.tokens, key).n)
 
     def _care(self, job: Job) -> Care:
         if self._block == 1:

@@ -47,6 +47,8 @@ class Sequence:
     """Its place in the cache, while it runs."""
     behind: "Sequence | None" = None
     """One that is being scored and begins alike: this one waits, and computes less afterwards."""
+    long: bool = False
+    """Whether its prompt may be read apart, see `long_prompts`."""
     n_drafted: int = 0
     """Tokens at its end that are guesses: put there for a step, and gone or chosen when it is over."""
 
