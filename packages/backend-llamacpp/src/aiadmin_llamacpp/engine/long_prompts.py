@@ -49,7 +49,7 @@ class LongPrompts:
 
     def prepare(self, slot: Slot) -> Context | None:
         """The context to read more of `slot`'s prompt in, as sequence `SEQUENCE`; it holds what the slot does. None
-        where that cannot be had, now or ever."""
+        where that cannot be had now."""
         if self._own is None or self._own.n_ctx < slot.tokens.n:
             self.close()
             self._own = self._open(slot.tokens.n)

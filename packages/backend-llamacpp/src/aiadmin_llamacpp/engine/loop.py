@@ -185,18 +185,19 @@ class LlamaStepper:
             self._scheduler.took(step, n_accepted=n_accepted, seconds=time.perf_counter() - started)
 
     def _context_of(self, step: Step) -> Context | None:
-        """Where to decode it. None where a long prompt cannot be read apart, nor will any be."""
+        """Where to decode it. None where a long prompt cannot be read apart, nor will it be."""
         if not step.apart:
             return self._context
         (piece,) = step.pieces
         assert self._long_prompts is not None
         assert piece.sequence.slot is not None
         context = self._long_prompts.prepare(piece.sequence.slot)
-        self._scheduler.reads_apart = context is not None
+        piece.sequence.long = context is not None
         return context
 
     def _take_over(self, step: Step) -> bool:
-        """Put what was read apart into its slot. False as above."""
+        """Put what was read apart into its slot. False where this build writes states of another form: no prompt will
+        be read apart."""
         (piece,) = step.pieces
         assert self._long_prompts is not None
         if self._long_prompts.hand_over(piece.n, hold=self._scheduler.kv.keeps_order):
