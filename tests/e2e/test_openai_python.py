@@ -105,12 +105,16 @@ def test_a_json_schema_binds(client: Any) -> None:
     assert isinstance(rating["see_it"], bool)
 
 
+BEGINNING = "Once upon a time, in a village by the sea, there lived a fisherman who"
+"""Said again first, so that no story is over within the limit, on whatever processor."""
+
+
 @pytest.mark.parametrize("limit", [24, 32])
 def test_json_that_the_limit_ends_is_json_all_the_same(client: Any, limit: int) -> None:
     schema = {"type": "object", "properties": {"story": {"type": "string", "minLength": 30}}, "required": ["story"]}
     answer = client.chat.completions.create(
         model="smollm2",
-        messages=[{"role": "user", "content": "Tell a very long story about the sea, of many pages."}],
+        messages=[{"role": "user", "content": f"Tell a very long story about the sea. It begins: {BEGINNING}"}],
         response_format={"type": "json_schema", "json_schema": {"name": "tale", "schema": schema}},
         max_tokens=limit,
         temperature=0,
