@@ -71,7 +71,7 @@ class Cells:
         """Cells for `n` tokens of a running slot that were put into the cache, after `make_room`."""
         left = self.n - self.n_used - n
         cells = self._free[left : left + n].copy()
-        self._count(cells)
+        self._count(cells, n)
         return cells
 
     def pass_over(self, n: int) -> None:
@@ -109,9 +109,9 @@ class Cells:
     def stepped(self, n_rows: int) -> None:
         """A step of `n_rows` was decoded."""
 
-    def _count(self, cells: Tokens) -> None:
-        self.n_used += len(cells)
-        self.n_pinned += len(cells)
+    def _count(self, cells: Tokens | slice, n: int) -> None:
+        self.n_used += n
+        self.n_pinned += n
         self._holders[cells] = 1
         self._pins[cells] = 1
 
@@ -139,10 +139,7 @@ class OrderedCells(Cells):
     def take(self, n: int) -> Tokens:
         assert self.top + n <= self.n
         first, self.top = self.top, self.top + n
-        self.n_used += n
-        self.n_pinned += n
-        self._holders[first : self.top] = 1  # by slices: many sequences take one cell in each step
-        self._pins[first : self.top] = 1
+        self._count(slice(first, self.top), n)  # a slice: many sequences take one cell in each step
         return np.arange(first, self.top, dtype=np.int32)
 
     def pass_over(self, n: int) -> None:
